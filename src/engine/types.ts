@@ -1,0 +1,137 @@
+/**
+ * A change in parts that can be shown, resumed and undone. Steps are values with real facts in them; the plan is
+ * their list; the journal is the record of them where the deployment lives. Knows no target and no transport.
+ */
+
+export type StepState = 'todo' | 'done' | 'unclear'
+
+/** One part of a change. Each function probes or acts; none assumes what an earlier run did. */
+export interface Step {
+  /** Stable within a kind of change; what the journal is keyed on. */
+  readonly id: string
+  /** With real values: `stop pony2026r1: app (pid 4123) and 2 workers`. */
+  readonly title: string
+  /** What undoing it does, or undefined with `irreversible` saying why. */
+  readonly undoTitle?: string
+  readonly irreversible?: string
+  /** Where the real world stands: what resume and undo look at. */
+  check(): Promise<StepState>
+  /** Makes the change. What it returns is kept in the journal for `undo`. Must be safe to repeat when check says todo. */
+  do(record: UndoData): Promise<UndoData | undefined>
+  /** Proves it; rejects with what is wrong. */
+  verify?(): Promise<void>
+  undo?(data: UndoData): Promise<void>
+  /** Part of the window: runs on the host, the operator only watches. */
+  readonly window?: boolean
+}
+
+export type UndoData = Readonly<Record<string, unknown>>
+
+export interface Plan {
+  /** `promote`, `restore`, `rollback`, `clone` … */
+  readonly kind: string
+  /** `pony: 2026r2 becomes production` */
+  readonly title: string
+  /** All facts that the steps rest on. A plan whose facts changed since is refused. */
+  readonly facts: Readonly<Record<string, unknown>>
+  readonly steps: readonly Step[]
+  /** Lock scopes, taken in this (sorted) order: the deployments' names or release names. */
+  readonly locks: readonly string[]
+  readonly notes?: readonly string[]
+  /** Undo is lossless up to and without this step's id; after it, undo is refused. */
+  readonly pointOfNoReturn?: string
+}
+
+export type JournalEntry =
+  | {
+      at: string
+      entry: 'begin'
+      id: string
+      kind: string
+      title: string
+      by: Owner
+      facts: Record<string, unknown>
+      steps: string[]
+    }
+  | { at: string; entry: 'intent'; step: string; direction: 'do' | 'undo'; data?: UndoData }
+  | {
+      at: string
+      entry: 'outcome'
+      step: string
+      direction: 'do' | 'undo'
+      ok: boolean
+      durationMs: number
+      data?: UndoData
+      error?: string
+    }
+  | { at: string; entry: 'note'; text: string; data?: UndoData }
+  | { at: string; entry: 'end'; result: 'done' | 'undone' | 'abandoned' }
+
+/** Append-only, checksummed lines, fsynced; a torn last line is ignored. */
+export interface Journal {
+  readonly id: string
+  append(entry: JournalEntry): Promise<void>
+  entries(): Promise<JournalEntry[]>
+}
+
+/** Where journals and locks live: files on the host of a VPS, a table in production's Postgres on Heroku. */
+export interface ChangeStore {
+  begin(entry: Extract<JournalEntry, { entry: 'begin' }>): Promise<Journal>
+  open(id: string): Promise<Journal>
+  /** Newest first. */
+  list(): Promise<JournalSummary[]>
+  /** Takes every scope, in sorted order, or none; rejects with a LockedError that says whose and since when. */
+  lock(scopes: readonly string[], owner: Owner): Promise<Lock>
+  /** Who holds `scope`, or undefined. */
+  holder(scope: string): Promise<LockInfo | undefined>
+  /** Breaks a lock, whoever holds it; says whose it was. */
+  breakLock(scope: string, by: Owner): Promise<LockInfo | undefined>
+  audit(line: AuditLine): Promise<void>
+  audits(limit: number): Promise<AuditLine[]>
+}
+
+export interface Owner {
+  /** The run's id: the token of the lock. */
+  run: string
+  user: string
+  machine: string
+  command: string
+}
+
+export interface LockInfo extends Owner {
+  scope: string
+  since: string
+  /** From boot id and uptime, never wall clock; undefined when the host was rebooted since. */
+  ageSeconds?: number
+  /** An unfinished journal that is itself the lock. */
+  journal?: string
+}
+
+export interface Lock {
+  readonly scopes: readonly string[]
+  /** Shell text that exits non-zero unless this lock is still this run's; for `script`'s guard. Files stores only. */
+  readonly guard?: string
+  release(): Promise<void>
+}
+
+export interface JournalSummary {
+  id: string
+  kind: string
+  title: string
+  by: Owner
+  begun: string
+  ended?: string
+  result: 'done' | 'undone' | 'abandoned' | 'unfinished'
+  lastStep?: string
+}
+
+export interface AuditLine {
+  at: string
+  run: string
+  who: string
+  what: string
+  deployment: string
+  commit?: string
+  outcome: 'ok' | 'failed'
+  detail?: string
+}

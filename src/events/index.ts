@@ -1,0 +1,4 @@
+export * from './bus.ts'
+export * from './errors.ts'
+export * from './events.ts'
+export * from './run.ts'

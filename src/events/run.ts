@@ -1,0 +1,196 @@
+/**
+ * A run: one invocation. It carries its events, its abort signal and its options through the async context, and
+ * nothing else: no current host, no current directory.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { randomBytes } from 'node:crypto'
+import { type Bus, createBus } from './bus.ts'
+import { AbortedError, SlipwayError } from './errors.ts'
+import type { EventBody } from './events.ts'
+
+/** What narrows and paces fan-out: -H, -R, -x, -P, -z. */
+export interface Selection {
+  hosts?: string[]
+  roles?: string[]
+  exclude?: string[]
+  /** `false`: one host after the other. */
+  parallel?: boolean
+  /** At most this many hosts at once. */
+  poolSize?: number
+}
+
+export interface RunOptions {
+  dryRun?: boolean
+  /** Print a change's steps and stop: `--plan`. */
+  planOnly?: boolean
+  /** Answer yes to every confirmation: `--yes`. */
+  yes?: boolean
+  /** Ask before each change: `--step`. */
+  step?: boolean
+  verbosity?: 'quiet' | 'normal' | 'verbose' | 'debug'
+  /** Given to `ssh -G -F`. */
+  sshConfigFile?: string
+  selection?: Selection
+  keepFailed?: boolean
+  /** The folder with the task file and config/; everything relative is relative to it. */
+  projectDir?: string
+}
+
+/** Asks the person at the terminal. Every method rejects with a UsageError where there is none. */
+export interface Prompter {
+  readonly interactive: boolean
+  confirm(message: string): Promise<boolean>
+  /** The typed text must equal `expected`. */
+  confirmTyped(message: string, expected: string): Promise<boolean>
+  text(message: string, options?: { initial?: string }): Promise<string>
+  password(message: string): Promise<string>
+}
+
+/** Whatever has a value that must never be shown. */
+export interface Revealable {
+  reveal(): string
+}
+
+export interface Run {
+  /** Sorts by time: `20261127T101500-ab12cd`. */
+  readonly id: string
+  readonly options: Readonly<RunOptions>
+  readonly bus: Bus
+  /** Aborted by Ctrl-C, or by the failure of a sibling in the same scope. */
+  readonly signal: AbortSignal
+  readonly prompter: Prompter
+  /** The id of the task that is running here. */
+  readonly taskId?: string
+  /** Values to scrub from everything shown or kept; added to as secrets are resolved. */
+  readonly secrets: Set<Revealable>
+  emit(body: EventBody): void
+  /** State with the life of the run (the connection pool, parsed configuration), made on first use. */
+  memo<T>(key: unknown, make: () => T): T
+  /** Called at the end of the run, last in first out, after an abort too. */
+  defer(close: () => void | Promise<void>): void
+  /** Says that -H/-R/-x/-P/-z took effect; at the end, options that nothing used are an error. */
+  usedSelection: boolean
+}
+
+const storage = new AsyncLocalStorage<Run>()
+
+/** The run that this code is part of. Throws where there is none: operations need somewhere to tell what they do. */
+export function currentRun(): Run {
+  const run = storage.getStore()
+  if (!run) {
+    throw new SlipwayError('no-run', 'this was called outside a run', {
+      next: 'Call it from a task, or wrap it: `await withRun(createRun(), () => …)`.',
+    })
+  }
+  return run
+}
+
+export function maybeRun(): Run | undefined {
+  return storage.getStore()
+}
+
+/** Runs `fn` as part of `run`. */
+export function withRun<T>(run: Run, fn: () => T): T {
+  return storage.run(run, fn)
+}
+
+/** Refuses every question: what a run without a terminal has. */
+export const noPrompter: Prompter = {
+  interactive: false,
+  confirm: refuse,
+  confirmTyped: refuse,
+  text: refuse,
+  password: refuse,
+}
+
+async function refuse(message: string): Promise<never> {
+  throw new SlipwayError('no-terminal', `there is no terminal to ask: ${message}`, {
+    next: 'Run it on a terminal, answer beforehand (`--yes` for confirmations, `.env` for passwords).',
+  })
+}
+
+export interface RunSetup {
+  options?: RunOptions
+  bus?: Bus
+  signal?: AbortSignal
+  prompter?: Prompter
+}
+
+/** A new run, and `finish`, which closes all that was deferred. */
+export function createRun(setup: RunSetup = {}): Run & { finish(): Promise<void> } {
+  const bus = setup.bus ?? createBus()
+  const memos = new Map<unknown, unknown>()
+  const closers: (() => void | Promise<void>)[] = []
+  const id = `${new Date().toISOString().replace(/[-:]|\.\d+Z/g, '')}-${randomBytes(3).toString('hex')}`
+  return {
+    id,
+    options: setup.options ?? {},
+    bus,
+    signal: setup.signal ?? new AbortController().signal,
+    prompter: setup.prompter ?? noPrompter,
+    secrets: new Set(),
+    usedSelection: false,
+    emit(body) {
+      const taskId = storage.getStore()?.taskId
+      bus.emit({ ...body, at: Date.now(), run: id, ...(taskId === undefined ? {} : { task: taskId }) })
+    },
+    memo<T>(key: unknown, make: () => T): T {
+      if (!memos.has(key)) memos.set(key, make())
+      return memos.get(key) as T
+    },
+    defer(close) {
+      closers.push(close)
+    },
+    async finish() {
+      for (let close = closers.pop(); close; close = closers.pop()) await close()
+    },
+  }
+}
+
+/** The same run in a narrower scope: another signal, another task. State is shared with the outer one. */
+export function scoped(run: Run, narrower: { signal?: AbortSignal; taskId?: string }): Run {
+  return Object.create(run, {
+    ...(narrower.signal ? { signal: { value: narrower.signal } } : {}),
+    ...(narrower.taskId ? { taskId: { value: narrower.taskId } } : {}),
+    usedSelection: {
+      get: () => run.usedSelection,
+      set: (used: boolean) => {
+        run.usedSelection = used
+      },
+    },
+  }) as Run
+}
+
+/**
+ * Runs `branches` at the same time as one scope: when one fails, the others are aborted and awaited before its
+ * error goes on, so that nothing is released under a write that is still going.
+ */
+export async function together<T>(branches: readonly (() => Promise<T>)[]): Promise<T[]> {
+  const outer = currentRun()
+  const controller = new AbortController()
+  const signal = AbortSignal.any([outer.signal, controller.signal])
+  const inner = scoped(outer, { signal })
+  let first: { error: unknown } | undefined
+  const results = await Promise.all(
+    branches.map((branch) =>
+      withRun(inner, async () => {
+        try {
+          return { value: await branch() }
+        } catch (error) {
+          first ??= { error }
+          controller.abort(new AbortedError('aborted because another part of the same call failed'))
+          return undefined
+        }
+      }),
+    ),
+  )
+  if (first) throw first.error
+  return results.map((result) => (result as { value: T }).value)
+}
+
+/** Throws the abort's reason if this run has been interrupted. */
+export function throwIfAborted(run: Run): void {
+  if (!run.signal.aborted) return
+  const reason: unknown = run.signal.reason
+  throw reason instanceof SlipwayError ? reason : new AbortedError('interrupted')
+}

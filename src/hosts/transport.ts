@@ -1,0 +1,42 @@
+/** The seam: ten or so short methods that a way of reaching a machine has to have. Nothing above knows which it is. */
+import type { Duplex, Readable, Writable } from 'node:stream'
+
+export interface Transport {
+  readonly kind: 'ssh2' | 'openssh' | 'local'
+  /** Starts `command` through the login shell. Resolves once the channel is open. Never sends a command twice. */
+  exec(command: string, options?: { pty?: PtySize; agentForward?: boolean }): Promise<Channel>
+  /** A stream to a unix socket there. */
+  openStream(socketPath: string): Promise<Duplex>
+  /** A TCP stream from there: what jump hosts and port forwarding use. */
+  openTcp(host: string, port: number): Promise<Duplex>
+  /** Arguments and file descriptors that make a local rsync speak over this connection. */
+  rsyncShell(): Promise<RsyncShell>
+  /** Settles when the connection is gone, with why. */
+  readonly lost: Promise<Error>
+  close(): Promise<void>
+}
+
+export interface Channel {
+  readonly stdin: Writable
+  readonly stdout: Readable
+  readonly stderr: Readable
+  /** `exitCode` and `signal` both null: the channel closed without a status, which is a failure. */
+  readonly exit: Promise<{ exitCode: number | null; signal: string | null; coreDumped?: boolean }>
+  signal(name: 'TERM' | 'KILL' | 'INT' | 'HUP'): void
+  resize(size: PtySize): void
+  close(): void
+}
+
+export interface PtySize {
+  columns: number
+  rows: number
+  term?: string
+}
+
+export interface RsyncShell {
+  /** For `rsync -e`. Empty for local. */
+  remoteShell?: string
+  /** `stdio` beyond the first three for the child process, and what to do with it once started. */
+  extraStdio: number
+  attach(child: { stdio: readonly unknown[] }): Promise<void>
+}

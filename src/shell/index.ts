@@ -1,0 +1,3 @@
+export * from './command.ts'
+export * from './quote.ts'
+export * from './secret.ts'

@@ -1,0 +1,14 @@
+import type { VpsConfig } from '../../config/types.ts'
+import type { DeploymentOperations, Service } from '../deployment.ts'
+
+/** What a deployment on hosts has beyond the contract. */
+export interface VpsDeployment extends DeploymentOperations {
+  readonly target: 'vps'
+  readonly config: VpsConfig
+  /** The release folder's name on the host: `pony2026r2`. For production, asked of the host. */
+  release(): Promise<string>
+  /** The daemon: what `…_supervisor` tails. Starting the workers starts it; it goes when nothing is left in it. */
+  readonly supervisor: Pick<Service, 'status' | 'tail'> & { stop(): Promise<void> }
+  /** What an operator does by hand: the app, website and domain at the provider. */
+  initApp(): Promise<void>
+}
