@@ -1,0 +1,23 @@
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vitest/config'
+
+const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^slipway$/, replacement: source('./src/index.ts') },
+      { find: /^slipway\/testing$/, replacement: source('./src/testing/index.ts') },
+    ],
+  },
+  test: {
+    include: ['test/**/*.test.ts'],
+    // Servers, signals and working folders are a process's own: a file a process.
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    // Escape sequences would make snapshots depend on who looks; Node warns when both are set.
+    env: { NO_COLOR: '1', FORCE_COLOR: '' },
+  },
+})
