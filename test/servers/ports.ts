@@ -1,0 +1,2 @@
+/** Free ports on loopback, for the servers of a test. */
+export { freePort, freePorts } from '../../src/sandbox/ports.ts'
