@@ -19,6 +19,8 @@ export interface Config {
   notifications: NotificationConfig[]
   /** Where each key was set, as `section.key`; what `doctor` and errors name. */
   places: Record<string, Place>
+  /** Commands that print a secret, by its name: `[secret_commands] NAME = op read …`. */
+  secretCommands?: Record<string, string>
 }
 
 /** Commands are shell text. On a VPS they run in the version's folder with the variables of targets/vps/layout.ts. */
