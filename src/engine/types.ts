@@ -16,6 +16,8 @@ export interface Step {
   readonly irreversible?: string
   /** Where the real world stands: what resume and undo look at. */
   check(): Promise<StepState>
+  /** Reads what undo will need, before anything changes; kept with the intent, so that a crash in `do` loses nothing. */
+  prepare?(): Promise<UndoData>
   /** Makes the change. What it returns is kept in the journal for `undo`. Must be safe to repeat when check says todo. */
   do(record: UndoData): Promise<UndoData | undefined>
   /** Proves it; rejects with what is wrong. */
@@ -40,6 +42,22 @@ export interface Plan {
   readonly notes?: readonly string[]
   /** Undo is lossless up to and without this step's id; after it, undo is refused. */
   readonly pointOfNoReturn?: string
+  /** Runs the steps marked `window`, which are all together, where the deployment lives. */
+  readonly window?: WindowRunner
+  /** What to type where undo is refused. */
+  readonly afterwards?: string
+}
+
+/**
+ * Runs a plan's window on the host, detached from whoever started it. It writes intents and outcomes into the journal
+ * itself. Both calls start it or join one that is running, and resolve when it has ended, one way or the other: what
+ * became of it is in the journal.
+ */
+export interface WindowRunner {
+  /** Does what is not done. On a failure before the point of no return it goes back by itself. */
+  forward(journal: Journal): Promise<void>
+  /** Goes back, as far as there is something to go back from. */
+  back(journal: Journal): Promise<void>
 }
 
 export type JournalEntry =
@@ -52,6 +70,8 @@ export type JournalEntry =
       by: Owner
       facts: Record<string, unknown>
       steps: string[]
+      /** The scopes that this change locks for as long as it is unfinished. */
+      locks?: readonly string[]
     }
   | { at: string; entry: 'intent'; step: string; direction: 'do' | 'undo'; data?: UndoData }
   | {
@@ -81,13 +101,21 @@ export interface ChangeStore {
   /** Newest first. */
   list(): Promise<JournalSummary[]>
   /** Takes every scope, in sorted order, or none; rejects with a LockedError that says whose and since when. */
-  lock(scopes: readonly string[], owner: Owner): Promise<Lock>
+  lock(scopes: readonly string[], owner: Owner, options?: LockOptions): Promise<Lock>
   /** Who holds `scope`, or undefined. */
   holder(scope: string): Promise<LockInfo | undefined>
   /** Breaks a lock, whoever holds it; says whose it was. */
   breakLock(scope: string, by: Owner): Promise<LockInfo | undefined>
   audit(line: AuditLine): Promise<void>
   audits(limit: number): Promise<AuditLine[]>
+}
+
+export interface LockOptions {
+  /**
+   * The unfinished journal that is being resumed or undone: it does not stand in the way, and the locks that its
+   * last run left behind are taken over.
+   */
+  journal?: string
 }
 
 export interface Owner {

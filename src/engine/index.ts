@@ -1,0 +1,5 @@
+export * from './errors.ts'
+export * from './execute.ts'
+export * from './journal.ts'
+export * from './plan.ts'
+export * from './types.ts'

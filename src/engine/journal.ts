@@ -1,0 +1,107 @@
+/**
+ * A journal's text: one line an entry, a CRC-32 before the JSON, so that a line that was torn by a crash is told from
+ * a whole one. Pure: encoding, decoding, and what a list of entries amounts to.
+ */
+import { crc32 } from 'node:zlib'
+import type { JournalEntry, JournalSummary, UndoData } from './types.ts'
+
+export type BeginEntry = Extract<JournalEntry, { entry: 'begin' }>
+
+/** `entry` as its line, newline included. */
+export function encodeEntry(entry: JournalEntry): string {
+  const json = JSON.stringify(entry)
+  return `${checksum(json)} ${json}\n`
+}
+
+/**
+ * The entries of a journal's text. Space that was allocated and not written (NUL bytes) and a torn last line are
+ * ignored; reading ends at the first line that is not whole, since nothing after it can be trusted.
+ */
+export function decodeEntries(text: string): JournalEntry[] {
+  const entries: JournalEntry[] = []
+  for (const line of text.replaceAll('\0', '').split('\n')) {
+    const entry = decodeLine(line)
+    if (!entry) break
+    entries.push(entry)
+  }
+  return entries
+}
+
+function decodeLine(line: string): JournalEntry | undefined {
+  const json = line.slice(9)
+  if (line.length < 11 || line[8] !== ' ' || line.slice(0, 8) !== checksum(json)) return undefined
+  return JSON.parse(json) as JournalEntry
+}
+
+function checksum(json: string): string {
+  return crc32(json).toString(16).padStart(8, '0')
+}
+
+/** What the journal says of one step. */
+export interface StepRecord {
+  readonly step: string
+  /** The last thing begun with it. */
+  readonly direction: 'do' | 'undo'
+  /** Whether that was finished, and how; undefined is an intent without an outcome. */
+  readonly ok?: boolean
+  /** Everything kept for undo: from the intent, and from what `do` returned. */
+  readonly data: UndoData
+  readonly durationMs?: number
+  readonly error?: string
+}
+
+/** The records of all steps that were begun, in the order in which they were begun first. */
+export function stepRecords(entries: readonly JournalEntry[]): Map<string, StepRecord> {
+  const records = new Map<string, StepRecord>()
+  for (const entry of entries) {
+    if (entry.entry === 'intent') {
+      const before = records.get(entry.step)
+      const data = { ...before?.data, ...entry.data }
+      records.set(entry.step, { step: entry.step, direction: entry.direction, data })
+    } else if (entry.entry === 'outcome') {
+      const before = records.get(entry.step)
+      records.set(entry.step, {
+        step: entry.step,
+        direction: entry.direction,
+        ok: entry.ok,
+        data: { ...before?.data, ...entry.data },
+        durationMs: entry.durationMs,
+        ...(entry.error === undefined ? {} : { error: entry.error }),
+      })
+    }
+  }
+  return records
+}
+
+/** Whether something of the step may be in the world: begun, and not wholly undone. */
+export function mayHaveHappened(record: StepRecord | undefined): record is StepRecord {
+  return record !== undefined && !(record.direction === 'undo' && record.ok === true)
+}
+
+export function beginOf(entries: readonly JournalEntry[]): BeginEntry | undefined {
+  const first = entries[0]
+  return first?.entry === 'begin' ? first : undefined
+}
+
+export function endOf(entries: readonly JournalEntry[]): Extract<JournalEntry, { entry: 'end' }> | undefined {
+  const last = entries.at(-1)
+  return last?.entry === 'end' ? last : undefined
+}
+
+/** A line about a journal, or undefined where it has no beginning (its first line was torn). */
+export function summaryOf(entries: readonly JournalEntry[]): JournalSummary | undefined {
+  const begin = beginOf(entries)
+  if (!begin) return undefined
+  const end = endOf(entries)
+  const lastStep = entries.findLast((entry) => entry.entry === 'intent' || entry.entry === 'outcome')
+  return {
+    id: begin.id,
+    kind: begin.kind,
+    title: begin.title,
+    by: begin.by,
+    begun: begin.at,
+    result: end?.result ?? 'unfinished',
+    ...(end ? { ended: end.at } : {}),
+    ...(lastStep && 'step' in lastStep ? { lastStep: lastStep.step } : {}),
+  }
+}
