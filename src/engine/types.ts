@@ -124,6 +124,8 @@ export interface Owner {
   user: string
   machine: string
   command: string
+  /** The tool's process on that machine: whether a lock's owner is dead can be told there. */
+  pid?: number
 }
 
 export interface LockInfo extends Owner {

@@ -1,0 +1,271 @@
+/**
+ * Locks, journals and the audit log of an app, as files in ~/.slipway/<app> on one host: whoever can deploy there
+ * agrees, without a server of ours. One round trip an operation.
+ */
+import type { BeginEntry } from '../../../engine/index.ts'
+import { decodeEntries, encodeEntry, LockedError, summaryOf } from '../../../engine/index.ts'
+import type {
+  AuditLine,
+  ChangeStore,
+  Journal,
+  JournalEntry,
+  JournalSummary,
+  Lock,
+  LockInfo,
+  LockOptions,
+  Owner,
+} from '../../../engine/types.ts'
+import { currentRun, SlipwayError } from '../../../events/index.ts'
+import type { Host, Result } from '../../../hosts/host.ts'
+import * as scripts from './scripts.ts'
+
+export { guardText, storeFolder } from './scripts.ts'
+
+const scopePattern = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
+
+/** The change store of `app` on `host`. In a dry run locks are not taken and nothing is written. */
+export function vpsStore(host: Host, app: string): ChangeStore {
+  checkName(app)
+  /** Guards of the locks that this store holds: what every append runs first. */
+  const guards = new Set<{ text: string }>()
+  const guard = () => [...guards].map((each) => each.text).join('\n')
+
+  const read = async (script: string): Promise<Result> =>
+    checked(
+      host,
+      await host.run(script, { kind: 'probe', quiet: true, nothrow: true, label: `read ~/.slipway/${app}` }),
+    )
+  const write = async (script: string, label: string, input?: string): Promise<Result> =>
+    checked(
+      host,
+      await host.run(script, {
+        kind: 'write',
+        quiet: true,
+        nothrow: true,
+        label,
+        ...(input === undefined ? {} : { input }),
+      }),
+    )
+
+  async function lock(scopes: readonly string[], owner: Owner, options: LockOptions = {}): Promise<Lock> {
+    const sorted = [...new Set(scopes)].sort()
+    sorted.forEach(checkName)
+    if (currentRun().options.dryRun) return { scopes: sorted, release: async () => {} }
+    const text = {
+      run: owner.run,
+      scopes: sorted,
+      members: membersOf(owner, sorted),
+      ...(options.journal ? { journal: options.journal } : {}),
+    }
+    let answer = await take(text)
+    // Resuming: a lock that a dead process of this very machine left behind is taken over.
+    if ('holder' in answer && options.journal && !answer.holder.journal && isDead(answer.holder, owner)) {
+      answer = await take({ ...text, replace: answer.holder.run })
+    }
+    if ('holder' in answer) throw new LockedError(answer.holder, { host: host.name })
+    const uses = usesOf(host, app)
+    for (const scope of sorted) uses.set(scope, (uses.get(scope) ?? 0) + 1)
+    const held = { text: scripts.guardText(app, owner.run, sorted) }
+    guards.add(held)
+    return {
+      scopes: sorted,
+      guard: held.text,
+      async release() {
+        if (!guards.delete(held)) return
+        const free = sorted.filter((scope) => {
+          uses.set(scope, (uses.get(scope) ?? 1) - 1)
+          return uses.get(scope) === 0
+        })
+        if (free.length > 0) await write(scripts.releaseScript(app, owner.run, free), `unlock ${free.join(', ')}`)
+      },
+    }
+  }
+
+  async function take(text: scripts.LockText): Promise<{ taken: string[] } | { holder: LockInfo }> {
+    const { stdout } = await write(scripts.lockScript(app, text), `lock ${text.scopes.join(', ')}`)
+    const taken = /^taken(.*)$/m.exec(stdout)
+    if (taken) return { taken: (taken[1] as string).split(' ').filter(Boolean) }
+    const holder = holderIn(stdout)
+    if (!holder)
+      throw new SlipwayError('lock-unreadable', `the answer of ${host.name} about its locks can't be read`, {
+        detail: stdout,
+      })
+    return { holder }
+  }
+
+  function journal(id: string, at?: { offset: number; bytes: number }): Journal {
+    let place = at
+    const entries = async (): Promise<JournalEntry[]> => {
+      const { stdout } = await read(scripts.readScript(app, id))
+      const [count, text] = cut(stdout, '\n')
+      const whole = decodeEntries(text)
+      place = {
+        bytes: Number(count),
+        offset: whole.reduce((sum, entry) => sum + Buffer.byteLength(encodeEntry(entry)), 0),
+      }
+      return whole
+    }
+    return {
+      id,
+      entries,
+      async append(entry) {
+        if (!place) await entries()
+        const { offset, bytes } = place as { offset: number; bytes: number }
+        const line = encodeEntry(entry)
+        const last = entry.entry === 'end'
+        // If the answer is lost, what was written is not known: it is read before the next line.
+        place = undefined
+        await write(
+          scripts.appendScript(app, { id, guard: guard(), offset, bytes, last }),
+          `journal ${id}: ${entry.entry}`,
+          line,
+        )
+        const end = offset + Buffer.byteLength(line)
+        place = { offset: end, bytes: end }
+      },
+    }
+  }
+
+  return {
+    lock,
+    async begin(entry: BeginEntry) {
+      checkName(entry.id)
+      const line = encodeEntry(entry)
+      await write(scripts.beginScript(app, entry.id, guard()), `journal ${entry.id}: begin`, line)
+      return journal(entry.id, { offset: Buffer.byteLength(line), bytes: Buffer.byteLength(line) })
+    },
+    async open(id) {
+      checkName(id)
+      return journal(id)
+    },
+    async list(): Promise<JournalSummary[]> {
+      const { stdout } = await read(scripts.listScript(app))
+      const texts = stdout.split(/^journal\n/m).slice(1)
+      const summaries = texts.flatMap((text) => {
+        const [first, last] = cut(text, 'last\n')
+        const begin = decodeEntries(first)
+        return summaryOf([...begin, ...tailEntries(last).filter((entry) => entry.entry !== 'begin')]) ?? []
+      })
+      return summaries.sort((a, b) => (a.begun < b.begun ? 1 : -1))
+    },
+    async holder(scope) {
+      checkName(scope)
+      return holderIn((await read(scripts.holderScript(app, scope))).stdout)
+    },
+    async breakLock(scope, by) {
+      checkName(scope)
+      const was = holderIn((await write(scripts.breakScript(app, scope), `break the lock of ${scope}`)).stdout)
+      if (was) {
+        const what = `unlock ${scope}, held by ${was.user} on ${was.machine}`
+        await this.audit({
+          at: new Date().toISOString(),
+          run: by.run,
+          who: by.user,
+          what,
+          deployment: scope,
+          outcome: 'ok',
+        })
+      }
+      return was
+    },
+    async audit(line: AuditLine) {
+      await write(scripts.auditScript(app), 'audit', `${JSON.stringify(line)}\n`)
+    },
+    async audits(limit) {
+      const { stdout } = await read(scripts.auditsScript(app, limit))
+      return stdout.split('\n').flatMap(parseAudit).reverse()
+    },
+  }
+}
+
+/** How often this run holds each lock: the last one to let go releases it. */
+function usesOf(host: Host, app: string): Map<string, number> {
+  return currentRun().memo(`locks of ${app} on ${host.name}`, () => new Map<string, number>())
+}
+
+/** Who holds a lock, from what the host printed. */
+function holderIn(stdout: string): LockInfo | undefined {
+  const lines = stdout.split('\n')
+  const clock = /^clock (\S+) (\S+)$/m.exec(stdout)
+  const at = lines.findIndex((line) => /^(locked|journal) /.test(line))
+  if (at < 0) return undefined
+  const [kind, scope] = (lines[at] as string).split(' ') as [string, string]
+  const text = lines[at + 1] ?? ''
+  if (kind === 'journal') {
+    const begin = decodeEntries(`${text}\n`)[0]
+    if (begin?.entry !== 'begin') return { ...nobody, scope, since: 'unknown', journal: 'unknown' }
+    return { ...begin.by, scope, since: begin.at, journal: begin.id }
+  }
+  const held = parseLock(text)
+  const { boot, uptime, ...info } = held
+  const age = clock && boot === clock[1] ? Number(clock[2]) - Number(uptime) : undefined
+  return { ...info, scope, ...(age === undefined ? {} : { ageSeconds: Math.max(0, Math.round(age)) }) }
+}
+
+const nobody: Owner = { run: '', user: 'unknown', machine: 'unknown', command: 'unknown' }
+
+function parseLock(text: string): Owner & { since: string; boot?: string; uptime?: number } {
+  try {
+    return JSON.parse(text) as Owner & { since: string; boot: string; uptime: number }
+  } catch {
+    return { ...nobody, since: 'unknown' }
+  }
+}
+
+function membersOf(owner: Owner, scopes: readonly string[]): Record<string, string> {
+  const since = new Date().toISOString()
+  return Object.fromEntries(scopes.map((scope) => [scope, JSON.stringify({ ...owner, scope, since }).slice(1, -1)]))
+}
+
+/** Whether the lock's owner was a process of this machine that is gone. Elsewhere nobody can tell. */
+function isDead(holder: LockInfo, owner: Owner): boolean {
+  if (holder.machine !== owner.machine || holder.pid === undefined) return false
+  try {
+    process.kill(holder.pid, 0)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+  }
+}
+
+/** The whole entries among the last lines, of which the first ones may be anything. */
+function tailEntries(text: string): JournalEntry[] {
+  return text.split('\n').flatMap((line) => decodeEntries(`${line}\n`))
+}
+
+function parseAudit(line: string): AuditLine[] {
+  try {
+    return line ? [JSON.parse(line) as AuditLine] : []
+  } catch {
+    return []
+  }
+}
+
+function cut(text: string, at: string): [string, string] {
+  const index = text.indexOf(at)
+  return index < 0 ? [text, ''] : [text.slice(0, index), text.slice(index + at.length)]
+}
+
+function checkName(name: string): void {
+  if (!scopePattern.test(name)) {
+    throw new SlipwayError('bad-name', `${JSON.stringify(name)} can't be the name of a lock, an app or a journal`)
+  }
+}
+
+function checked(host: Host, result: Result): Result {
+  if (result.exitCode === 0) return result
+  const message = result.stderr.trim() || result.stdout.trim() || `exit status ${result.exitCode ?? result.signal}`
+  if (result.exitCode === scripts.lockLost) {
+    throw new SlipwayError('lock-lost', message, {
+      host: host.name,
+      state: 'Somebody broke the lock, and may be changing things; this run changed nothing more.',
+      next: 'Look at `tasks audit`, and start again.',
+    })
+  }
+  if (result.exitCode === scripts.journalMoved) {
+    throw new SlipwayError('lock-lost', message, { host: host.name, next: 'Look at `tasks promotions`.' })
+  }
+  throw new SlipwayError('store-failed', `the records of the app could not be read or written: ${message}`, {
+    host: host.name,
+  })
+}
