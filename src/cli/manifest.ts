@@ -1,0 +1,85 @@
+/**
+ * What is known of a task file without loading it: its tasks, and the files they came from. Kept in the user's cache
+ * folder and believed as long as none of those files changed. Imports nothing but Node, because lists start here.
+ */
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import type { TaskInfo } from '../tasks/collect.ts'
+
+export interface Manifest {
+  /** Of Slipway and Node: another one makes another manifest. */
+  key: string
+  taskFile: string
+  /** Path, modification time in ms (0: not there), size in bytes. */
+  inputs: [path: string, modified: number, size: number][]
+  /** The bundle, in the same folder. */
+  bundle: string
+  tasks: TaskInfo[]
+  default?: string
+  /** For completion. */
+  hosts: string[]
+  roles: string[]
+}
+
+export const manifestKey = (version: string) => `1 ${version} ${process.version}`
+
+/** The folder that holds a task file's manifest and bundle. */
+export function cacheFolder(taskFile: string): string {
+  const base = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache')
+  return join(base, 'slipway', `${fingerprint(taskFile)}`)
+}
+
+/** The manifest of `taskFile`, or undefined where there is none or where it is stale. */
+export function readManifest(taskFile: string, key: string): Manifest | undefined {
+  try {
+    const manifest = JSON.parse(readFileSync(join(cacheFolder(taskFile), 'manifest.json'), 'utf8')) as Manifest
+    const fresh =
+      manifest.key === key &&
+      manifest.taskFile === taskFile &&
+      manifest.inputs.every(([path, modified, size]) => {
+        const now = inputOf(path)
+        return now[1] === modified && now[2] === size
+      })
+    return fresh ? manifest : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Best effort: a cache folder that cannot be written costs time, not the run. */
+export function writeManifest(manifest: Manifest): void {
+  const folder = cacheFolder(manifest.taskFile)
+  try {
+    writeBeside(join(folder, 'manifest.json'), JSON.stringify(manifest))
+  } catch {}
+}
+
+export function forgetManifest(taskFile: string): void {
+  rmSync(join(cacheFolder(taskFile), 'manifest.json'), { force: true })
+}
+
+/** Writes in one rename, readable by the user alone: task files are code, and caches are run. */
+export function writeBeside(file: string, text: string): void {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  const temporary = `${file}.${process.pid}`
+  writeFileSync(temporary, text, { mode: 0o600 })
+  renameSync(temporary, file)
+}
+
+export function inputOf(path: string): [string, number, number] {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  return stat ? [path, stat.mtimeMs, stat.size] : [path, 0, 0]
+}
+
+/** FNV-1a, twice: short names for cache folders without loading crypto; the manifest itself says whose it is. */
+function fingerprint(text: string): string {
+  let a = 0x811c9dc5
+  let b = 0x1234567
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    a = Math.imul(a ^ code, 0x01000193)
+    b = Math.imul(b ^ (code + index), 0x01000193)
+  }
+  return (a >>> 0).toString(36) + (b >>> 0).toString(36)
+}

@@ -1,0 +1,115 @@
+/** A run from the command line: its outputs, its interrupts, its calls one after the other, and its exit status. */
+import { userInfo } from 'node:os'
+import { asSlipwayError, createRun, type RunOptions, type SlipwayError, UsageError, withRun } from '../events/index.ts'
+import { connectSinks, logSink } from '../output/index.ts'
+import { ExitStatus, errorRecord } from '../tasks/record.ts'
+import { listenForInterrupts } from './interrupt.ts'
+import type { Io } from './io.ts'
+import { ownPlace, ownSource } from './place.ts'
+import { createPrompter } from './prompter.ts'
+import { shownArgv } from './shown.ts'
+import { chooseSinks } from './sinks.ts'
+
+export interface RunSettings {
+  io: Io
+  argv: readonly string[]
+  version: string
+  options: RunOptions
+  json?: boolean
+  taskFile?: string
+  /** Where `.slipway/runs/` is. */
+  projectDir: string
+}
+
+/** Runs `body` as a run, shows and logs it, and resolves with the exit status. Never rejects. */
+export async function runAndShow(settings: RunSettings, body: () => Promise<void>): Promise<number> {
+  const { io, options, projectDir } = settings
+  const interrupts = listenForInterrupts((text) => io.err(text))
+  const run = createRun({ options, signal: interrupts.signal, prompter: createPrompter(io, options) })
+  const sinks = chooseSinks(io, { json: settings.json, verbosity: options.verbosity })
+  const closeSinks = connectSinks(run, [...sinks, logSink(projectDir, run.id, (text) => io.err(`warning: ${text}\n`))])
+  io.onBrokenPipe(() => interrupts.abort('interrupted: nobody reads the output any more'))
+  const started = performance.now()
+
+  const failure = await withRun(run, async () => {
+    run.emit({
+      type: 'run.started',
+      argv: shownArgv(settings.argv),
+      version: settings.version,
+      user: userName(),
+      dryRun: options.dryRun === true,
+      ...(settings.taskFile ? { taskFile: settings.taskFile } : {}),
+    })
+    const first = await failureOf(async () => {
+      await body()
+      if (options.selection && !run.usedSelection) throw unusedSelection(options)
+    })
+    // Also after a failure and an interruption: locks and connections are let go before anything is reported as over.
+    const last = await failureOf(() => run.finish())
+    if (first && last) run.emit({ type: 'warning', text: `while ending the run: ${last.message}` })
+    return first ?? last
+  })
+
+  withRun(run, () => {
+    if (failure && !(failure instanceof ExitStatus)) run.emit({ type: 'error', error: recordOf(failure, projectDir) })
+    run.emit({
+      type: 'run.finished',
+      outcome: !failure ? 'ok' : failure.code === 'aborted' ? 'aborted' : 'failed',
+      exitCode: failure?.exitCode ?? 0,
+      durationMs: Math.round(performance.now() - started),
+    })
+  })
+  closeSinks()
+  interrupts.dispose()
+  return failure?.exitCode ?? 0
+}
+
+async function failureOf(body: () => Promise<void>): Promise<SlipwayError | undefined> {
+  try {
+    await body()
+    return undefined
+  } catch (error) {
+    return asSlipwayError(error)
+  }
+}
+
+/** An error that the task file itself threw is shown with its own line there. */
+export function recordOf(error: SlipwayError, dir: string) {
+  const record = errorRecord(error)
+  if (error.code !== 'unexpected') return record
+  const cause = error.cause
+  const place = ownPlace(cause, dir)
+  const name = cause instanceof Error && cause.name !== 'Error' ? `${cause.name}: ` : ''
+  const message = `${place ? `${place}: ` : ''}${name}${record.message}`
+  const source = ownSource(cause, dir)
+  return {
+    ...record,
+    message,
+    ...(source ? { detail: source } : {}),
+    next: record.next ?? '`--debug` shows the stack.',
+  }
+}
+
+function unusedSelection(options: RunOptions): UsageError {
+  const { hosts, roles, exclude, parallel, poolSize } = options.selection ?? {}
+  const flags = [
+    hosts && '-H',
+    roles && '-R',
+    exclude && '-x',
+    parallel !== undefined && (parallel ? '-P' : '--serial'),
+    poolSize && '-z',
+  ]
+  const given = flags.filter(Boolean).join(', ')
+  return new UsageError('unused-selection', `${given} narrowed nothing: no task ran over several hosts`, {
+    state: 'The tasks did run, as if it had not been given.',
+    next: 'Leave it out, or name a task that runs over hosts: `hosts(…).each(…)`.',
+  })
+}
+
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return process.env['USER'] ?? String(process.getuid?.() ?? '')
+  }
+}

@@ -1,0 +1,102 @@
+/** The `tasks` command: from argv to an exit status. */
+import { asSlipwayError, type SlipwayError, UsageError } from '../events/errors.ts'
+import { failureLines } from '../output/failure.ts'
+import { paintFor } from '../output/style.ts'
+import { taskNamed } from '../tasks/collect.ts'
+import { errorRecord } from '../tasks/record.ts'
+import { didYouMean } from '../tasks/suggest.ts'
+import { givenValues } from '../tasks/values.ts'
+import type { Io } from './io.ts'
+import { listJson, listText } from './list.ts'
+import { describeTaskFile, loadTaskFile } from './load.ts'
+import type { Manifest } from './manifest.ts'
+import { packageVersion } from './package.ts'
+import { type CoreValues, parseCore, taskHelp, tasksHelp } from './parse.ts'
+import { runAndShow } from './run.ts'
+import { type CommandLine, type KnownTasks, splitCalls, splitCore } from './split.ts'
+import { findTaskFile } from './taskfile.ts'
+
+/** Never rejects: what goes wrong is shown, and becomes the status. */
+export async function tasksCommand(argv: readonly string[], io: Io): Promise<number> {
+  try {
+    const line = splitCore(argv)
+    const core = parseCore(line.core, io.env)
+    if (core.version) return print(io, `${packageVersion()}\n`)
+    if (core.help) return print(io, await helpFor(line, core, io))
+    if (core.list) return await list(line, core, io)
+    return await run(argv, line, core, io)
+  } catch (error) {
+    return showFailure(io, asSlipwayError(error), argv.includes('--debug'))
+  }
+}
+
+export function showFailure(io: Io, error: SlipwayError, debug: boolean): number {
+  const paint = paintFor(io.stderr, io.env)
+  for (const line of failureLines(errorRecord(error), { debug, paint })) io.err(`${line}\n`)
+  return error.exitCode
+}
+
+function print(io: Io, text: string): 0 {
+  io.out(text)
+  return 0
+}
+
+const columnsOf = (io: Io) => Math.max(40, io.stdout.columns ?? 100)
+
+async function list(line: CommandLine, core: CoreValues, io: Io): Promise<number> {
+  const manifest = await describeTaskFile(findTaskFile(io.cwd, core.file))
+  if (line.words.length > 0) throw new UsageError('bad-option', `--list takes no task: ${line.words.join(' ')}`)
+  return print(io, core.json ? listJson(manifest) : listText(manifest, columnsOf(io)))
+}
+
+async function helpFor(line: CommandLine, core: CoreValues, io: Io): Promise<string> {
+  const typed = line.words.find((word) => !word.startsWith('-'))?.split(':', 1)[0]
+  if (typed === undefined) return tasksHelp(columnsOf(io))
+  const manifest = await describeTaskFile(findTaskFile(io.cwd, core.file))
+  const tasks = new Map(manifest.tasks.map((task) => [task.name, task]))
+  const found = taskNamed(tasks, typed)
+  if (!found) {
+    throw new UsageError('unknown-task', `there is no task "${typed}"`, {
+      next: didYouMean(typed, [...tasks.keys()]) ?? '`tasks --list` shows them all.',
+    })
+  }
+  return taskHelp(found[1], columnsOf(io))
+}
+
+async function run(argv: readonly string[], line: CommandLine, core: CoreValues, io: Io): Promise<number> {
+  const file = findTaskFile(io.cwd, core.file)
+  const loaded = await loadTaskFile(file)
+  const calls = splitCalls(line.words, line.rest, knownTasks(loaded.manifest))
+  if (calls.length === 0) {
+    io.err('No task was named, and the task file has no default one.\n\n')
+    io.err(listText(loaded.manifest, columnsOf(io)))
+    return 2
+  }
+  // All of them before the first runs: a slip in the last one must not be found after the first changed something.
+  const checked = calls.map(({ task: name, given }) => {
+    const task = loaded.tasks.get(name)!
+    return { task, values: givenValues(name, task.definition.params ?? {}, given) }
+  })
+  const options = {
+    ...core.run,
+    projectDir: loaded.dir,
+    ...(core.sandbox ? { sshConfigFile: await sandboxConfig(loaded.dir) } : {}),
+  }
+  const settings = { io, argv, version: packageVersion(), options, taskFile: file, projectDir: loaded.dir }
+  return await runAndShow({ ...settings, ...(core.json ? { json: true } : {}) }, async () => {
+    for (const { task, values } of checked) await task(values as never)
+  })
+}
+
+function knownTasks(manifest: Manifest): KnownTasks {
+  const tasks = new Map(manifest.tasks.map((task) => [task.name, task]))
+  return {
+    find: (typed) => taskNamed(tasks, typed)?.[1],
+    names: [...tasks.keys()],
+    ...(manifest.default === undefined ? {} : { default: manifest.default }),
+  }
+}
+
+async function sandboxConfig(_projectDir: string): Promise<string> {
+  throw new UsageError('not-yet', '--sandbox is not there yet')
+}

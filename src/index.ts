@@ -1,0 +1,25 @@
+/** The public API, re-exported, and nothing else. Loading it is cheap: what is heavy is imported when first used. */
+import './only-copy.ts'
+
+export type { ErrorDetails, EventBody, Outcome, Run, RunEvent, RunOptions, Selection } from './events/index.ts'
+export {
+  AbortedError,
+  currentRun,
+  OutcomeUnknownError,
+  SlipwayError,
+  StubbedResultError,
+  together,
+  UsageError,
+} from './events/index.ts'
+export type { Command, Word } from './shell/index.ts'
+export { raw, Secret, sh } from './shell/index.ts'
+export type {
+  CallParams,
+  ParamDefinition,
+  Params,
+  ParamType,
+  ParamValues,
+  Task,
+  TaskDefinition,
+} from './tasks/index.ts'
+export { ask, choice, exitWith, flag, note, number, param, rest, result, string, task, warn } from './tasks/index.ts'

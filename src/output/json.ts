@@ -1,0 +1,13 @@
+/** `--json`: one event a line on stdout, each with the version of the form, `v`. Fields are only ever added to a version. */
+import type { RunEvent } from '../events/events.ts'
+import type { Sink } from './sink.ts'
+
+export const jsonVersion = 1
+
+export function jsonLine(event: RunEvent): string {
+  return `${JSON.stringify({ v: jsonVersion, ...event })}\n`
+}
+
+export function jsonSink(write: (text: string) => void): Sink {
+  return { event: (event) => write(jsonLine(event)) }
+}

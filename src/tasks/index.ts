@@ -1,0 +1,8 @@
+export * from './collect.ts'
+export * from './define.ts'
+export * from './params.ts'
+export * from './record.ts'
+export * from './suggest.ts'
+export type * from './task.ts'
+export * from './tell.ts'
+export * from './values.ts'
