@@ -1,0 +1,1 @@
+"""Pony: riders register for brevets, and get a mail that confirms it."""
