@@ -65,13 +65,14 @@ export async function descendants(roots: readonly number[]): Promise<ProcessIden
   return found
 }
 
-/** Processes that were started with `variable` (`NAME=value`) in their environment, ours excluded. */
-export async function withEnvironment(variable: string): Promise<ProcessIdentity[]> {
+/** Processes that were started with all of `variables` in their environment, ours excluded. */
+export async function withEnvironment(variables: Readonly<Record<string, string>>): Promise<ProcessIdentity[]> {
+  const wanted = Object.entries(variables).map(([name, value]) => `\0${name}=${value}\0`)
   const found: ProcessIdentity[] = []
   for (const pid of await pids()) {
     if (pid === process.pid) continue
     const environment = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '')
-    if (!`\0${environment}\0`.includes(`\0${variable}\0`)) continue
+    if (!wanted.every((variable) => `\0${environment}\0`.includes(variable))) continue
     const identity = await identify(pid)
     if (identity) found.push(identity)
   }

@@ -13,7 +13,7 @@ import { promisify } from 'node:util'
 import { SlipwayError } from '../events/errors.ts'
 import { freePort } from './ports.ts'
 import { descendants, endProcesses, identify, isRunning, type ProcessIdentity, withEnvironment } from './process.ts'
-import { writeStandIns } from './standins.ts'
+import { sandboxMarker, writeStandIns } from './standins.ts'
 
 export interface SshdOptions {
   /** Loopback address to listen on. 127.0.0.1 unless given; 127.0.1.1 and on are loopback as well. */
@@ -86,7 +86,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
 
   for (let attempt = 1; ; attempt += 1) {
     const port = options.port ?? (await freePort(address))
-    const environment = { HOME: home, PATH: sandboxPath(bin), ...pair(marker), ...options.environment }
+    const environment = { HOME: home, PATH: sandboxPath(bin), ...marker, ...options.environment }
     await writeFile(configFile, serverConfig({ address, port, etc, environment, extra: options.extraConfig }))
     await writeFile(knownHostsFile, `[${address}]:${port} ${hostKey}\n`)
     await writeFile(
@@ -97,7 +97,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
     const child = spawn(program, ['-D', '-f', configFile, '-E', logFile], {
       detached: options.detached ?? false,
       stdio: 'ignore',
-      env: { PATH: process.env['PATH'], ...pair(marker) },
+      env: { PATH: process.env['PATH'], ...marker },
     })
     child.unref()
     const pid = await new Promise<number>((resolve, reject) => {
@@ -144,11 +144,6 @@ export async function endSshd(identity: ProcessIdentity, dir: string): Promise<v
   const listener = await endProcesses([identity])
   const rest = [...below, ...(await withEnvironment(sandboxMarker(dir)))]
   await endProcesses(rest, { graceMs: listener.length > 0 ? 1000 : 5000 })
-}
-
-/** The variable that every process of a sandbox carries, so that `down` finds them, daemons too. */
-export function sandboxMarker(dir: string): string {
-  return `SLIPWAY_SANDBOX=${dir}`
 }
 
 function sandboxPath(bin: string): string {
@@ -265,11 +260,6 @@ function banner(address: string, port: number): Promise<boolean> {
     socket.once('close', () => done(false))
     socket.once('timeout', () => done(false))
   })
-}
-
-function pair(variable: string): Record<string, string> {
-  const at = variable.indexOf('=')
-  return { [variable.slice(0, at)]: variable.slice(at + 1) }
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -25,6 +25,11 @@ export async function writeStandIns(dir: string): Promise<string> {
   return bin
 }
 
+/** The variable that every process of a sandbox carries, so that `down` finds them, daemons too. */
+export function sandboxMarker(dir: string): Record<string, string> {
+  return { SLIPWAY_SANDBOX: dir }
+}
+
 function refusal(name: string, why: string): string {
   return `#!/bin/sh\necho "${name}: not available here: ${why}" >&2\nexit 1\n`
 }

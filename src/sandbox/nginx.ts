@@ -1,0 +1,173 @@
+/**
+ * A real nginx as the current user on a free loopback port, everything it writes below one folder: the front door
+ * of a sandbox. Sites are included from files, and a reload is checked before it is trusted.
+ */
+import { execFile, spawn } from 'node:child_process'
+import { access, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { createConnection } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { SlipwayError } from '../events/errors.ts'
+import { freePort } from './ports.ts'
+import { endProcesses, identify, isRunning, type ProcessIdentity } from './process.ts'
+import { sandboxMarker } from './standins.ts'
+
+export interface NginxOptions {
+  /** Where configuration, logs and temporary files lie. */
+  dir: string
+  address?: string
+  /** A free port unless given. */
+  port?: number
+  /** Files of sites, each at http level; patterns with * work. */
+  include: readonly string[]
+  /** Survives this process. */
+  detached?: boolean
+}
+
+export interface Nginx {
+  readonly address: string
+  readonly port: number
+  readonly process: ProcessIdentity
+  readonly configFile: string
+  /** `nginx` with the arguments that make it this one: add `-t` or `-s reload`. */
+  readonly command: readonly string[]
+  log(): Promise<string>
+  /** Loads the sites again. Rejects, and the old ones stay, where a site is wrong or two claim the same name. */
+  reload(): Promise<void>
+  stop(): Promise<void>
+}
+
+const run = promisify(execFile)
+
+/** Rejects with `nginx-missing`, or with `nginx-failed` and nginx's own words. Resolves once it accepts connections. */
+export async function startNginx(options: NginxOptions): Promise<Nginx> {
+  const { dir, address = '127.0.0.1' } = options
+  const program = await nginxProgram()
+  await mkdir(join(dir, 'nginx'), { recursive: true, mode: 0o700 })
+  const configFile = join(dir, 'nginx', 'nginx.conf')
+  const errorLog = join(dir, 'nginx', 'error.log')
+  const command = [program, '-e', errorLog, '-p', join(dir, 'nginx'), '-c', configFile]
+
+  for (let attempt = 1; ; attempt += 1) {
+    const port = options.port ?? (await freePort(address))
+    await writeFile(configFile, nginxConfig({ dir, address, port, include: options.include }))
+    await writeFile(errorLog, '')
+    const child = spawn(program, [...command.slice(1), '-g', 'daemon off;'], {
+      detached: options.detached ?? false,
+      stdio: 'ignore',
+      env: { PATH: process.env['PATH'], ...sandboxMarker(dir) },
+    })
+    child.unref()
+    const pid = await new Promise<number>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('spawn', () => resolve(child.pid as number))
+    })
+    const identity = await identify(pid)
+    if (identity && (await accepts(address, port, identity))) {
+      return {
+        address,
+        port,
+        process: identity,
+        configFile,
+        command,
+        log: () => readFile(errorLog, 'utf8'),
+        reload: () => reloadNginx(command),
+        stop: async () => {
+          await endProcesses([identity])
+        },
+      }
+    }
+    const log = await readFile(errorLog, 'utf8').catch(() => '')
+    if (identity) await endProcesses([identity])
+    const taken = log.includes('Address already in use')
+    if (taken && options.port === undefined && attempt < 5) continue
+    throw new SlipwayError('nginx-failed', `nginx did not start on ${address}:${port}`, {
+      detail: log.trim(),
+      state: 'Nothing is left running.',
+      next: taken ? 'Choose another port.' : `Mend what it names, then try: ${command.join(' ')} -t`,
+    })
+  }
+}
+
+/** Checks the configuration, then has the running nginx load it. A name claimed twice, which nginx only warns of, counts. */
+export async function reloadNginx(command: readonly string[]): Promise<void> {
+  const [program = 'nginx', ...args] = command
+  const checked = await run(program, [...args, '-t']).catch((error: { stderr?: string }) => {
+    throw new SlipwayError('nginx-config', 'nginx does not accept its configuration', {
+      detail: error.stderr?.trim(),
+      state: 'The old configuration keeps serving.',
+    })
+  })
+  if (checked.stderr.includes('conflicting server name')) {
+    throw new SlipwayError('nginx-conflict', 'two sites claim the same domain', {
+      detail: checked.stderr.trim(),
+      state: 'The old configuration keeps serving.',
+    })
+  }
+  await run(program, [...args, '-s', 'reload'])
+}
+
+interface MainConfig {
+  dir: string
+  address: string
+  port: number
+  include: readonly string[]
+}
+
+/** nginx.conf. As root the workers stay root as well: the sockets they connect to are in folders of mode 700. */
+export function nginxConfig({ dir, address, port, include }: MainConfig): string {
+  const own = join(dir, 'nginx')
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+  return `# Written by slipway for a sandbox.
+${process.getuid?.() === 0 ? 'user root;\n' : ''}worker_processes 1;
+pid ${own}/nginx.pid;
+error_log ${own}/error.log notice;
+events {
+  worker_connections 4096;
+}
+http {
+  default_type application/octet-stream;
+  server_names_hash_bucket_size 128;
+  server_tokens off;
+  access_log ${own}/access.log;
+${temporary.map((kind) => `  ${kind}_temp_path ${own}/${kind};`).join('\n')}
+  server {
+    listen ${address}:${port} default_server backlog=4096;
+    server_name _;
+    default_type text/plain;
+    return 404 "No site of this sandbox has the name $host.\\n";
+  }
+${include.map((pattern) => `  include ${pattern};`).join('\n')}
+}
+`
+}
+
+async function nginxProgram(): Promise<string> {
+  for (const program of ['/usr/sbin/nginx', '/usr/local/sbin/nginx', '/usr/bin/nginx', '/usr/local/bin/nginx']) {
+    if (
+      await access(program).then(
+        () => true,
+        () => false,
+      )
+    )
+      return program
+  }
+  throw new SlipwayError('nginx-missing', 'there is no nginx on this machine', {
+    next: 'Install it: sudo apt-get install nginx-light',
+  })
+}
+
+async function accepts(address: string, port: number, identity: ProcessIdentity): Promise<boolean> {
+  for (const deadline = Date.now() + 10_000; Date.now() < deadline; ) {
+    if (!(await isRunning(identity))) return false
+    const connected = await new Promise<boolean>((resolve) => {
+      const socket = createConnection({ host: address, port })
+      socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
+      socket.once('connect', () => socket.destroy())
+    })
+    if (connected) return true
+    await delay(10)
+  }
+  return false
+}
