@@ -8,7 +8,7 @@ import type { Io } from './io.ts'
 import { ownPlace, ownSource } from './place.ts'
 import { createPrompter } from './prompter.ts'
 import { shownArgv } from './shown.ts'
-import { chooseSinks } from './sinks.ts'
+import { chooseSink } from './sinks.ts'
 
 export interface RunSettings {
   io: Io
@@ -26,8 +26,8 @@ export async function runAndShow(settings: RunSettings, body: () => Promise<void
   const { io, options, projectDir } = settings
   const interrupts = listenForInterrupts((text) => io.err(text))
   const run = createRun({ options, signal: interrupts.signal, prompter: createPrompter(io, options) })
-  const sinks = chooseSinks(io, { json: settings.json, verbosity: options.verbosity })
-  const closeSinks = connectSinks(run, [...sinks, logSink(projectDir, run.id, (text) => io.err(`warning: ${text}\n`))])
+  const shown = chooseSink(io, { json: settings.json, verbosity: options.verbosity })
+  const closeSinks = connectSinks(run, [shown, logSink(projectDir, run.id, (text) => io.err(`warning: ${text}\n`))])
   io.onBrokenPipe(() => interrupts.abort('interrupted: nobody reads the output any more'))
   const started = performance.now()
 

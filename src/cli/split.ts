@@ -230,10 +230,10 @@ function splitEscaped(text: string, separator: string): string[] {
 
 /** Splits at the first unescaped `separator`; elsewhere `\=` is `=`. */
 function splitFirst(text: string, separator: string): [string, string | undefined] {
-  const unescape = (part: string) => part.replaceAll(`\\${separator}`, separator)
+  const literal = (part: string) => part.replaceAll(`\\${separator}`, separator)
   for (let index = 0; index < text.length; index++) {
     if (text[index] === '\\' && text[index + 1] === separator) index++
-    else if (text[index] === separator) return [unescape(text.slice(0, index)), unescape(text.slice(index + 1))]
+    else if (text[index] === separator) return [literal(text.slice(0, index)), literal(text.slice(index + 1))]
   }
-  return [unescape(text), undefined]
+  return [literal(text), undefined]
 }

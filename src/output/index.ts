@@ -1,4 +1,7 @@
 export * from './failure.ts'
+export * from './format.ts'
+export * from './github.ts'
+export * from './gitlab.ts'
 export * from './json.ts'
 export * from './log.ts'
 export * from './plain.ts'

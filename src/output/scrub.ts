@@ -9,22 +9,29 @@ export const mask = '•••'
 /** Every way in which `value` is looked for. */
 export function formsOf(value: string): string[] {
   const forms = new Set<string>()
-  const add = (form: string) => {
-    if (form.length > 0) forms.add(form)
-  }
+  const add = (form: string) => forms.add(form)
+  const json = JSON.stringify(value).slice(1, -1)
   add(value)
   add(value.replaceAll('\n', '\r\n'))
   add(value.replaceAll("'", `'\\''`))
   add(value.replace(/[\\"$`]/g, '\\$&'))
-  add(JSON.stringify(value).slice(1, -1))
+  add(json)
+  add(JSON.stringify(json).slice(1, -1))
   add(encodeURI(value))
-  add(encodeURIComponent(value))
-  add(encodeURIComponent(value).replaceAll('%20', '+'))
-  add(encodeURIComponent(value).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`))
+  for (const form of urlForms(value)) add(form).add(form.replace(/%[0-9A-F]{2}/g, (code) => code.toLowerCase()))
   // A key file is printed line by line.
   if (value.includes('\n')) for (const line of value.split('\n')) if (line.trim().length >= 8) add(line.trim())
   if (value.length >= 6) for (const form of base64Forms(value)) add(form)
+  forms.delete('')
   return [...forms]
+}
+
+/** As browsers, forms, and other languages' libraries encode it: they differ in what they leave alone. */
+function urlForms(value: string): string[] {
+  const component = encodeURIComponent(value)
+  const strict = component.replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
+  const form = new URLSearchParams({ '': value }).toString().slice(1)
+  return [component, strict, form, component.replaceAll('%2F', '/'), strict.replaceAll('%2F', '/')]
 }
 
 /** The part of base64 text that depends on `value` alone, for each of the three places where it can start. */

@@ -1,16 +1,17 @@
 /** "Did you mean …?": the known names nearest to what was typed. */
 
-/** Up to three of `known` that are a slip of the finger away from `typed`, nearest first. */
+/** Up to three of `known` that are a slip of the finger away from `typed`; else those that contain it. */
 export function nearest(typed: string, known: readonly string[]): string[] {
   const wanted = plain(typed)
   const limit = Math.max(1, Math.min(3, Math.floor(wanted.length * 0.4)))
-  return known
-    .map((name) => ({ name, distance: distance(wanted, plain(name)) }))
-    .filter(({ name, distance }) => distance <= limit || (wanted.length >= 3 && plain(name).includes(wanted)))
-    .sort((a, b) => a.distance - b.distance || a.name.localeCompare(b.name))
-    .slice(0, 3)
-    .map(({ name }) => name)
+  const distances = known.map((name) => ({ name, distance: distance(wanted, plain(name)) }))
+  const least = Math.min(limit + 1, ...distances.map((each) => each.distance))
+  const near = distances.filter((each) => each.distance === least && least <= limit)
+  const found = near.length > 0 ? near.map(({ name }) => name) : known.filter((name) => contains(plain(name), wanted))
+  return found.slice(0, 3)
 }
+
+const contains = (name: string, wanted: string) => wanted.length >= 3 && name.includes(wanted)
 
 /** `Did you mean a, b or c?`, or undefined where nothing is near. */
 export function didYouMean(typed: string, known: readonly string[]): string | undefined {
