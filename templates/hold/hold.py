@@ -1,0 +1,211 @@
+"""Holds requests while their app is away: a unix socket that listens and does not accept.
+
+    hold.py SPEC
+
+The web server connects and waits in the kernel's queue. When the file SPEC.target names a socket, the connections are
+accepted one after another and relayed to it, until there are none. Two processes share the listening descriptor, so
+that killing one fails nothing; each restarts the other. If the script that opened the window dies, they start it again
+in its recovery. Standard library only.
+
+SPEC is a JSON file: socket, backlog, deadline (seconds, for holding), lock (the script's lock file), recover (argv).
+"""
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+
+POLL = 0.05
+# Relays at once in each process; the others wait in the kernel's queue, where killing a process can't hurt them.
+RELAYS = 64
+# Without a new connection for so long after the target is known, the queue is empty.
+QUIET = 0.3
+
+
+def main(spec_path):
+    with open(spec_path) as file:
+        spec = json.load(file)
+    listener = listen(spec['socket'], spec['backlog'])
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    parent = os.getpid()
+    child = os.fork()
+    serve(spec_path, spec, listener, child or parent)
+
+
+def listen(path, backlog):
+    """The listening socket: bound beside and renamed, so that a path that exists always answers."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    beside = '%s.%d' % (path, os.getpid() % 1000)
+    if os.path.exists(beside):
+        os.unlink(beside)
+    listener.bind(beside)
+    os.chmod(beside, 0o666)
+    listener.listen(backlog)
+    listener.setblocking(False)
+    os.rename(beside, path)
+    return listener
+
+
+def serve(spec_path, spec, listener, sibling):
+    """One of the two processes, from the first waiting request to the last."""
+    began = time.monotonic()
+    free_polls = 0
+    note_pid(spec_path)
+    while True:
+        target = target_of(spec_path)
+        if target:
+            break
+        if not alive(sibling):
+            me = os.getpid()
+            child = os.fork()
+            sibling = child or me
+            if not child:
+                note_pid(spec_path)
+        free_polls = free_polls + 1 if is_free(spec['lock']) else 0
+        if free_polls >= 6:
+            recover(spec)
+            free_polls = -100
+        if time.monotonic() - began > spec['deadline']:
+            os._exit(3)
+        time.sleep(POLL)
+    relay_all(listener, target, began + spec['deadline'] + 60)
+    os._exit(0)
+
+
+def note_pid(spec_path):
+    with open('%s.pid.%d' % (spec_path, os.getpid()), 'w') as file:
+        file.write(start_time(os.getpid()))
+
+
+def target_of(spec_path):
+    try:
+        with open(spec_path + '.target') as file:
+            text = file.read()
+    except OSError:
+        return None
+    return text.strip() if text.endswith('\n') else None
+
+
+def start_time(pid):
+    try:
+        with open('/proc/%d/stat' % pid) as file:
+            fields = file.read().rpartition(')')[2].split()
+    except OSError:
+        return ''
+    return '' if fields[0] == 'Z' else fields[19]
+
+
+def alive(pid):
+    return start_time(pid) != ''
+
+
+def is_free(lock):
+    """Whether nobody holds the script's lock: it has ended, or was killed."""
+    try:
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def recover(spec):
+    if os.fork():
+        return
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.closerange(3, 256)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        os.execv(spec['recover'][0], spec['recover'])
+    except OSError:
+        os._exit(127)
+
+
+def relay_all(listener, target, deadline):
+    slots = threading.Semaphore(RELAYS)
+    quiet_since = time.monotonic()
+    poller = select.poll()
+    poller.register(listener, select.POLLIN)
+    while time.monotonic() - quiet_since < QUIET:
+        slots.acquire()
+        poller.poll(POLL * 1000)
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            slots.release()
+            continue
+        quiet_since = time.monotonic()
+        threading.Thread(target=relay, args=(client, target, deadline, slots), daemon=True).start()
+    for _ in range(RELAYS):
+        slots.acquire()
+
+
+def relay(client, target, deadline, slots):
+    try:
+        client.setblocking(True)
+        # The web server gave up on this one, and has told its client so: running it now would run it unseen.
+        if gone(client):
+            return
+        upstream = connect(target, deadline)
+        if upstream:
+            both_ways(client, upstream)
+            upstream.close()
+    except OSError:
+        pass
+    finally:
+        client.close()
+        slots.release()
+
+
+def gone(client):
+    poller = select.poll()
+    poller.register(client, select.POLLRDHUP)
+    return any(event & (select.POLLRDHUP | select.POLLHUP | select.POLLERR) for _, event in poller.poll(0))
+
+
+def connect(target, deadline):
+    while time.monotonic() < deadline:
+        upstream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            upstream.connect(target)
+            return upstream
+        except OSError:
+            upstream.close()
+            time.sleep(POLL)
+    return None
+
+
+def both_ways(client, upstream):
+    poller = select.poll()
+    other = {client.fileno(): (client, upstream), upstream.fileno(): (upstream, client)}
+    for fd in other:
+        poller.register(fd, select.POLLIN)
+    while other:
+        for fd, _ in poller.poll():
+            source, sink = other[fd]
+            data = source.recv(65536)
+            if data:
+                sink.sendall(data)
+                continue
+            if source is upstream:
+                return
+            poller.unregister(fd)
+            del other[fd]
+            sink.shutdown(socket.SHUT_WR)
+
+
+if __name__ == '__main__':
+    main(sys.argv[1])

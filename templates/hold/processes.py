@@ -1,0 +1,264 @@
+"""The processes of a release, seen in /proc, and its supervisord. A stopped program is one of which no process is left,
+whatever a daemon says; SLIPWAY_PROCESS in their environment, `<release folder>:<program>`, tells whose they are."""
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+import xmlrpc.client
+
+POLL = 0.02
+RUNNING, STARTING, BACKOFF, STOPPING = 20, 10, 30, 40
+
+
+class Failure(Exception):
+    """What went wrong, as a sentence for the operator."""
+
+
+def wait_for(condition, seconds, what):
+    """Waits until `condition()` is true; raises a Failure with `what` after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failure('%s, after %.1f s' % (what() if callable(what) else what, seconds))
+        time.sleep(POLL)
+
+
+def alive(pid):
+    try:
+        with open('/proc/%d/stat' % pid) as file:
+            return file.read().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+def parent_of(pid):
+    try:
+        with open('/proc/%d/stat' % pid) as file:
+            return int(file.read().rpartition(')')[2].split()[1])
+    except OSError:
+        return 0
+
+
+def marked(folder, programs):
+    """{pid: program} of every living process of these programs, their children included."""
+    wanted = {('SLIPWAY_PROCESS=%s:%s' % (folder, name)).encode(): name for name in programs}
+    found = {}
+    for entry in os.listdir('/proc'):
+        if not entry.isdigit():
+            continue
+        try:
+            with open('/proc/%s/environ' % entry, 'rb') as file:
+                environment = file.read()
+        except OSError:
+            continue
+        for word in environment.split(b'\0'):
+            if word in wanted and alive(int(entry)):
+                found[int(entry)] = wanted[word]
+    return found
+
+
+def top_of(pids):
+    """Those whose parent is not one of them: what gets TERM."""
+    return [pid for pid in pids if parent_of(pid) not in pids]
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout):
+        super().__init__('localhost', timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def make_connection(self, host):
+        return UnixConnection(self.path, 10)
+
+
+class Daemon:
+    """A release's supervisord: `socket`, `argv` that starts it, `folder` of the release."""
+
+    def __init__(self, spec):
+        self.spec = spec
+        self.folder = spec['folder']
+
+    def rpc(self):
+        return xmlrpc.client.ServerProxy('http://localhost/RPC2', transport=UnixTransport(self.spec['socket'])).supervisor
+
+    def is_up(self):
+        try:
+            return self.rpc().getState()['statecode'] == 1
+        except (OSError, xmlrpc.client.Error, http.client.HTTPException):
+            return False
+
+    def ensure(self, seconds=10):
+        if self.is_up():
+            return
+        done = subprocess.run(self.spec['argv'], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=seconds, env=clean_environment())
+        if done.returncode != 0 and not self.is_up():
+            raise Failure('supervisord of %s did not start: %s' % (self.folder, done.stdout.decode(errors='replace').strip()))
+        wait_for(self.is_up, seconds, 'supervisord of %s does not answer' % self.folder)
+
+    def states(self):
+        return {info['name']: info for info in self.rpc().getAllProcessInfo()}
+
+    def running(self, programs):
+        """Those of `programs` that run or try to."""
+        try:
+            states = self.states()
+        except (OSError, xmlrpc.client.Error, http.client.HTTPException):
+            return sorted(set(marked(self.folder, programs).values()))
+        return [name for name in programs if states.get(name, {}).get('state') in (RUNNING, STARTING, BACKOFF)]
+
+    def stop(self, programs, seconds):
+        """Stops them and waits until no process is left. Returns the pids that had to be killed."""
+        try:
+            rpc = self.rpc()
+            for name in self.running(programs):
+                try:
+                    rpc.stopProcess(name, False)
+                except xmlrpc.client.Fault as fault:
+                    if fault.faultCode not in (10, 70):
+                        raise Failure('%s could not be stopped: %s' % (name, fault.faultString))
+        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError):
+            # Its daemon is gone: what it left behind is stopped by hand.
+            for pid in top_of(marked(self.folder, programs)):
+                send(pid, signal.SIGTERM)
+        end = time.monotonic() + seconds
+        while True:
+            left = marked(self.folder, programs)
+            if not left:
+                return []
+            if time.monotonic() > end:
+                break
+            time.sleep(POLL)
+        for pid in left:
+            send(pid, signal.SIGKILL)
+        wait_for(lambda: not marked(self.folder, programs), 5, 'processes survive SIGKILL: %s' % sorted(left))
+        return sorted(left)
+
+    def start(self, programs, seconds):
+        """Starts them; what an earlier daemon left behind of them goes first."""
+        if not programs:
+            return
+        self.ensure()
+        rpc = self.rpc()
+        daemon = rpc.getPID()
+        orphans = [pid for pid in top_of(marked(self.folder, programs)) if not descends(pid, daemon)]
+        for pid in orphans:
+            send(pid, signal.SIGTERM)
+        end = time.monotonic() + 5
+        while any(alive(pid) for pid in orphans) and time.monotonic() < end:
+            time.sleep(POLL)
+        for pid in orphans:
+            send(pid, signal.SIGKILL)
+        for name in programs:
+            try:
+                rpc.startProcess(name, False)
+            except xmlrpc.client.Fault as fault:
+                if fault.faultCode == 60:
+                    continue
+                raise Failure('%s could not be started: %s' % (name, fault.faultString))
+        wait_for(lambda: all(name in self.running(programs) for name in programs), seconds,
+                 lambda: '%s does not run: %s' % (programs, self.explain(programs)))
+
+    def explain(self, programs):
+        try:
+            states = self.states()
+        except (OSError, xmlrpc.client.Error, http.client.HTTPException) as error:
+            return str(error)
+        return '; '.join('%s %s %s' % (name, states.get(name, {}).get('statename', 'UNKNOWN'),
+                                       states.get(name, {}).get('spawnerr', '')) for name in programs)
+
+    def shutdown(self, seconds):
+        if not self.is_up():
+            return
+        pid = self.rpc().getPID()
+        self.rpc().shutdown()
+        wait_for(lambda: not alive(pid), seconds, 'supervisord of %s does not end' % self.folder)
+
+
+def descends(pid, ancestor):
+    while pid > 1:
+        pid = parent_of(pid)
+        if pid == ancestor:
+            return True
+    return False
+
+
+def send(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def clean_environment():
+    """What a daemon may inherit: nothing of this script's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(('SLIPWAY_', 'SUPERVISOR_'))}
+
+
+def connections_to(path):
+    """Connections to a unix socket: waiting in its queue, or being served. The listener itself is not counted."""
+    count = 0
+    with open('/proc/net/unix', errors='replace') as file:
+        next(file)
+        for line in file:
+            fields = line.split(None, 7)
+            listening = int(fields[3], 16) & 0x10000
+            if len(fields) == 8 and fields[7].rstrip('\n') == path and not listening:
+                count += 1
+    return count
+
+
+def ask(connection, path, headers):
+    """(status, headers, body) of one GET, or raises OSError."""
+    try:
+        connection.request('GET', path, headers=dict({'Connection': 'close'}, **headers))
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read(65536)
+    except http.client.HTTPException as error:
+        raise OSError('not HTTP: %r' % (error,))
+    finally:
+        connection.close()
+
+
+def health_fault(answer, health, release):
+    """Why this answer is not the healthy one of this very version; None if it is."""
+    status, headers, body = answer
+    if status != health['status']:
+        return 'it answers %d, not %d' % (status, health['status'])
+    if health.get('body') and health['body'] not in body.decode(errors='replace'):
+        return 'its answer lacks %r' % health['body']
+    if release and headers.get('x-release') != release:
+        return 'X-Release is %s, not %s' % (headers.get('x-release'), release)
+    return None
+
+
+def healthy_on(path, health, release, seconds):
+    """Waits until the app behind a unix socket is healthy."""
+    last = ['no answer yet']
+
+    def once():
+        try:
+            answer = ask(UnixConnection(path, max(0.5, min(5, seconds))), health['path'], {'Host': health.get('host', 'localhost')})
+        except OSError as error:
+            last[0] = str(error)
+            return False
+        last[0] = health_fault(answer, health, release)
+        return last[0] is None
+
+    wait_for(once, seconds, lambda: 'the app on %s is not healthy: %s' % (path, last[0]))

@@ -1,0 +1,600 @@
+"""The steps of a change on this host, by kind. Each kind is a class with the same four functions:
+  state(): 'done', 'todo' or 'unclear', from what is really there
+  prepare(): what undo will need, read before anything changes
+  do(kept): makes the change, may be repeated after 'todo'; returns more to keep, or None
+  undo(kept): takes it back, as far as there is something to take back
+A step is its entry in the specification, `self.spec`; `self.change` knows the deadline and the other steps."""
+import glob
+import http.client
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import time
+
+import databases
+from processes import (POLL, Daemon, Failure, ask, clean_environment, connections_to, health_fault, healthy_on, marked,
+                       wait_for)
+
+
+class Step:
+    def __init__(self, change, spec):
+        self.change = change
+        self.spec = spec
+
+    def prepare(self):
+        return {}
+
+    def undo(self, kept):
+        return None
+
+
+class Stop(Step):
+    """Ends programs of a release and proves that no process of them is left. `sockets`: what has to be idle first."""
+
+    def __init__(self, change, spec):
+        super().__init__(change, spec)
+        self.daemon = Daemon(spec['daemon'])
+
+    def state(self):
+        return 'todo' if self.daemon.running(self.spec['programs']) or self.left() else 'done'
+
+    def left(self):
+        return marked(self.daemon.folder, self.spec['programs'])
+
+    def prepare(self):
+        return {'running': self.daemon.running(self.spec['programs'])}
+
+    def do(self, kept):
+        began = time.monotonic()
+        for path in self.spec.get('sockets', []):
+            # Whatever was connected before the requests were held is answered first.
+            wait_for(lambda: connections_to(path) == 0, self.change.at_most(self.spec['seconds']),
+                     lambda: '%d requests to %s are still being served' % (connections_to(path), path))
+        idle = time.monotonic()
+        killed = self.daemon.stop(self.spec['programs'], self.change.at_most(self.spec['seconds']))
+        result = {'idleMs': ms(began, idle), 'stopMs': ms(idle)}
+        if killed:
+            result['killed'] = killed
+        return result
+
+    def undo(self, kept):
+        running = kept.get('running', [])
+        self.daemon.start(running, 20)
+        health = self.spec.get('health')
+        if health and running:
+            healthy_on(health['socket'], health, health['release'], 30)
+
+
+class Start(Step):
+    """Starts programs of a release, and waits until its app is healthy, if it is one."""
+
+    def __init__(self, change, spec):
+        super().__init__(change, spec)
+        self.daemon = Daemon(spec['daemon'])
+
+    def state(self):
+        if not all(name in self.daemon.running(self.spec['programs']) for name in self.spec['programs']):
+            return 'todo'
+        health = self.spec.get('health')
+        if health:
+            try:
+                healthy_on(health['socket'], health, health['release'], 1)
+            except Failure:
+                return 'todo'
+        return 'done'
+
+    def do(self, kept):
+        began = time.monotonic()
+        self.daemon.start(self.spec['programs'], self.change.at_most(20))
+        health = self.spec.get('health')
+        if health:
+            healthy_on(health['socket'], health, health['release'], self.change.at_most(health['deadline']))
+        return {'startMs': ms(began)}
+
+    def undo(self, kept):
+        self.daemon.stop(self.spec['programs'], self.spec['seconds'])
+
+
+class Hold(Step):
+    """Makes new requests wait: current.sock becomes a socket that listens and does not accept."""
+
+    def holders(self):
+        found = []
+        for path in glob.glob(self.change.path('hold.json.pid.*')):
+            pid = int(path.rpartition('.')[2])
+            try:
+                with open(path) as file, open('/proc/%d/stat' % pid) as status:
+                    fields = status.read().rpartition(')')[2].split()
+                    if fields[19] == file.read() and fields[0] != 'Z':
+                        found.append(pid)
+            except OSError:
+                continue
+        return found
+
+    def state(self):
+        if read_link(self.spec['link']) != self.spec['socket']:
+            return 'todo'
+        return 'done' if self.holders() else 'unclear'
+
+    def prepare(self):
+        return {'was': read_link(self.spec['link']), 'heldAt': time.monotonic()}
+
+    def do(self, kept):
+        for path in glob.glob(self.change.path('hold.json*')) + [self.spec['socket']]:
+            databases.remove(path)
+        self.change.begin_deadline(kept['heldAt'])
+        hold = {
+            'socket': self.spec['socket'],
+            'backlog': self.spec['backlog'],
+            'deadline': self.spec['seconds'] + 120,
+            'lock': self.change.path('window.lock'),
+            'recover': [self.change.python, self.change.path('window.py'), 'recover'],
+        }
+        write_file(self.change.path('hold.json'), json.dumps(hold))
+        with open(self.change.path('hold.log'), 'ab') as log:
+            subprocess.Popen([self.change.python, self.change.path('hold.py'), self.change.path('hold.json')], cwd='/',
+                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                             env=clean_environment())
+        wait_for(lambda: os.path.exists(self.spec['socket']) and len(self.holders()) >= 2, 10, 'requests can not be held')
+        link(self.spec['socket'], self.spec['link'])
+        return {}
+
+    def undo(self, kept):
+        was = kept.get('was')
+        if was and read_link(self.spec['link']) == self.spec['socket']:
+            link(was, self.spec['link'])
+        if was:
+            let_go(self, was)
+
+
+class LetGo(Step):
+    """Relays the requests that wait to the new app, until none is left."""
+
+    def state(self):
+        return 'todo' if self.hold().holders() else 'done'
+
+    def hold(self):
+        return self.change.step(self.spec['hold'])
+
+    def do(self, kept):
+        held_at = self.change.journal.records()[self.spec['hold']]['data']['heldAt']
+        window = ms(held_at)
+        let_go(self.hold(), self.spec['socket'])
+        return {'windowMs': window}
+
+
+def let_go(hold, socket):
+    write_file(hold.change.path('hold.json.target'), socket + '\n')
+    wait_for(lambda: not hold.holders(), 60, 'requests are still being relayed')
+    databases.remove(hold.spec['socket'])
+
+
+class Fence(Step):
+    """Renames databases and spools, so that whoever does not know of this change can't write to them any more."""
+
+    def fenced(self, path):
+        return '%s.fenced-%s' % (path, self.change.id)
+
+    def state(self):
+        moved = [os.path.exists(self.fenced(item['path'])) for item in self.spec['items']]
+        there = [os.path.exists(item['path']) for item in self.spec['items']]
+        if all(moved):
+            return 'done'
+        return 'unclear' if any(moved) and not all(there) else 'todo'
+
+    def do(self, kept):
+        for item in self.spec['items']:
+            path = item['path']
+            if os.path.exists(self.fenced(path)):
+                continue
+            if item['kind'] == 'sqlite':
+                databases.settle(path)
+                # A process that was just stopped may still be letting go.
+                wait_for(lambda: not databases.openers(path), self.change.at_most(3),
+                         lambda: '%s is still open in %s' % (path, ', '.join(databases.openers(path))))
+            elif not os.path.exists(path):
+                os.makedirs(path)
+            self.rename(item, path, self.fenced(path))
+        for folder in sorted({os.path.dirname(item['path']) for item in self.spec['items']}):
+            databases.sync_folder(folder)
+
+    def rename(self, item, source, target):
+        for companion in reversed(databases.COMPANIONS) if item['kind'] == 'sqlite' else ('',):
+            if os.path.lexists(source + companion):
+                os.rename(source + companion, target + companion)
+
+    def undo(self, kept):
+        for item in self.spec['items']:
+            path = item['path']
+            if not os.path.exists(self.fenced(path)):
+                continue
+            if os.path.lexists(path):
+                # Made by somebody while it was fenced: kept, and not served.
+                self.rename(item, path, '%s.stray-%s' % (path, self.change.id))
+            self.rename(item, self.fenced(path), path)
+
+
+class Copy(Step):
+    """Copies what was fenced to its new place, checked, then renamed there."""
+
+    def state(self):
+        return 'done' if all(os.path.exists(item['to']) for item in self.spec['items']) else 'todo'
+
+    def do(self, kept):
+        began, total, written = time.monotonic(), 0, 0
+        for item in self.spec['items']:
+            source = '%s.fenced-%s' % (item['from'], self.change.id)
+            os.makedirs(os.path.dirname(item['to']), exist_ok=True)
+            if os.path.exists(item['to']):
+                continue
+            self.change.check_deadline()
+            if item['kind'] == 'sqlite':
+                size, changed = databases.final_copy(source, item.get('earlier'), item['to'])
+                total, written = total + size, written + changed
+            else:
+                databases.copy_tree(source, item['to'])
+        return {'copyMs': ms(began), 'bytes': total, 'written': written}
+
+    def undo(self, kept):
+        for item in self.spec['items']:
+            discard(item['to'])
+            discard(item['to'] + '.new')
+
+
+class Move(Step):
+    """Puts files out of the way, by renaming: `moves` of {from, to}."""
+
+    def state(self):
+        waiting = [os.path.lexists(move['from']) and not os.path.lexists(move['to']) for move in self.spec['moves']]
+        moved = [os.path.lexists(move['to']) for move in self.spec['moves']]
+        if not any(waiting):
+            return 'done'
+        return 'unclear' if any(moved) else 'todo'
+
+    def do(self, kept):
+        for move in self.spec['moves']:
+            if os.path.lexists(move['from']) and not os.path.lexists(move['to']):
+                os.makedirs(os.path.dirname(move['to']), exist_ok=True)
+                os.rename(move['from'], move['to'])
+
+    def undo(self, kept):
+        for move in self.spec['moves']:
+            if not os.path.lexists(move['to']):
+                continue
+            if os.path.lexists(move['from']):
+                discard(move['from'])
+            os.makedirs(os.path.dirname(move['from']), exist_ok=True)
+            os.rename(move['to'], move['from'])
+
+
+class Link(Step):
+    """Replaces symlinks: `links` of {path, target}; a null target removes it."""
+
+    def state(self):
+        right = [read_link(entry['path']) == entry['target'] for entry in self.spec['links']]
+        return 'done' if all(right) else 'unclear' if any(right) and len(right) > 1 else 'todo'
+
+    def prepare(self):
+        return {'was': {entry['path']: read_link(entry['path']) for entry in self.spec['links']}}
+
+    def do(self, kept):
+        for entry in self.spec['links']:
+            link(entry['target'], entry['path'])
+
+    def undo(self, kept):
+        for path, target in kept.get('was', {}).items():
+            link(target, path)
+
+
+class Flip(Link):
+    """The moment after which real requests reach the new app: one rename."""
+
+
+class Files(Step):
+    """Replaces small files by what was prepared beside them: `files` of {path, from}; keeps their text for undo."""
+
+    def state(self):
+        right = [same(entry['path'], entry['from']) for entry in self.spec['files']]
+        return 'done' if all(right) else 'unclear' if any(right) and len(right) > 1 else 'todo'
+
+    def prepare(self):
+        kept = {}
+        for index, entry in enumerate(self.spec['files']):
+            if os.path.exists(entry['path']):
+                # Beside the journal and not in it: settings hold secrets.
+                copy = self.change.path('was-%s-%d' % (self.spec['id'], index))
+                shutil.copy2(entry['path'], copy)
+                kept[entry['path']] = copy
+            else:
+                kept[entry['path']] = None
+        return {'was': kept}
+
+    def do(self, kept):
+        for entry in self.spec['files']:
+            replace_by(entry['from'], entry['path'])
+
+    def undo(self, kept):
+        for path, copy in kept.get('was', {}).items():
+            if copy is None:
+                databases.remove(path)
+            else:
+                replace_by(copy, path)
+
+
+class Command(Step):
+    """Runs a command of the app in its version; what it changes is taken back by other steps."""
+
+    def state(self):
+        record = self.change.journal.records().get(self.spec['id'])
+        return 'done' if record and record['direction'] == 'do' and record['ok'] else 'todo'
+
+    def do(self, kept):
+        began = time.monotonic()
+        run_command(self.spec['argv'], self.change.at_most(self.spec['seconds']), self.spec['folder'])
+        return {'commandMs': ms(began)}
+
+
+def run_command(argv, seconds, folder):
+    try:
+        done = subprocess.run(argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=seconds, env=clean_environment())
+    except subprocess.TimeoutExpired:
+        raise Failure('it did not end within %.0f s: %s' % (seconds, argv[-1]))
+    if done.returncode != 0:
+        text = done.stdout.decode(errors='replace').strip()
+        raise Failure('exit status %d: %s\n%s' % (done.returncode, argv[-1], '\n'.join(text.split('\n')[-20:])))
+
+
+class Rehearse(Step):
+    """Copies the databases while the app writes, checks them from end to end, and times it."""
+
+    def state(self):
+        return 'done' if all(os.path.exists(item['to']) for item in self.spec['items']) else 'todo'
+
+    def do(self, kept):
+        timings = {}
+        for item in self.spec['items']:
+            os.makedirs(os.path.dirname(item['to']), exist_ok=True)
+            began = time.monotonic()
+            databases.backup(item['from'], item['to'])
+            copied = time.monotonic()
+            databases.check(item['to'], full=True)
+            timings[item['name']] = {'bytes': os.path.getsize(item['to']), 'copyMs': ms(began, copied), 'checkMs': ms(copied)}
+        return timings
+
+    def undo(self, kept):
+        for item in self.spec['items']:
+            discard(item['to'])
+            discard(item['to'] + '.new')
+
+
+class Trial(Step):
+    """The window once before the window: copy, migrate, start, gate, on the rehearsal's copies. Predicts its length."""
+
+    def __init__(self, change, spec):
+        super().__init__(change, spec)
+        self.daemon = Daemon(spec['daemon'])
+        self.result = change.path('trial.json')
+
+    def state(self):
+        if os.path.exists(self.result):
+            return 'done'
+        placed = any(os.path.lexists(item['to']) for item in self.spec['items'])
+        return 'unclear' if placed or self.daemon.running(self.spec['programs']) else 'todo'
+
+    def do(self, kept):
+        timings = {}
+        health = self.spec['health']
+        try:
+            began = time.monotonic()
+            for item in self.spec['items']:
+                os.makedirs(os.path.dirname(item['to']), exist_ok=True)
+                if item['kind'] == 'sqlite':
+                    shutil.copy2(item['earlier'], item['to'])
+                else:
+                    os.makedirs(item['to'], exist_ok=True)
+            # What the window has to do with each database: read both copies, write what differs, check it.
+            timings['copyMs'] = self.compare()
+            began = time.monotonic()
+            if self.spec.get('migrate'):
+                run_command(self.spec['migrate'], self.spec['seconds'], self.daemon.folder)
+            timings['migrateMs'] = ms(began)
+            began = time.monotonic()
+            self.daemon.start(self.spec['programs'], 20)
+            healthy_on(health['socket'], health, health['release'], health['deadline'])
+            timings['startMs'] = ms(began)
+            began = time.monotonic()
+            self.daemon.stop(self.spec['programs'], self.spec['stop'])
+            timings['stopMs'] = ms(began)
+        finally:
+            self.clear()
+        write_file(self.result, json.dumps(timings))
+        return timings
+
+    def compare(self):
+        began = time.monotonic()
+        for item in self.spec['items']:
+            if item['kind'] == 'sqlite':
+                script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'copy_blocks.py')
+                subprocess.run([self.change.python, script, item['earlier'], item['to']], check=True, stdout=subprocess.DEVNULL)
+                databases.check(item['to'], full=False)
+        return ms(began)
+
+    def clear(self):
+        self.daemon.stop(self.daemon.running(self.spec['programs']), self.spec['stop'])
+        for item in self.spec['items']:
+            discard(item['to'])
+
+    def undo(self, kept):
+        self.clear()
+        databases.remove(self.result)
+
+
+class Gate(Step):
+    """The new production answers through the front door, on the way that only the gate can take, K times in a row."""
+
+    def state(self):
+        record = self.change.journal.records().get(self.spec['id'])
+        return 'done' if record and record['direction'] == 'do' and record['ok'] else 'todo'
+
+    def do(self, kept):
+        began = time.monotonic()
+        link(self.spec['socket'], self.spec['link'])
+        last, streak = ['no answer yet'], [0]
+
+        def once():
+            try:
+                answer = ask(self.connection(), self.spec['health']['path'],
+                             {'Host': self.spec['host'], 'X-Slipway-Gate': self.spec['token']})
+                fault = health_fault(answer, self.spec['health'], self.spec['health']['release'])
+            except OSError as error:
+                fault = str(error)
+            last[0], streak[0] = fault, 0 if fault else streak[0] + 1
+            return streak[0] >= self.spec['times']
+
+        wait_for(once, self.change.at_most(self.spec['seconds']),
+                 lambda: 'the new app is not reached through %s: %s' % (self.spec['host'], last[0]))
+        return {'gateMs': ms(began)}
+
+    def connection(self):
+        host, port = self.spec['address'], self.spec['port']
+        if not self.spec['tls']:
+            return http.client.HTTPConnection(host, port, timeout=5)
+        # The name is checked; whether its certificate is trusted is for those who come from outside.
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(host, port, timeout=5, context=context)
+        name = self.spec['host'].partition(':')[0]
+        connect = connection.connect
+
+        def with_name():
+            connect_plain(connection, context, name)
+        connection.connect = with_name if connect else connect
+        return connection
+
+    def undo(self, kept):
+        link(None, self.spec['link'])
+
+
+def connect_plain(connection, context, name):
+    http.client.HTTPConnection.connect(connection)
+    connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
+
+
+class Roles(Step):
+    """The host's own record of which release is production: `set` and `unset`; the rest stays."""
+
+    def state(self):
+        roles = self.read()
+        right = all(roles.get(name) == value for name, value in self.spec['set'].items())
+        return 'done' if right and not any(name in roles for name in self.spec['unset']) else 'todo'
+
+    def read(self):
+        try:
+            with open(self.spec['path']) as file:
+                return json.load(file)
+        except FileNotFoundError:
+            return {}
+
+    def prepare(self):
+        return {'was': self.read()}
+
+    def do(self, kept):
+        roles = {name: value for name, value in self.read().items() if name not in self.spec['unset']}
+        roles.update(self.spec['set'])
+        write_file(self.spec['path'], json.dumps(roles, separators=(',', ':')) + '\n')
+
+    def undo(self, kept):
+        if 'was' in kept:
+            write_file(self.spec['path'], json.dumps(kept['was'], separators=(',', ':')) + '\n')
+
+
+class Retire(Step):
+    """Ends a release's daemon, which has nothing left to run."""
+
+    def __init__(self, change, spec):
+        super().__init__(change, spec)
+        self.daemon = Daemon(spec['daemon'])
+
+    def state(self):
+        return 'todo' if self.daemon.is_up() else 'done'
+
+    def do(self, kept):
+        self.daemon.stop(self.spec['programs'], self.spec['seconds'])
+        self.daemon.shutdown(20)
+
+
+class Discard(Step):
+    """Removes what only the change itself needed."""
+
+    def state(self):
+        return 'todo' if any(os.path.lexists(path) for path in self.spec['paths']) else 'done'
+
+    def do(self, kept):
+        for path in self.spec['paths']:
+            discard(path)
+
+
+KINDS = {
+    'stop': Stop, 'start': Start, 'hold': Hold, 'let-go': LetGo, 'fence': Fence, 'copy': Copy, 'move': Move, 'link': Link,
+    'flip': Flip, 'files': Files, 'command': Command, 'rehearse': Rehearse, 'trial': Trial, 'gate': Gate, 'roles': Roles,
+    'retire': Retire, 'discard': Discard,
+}
+
+
+def ms(began, ended=None):
+    return round(((time.monotonic() if ended is None else ended) - began) * 1000)
+
+
+def read_link(path):
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+def link(target, path):
+    """Points a symlink somewhere in one rename; None removes it."""
+    if target is None:
+        databases.remove(path)
+        return
+    beside = '%s.new' % path
+    databases.remove(beside)
+    os.symlink(target, beside)
+    os.rename(beside, path)
+
+
+def write_file(path, text):
+    beside = path + '.new'
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 'w') as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(beside, path)
+
+
+def replace_by(source, path):
+    beside = path + '.new'
+    shutil.copy2(source, beside)
+    databases.sync(beside)
+    os.rename(beside, path)
+
+
+def same(path, other):
+    try:
+        with open(path, 'rb') as one, open(other, 'rb') as two:
+            return one.read() == two.read()
+    except OSError:
+        return False
+
+
+def discard(path):
+    """Removes a file with its database companions, or a folder."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+        return
+    for companion in databases.COMPANIONS:
+        databases.remove(path + companion)
