@@ -124,6 +124,8 @@ export interface Result {
   readonly durationMs: number
   /** Whether stdout or stderr was longer than what is kept here. */
   readonly truncated: boolean
+  /** Where all of a truncated stream is, until the run ends. */
+  readonly files?: { readonly stdout?: string; readonly stderr?: string }
   text(): string
   lines(): string[]
   json<T = unknown>(): T

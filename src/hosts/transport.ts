@@ -4,7 +4,7 @@ import type { Duplex, Readable, Writable } from 'node:stream'
 export interface Transport {
   readonly kind: 'ssh2' | 'openssh' | 'local'
   /** Starts `command` through the login shell. Resolves once the channel is open. Never sends a command twice. */
-  exec(command: string, options?: { pty?: PtySize; agentForward?: boolean }): Promise<Channel>
+  exec(command: string, options?: ExecOptions): Promise<Channel>
   /** A stream to a unix socket there. */
   openStream(socketPath: string): Promise<Duplex>
   /** A TCP stream from there: what jump hosts and port forwarding use. */
@@ -16,12 +16,23 @@ export interface Transport {
   close(): Promise<void>
 }
 
+export interface ExecOptions {
+  pty?: PtySize
+  agentForward?: boolean
+  /** Gives up waiting for a free channel. */
+  signal?: AbortSignal
+  /** Does not wait for a free command channel: what ends a command must get through. */
+  urgent?: boolean
+}
+
 export interface Channel {
   readonly stdin: Writable
   readonly stdout: Readable
   readonly stderr: Readable
   /** `exitCode` and `signal` both null: the channel closed without a status, which is a failure. */
   readonly exit: Promise<{ exitCode: number | null; signal: string | null; coreDumped?: boolean }>
+  /** Resolves when the status is known, which may be before the streams end: a background job can hold them open. */
+  readonly exited?: Promise<void>
   signal(name: 'TERM' | 'KILL' | 'INT' | 'HUP'): void
   resize(size: PtySize): void
   close(): void

@@ -1,3 +1,4 @@
 export * from './command.ts'
 export * from './quote.ts'
+export * from './script.ts'
 export * from './secret.ts'

@@ -1,0 +1,191 @@
+/**
+ * The connections of a run: one for each endpoint, whatever it is called, made on first use and closed at the run's
+ * end. Connecting is retried with backoff; nothing else ever is.
+ */
+import type { Duplex } from 'node:stream'
+import { UsageError } from '../events/errors.ts'
+import { currentRun, type Run } from '../events/run.ts'
+import { dialProxyCommand, dialTcp } from './dial.ts'
+import { ConnectError } from './errors.ts'
+import { createGate, type Gate } from './gate.ts'
+import { resolveSshConfig, type SshConfig } from './ssh-config.ts'
+import type { Transport } from './transport.ts'
+
+export interface Pool {
+  /** The configuration for a destination, resolved once a run. */
+  config(destination: string): Promise<SshConfig>
+  /** The connection for a destination: that which stands, or a new one. */
+  transport(destination: string): Promise<Transport>
+  local(): Promise<Transport>
+}
+
+const poolKey = Symbol('hosts')
+/** New connections that one sshd is asked for at once; its MaxStartups begins to refuse at ten. */
+const handshakesPerServer = 8
+const attempts = 6
+
+/** The pool of the current run. */
+export function pool(): Pool {
+  const run = currentRun()
+  return run.memo(poolKey, () => createPool(run))
+}
+
+function createPool(run: Run): Pool {
+  const configs = new Map<string, Promise<SshConfig>>()
+  const standing = new Map<string, Promise<Transport>>()
+  const gates = new Map<string, Gate>()
+  let local: Promise<Transport> | undefined
+  // `ssh -G` processes at once.
+  const resolving = createGate(8)
+
+  run.defer(async () => {
+    const all = await Promise.allSettled([...standing.values(), ...(local ? [local] : [])])
+    await Promise.all(all.map((each) => (each.status === 'fulfilled' ? each.value.close() : undefined)))
+  })
+
+  const config = (destination: string) => {
+    let found = configs.get(destination)
+    if (!found) {
+      found = (async () => {
+        const leave = await resolving.enter()
+        try {
+          return await resolveSshConfig(destination, run.options.sshConfigFile)
+        } finally {
+          leave()
+        }
+      })()
+      configs.set(destination, found)
+      found.then(
+        ({ note }) => note && run.emit({ type: 'note', host: destination, text: note }),
+        () => configs.delete(destination),
+      )
+    }
+    return found
+  }
+
+  async function transport(destination: string, path: readonly string[] = []): Promise<Transport> {
+    const resolved = await config(destination)
+    const key = endpointKey(resolved)
+    let found = standing.get(key)
+    if (!found) {
+      const gateKey = `${resolved.hostName}:${resolved.port}`
+      let gate = gates.get(gateKey)
+      if (!gate) {
+        gate = createGate(handshakesPerServer)
+        gates.set(gateKey, gate)
+      }
+      found = connectPaced(resolved, gate, [...path, destination])
+      standing.set(key, found)
+      const mine = found
+      const forget = () => {
+        if (standing.get(key) === mine) standing.delete(key)
+      }
+      found.then((made) => void made.lost.then(forget), forget)
+    }
+    return found
+  }
+
+  async function connectPaced(resolved: SshConfig, gate: Gate, path: readonly string[]): Promise<Transport> {
+    const leave = await gate.enter()
+    const host = resolved.destination
+    const endpoint = `${resolved.user}@${resolved.hostName}:${resolved.port}`
+    const startedAt = performance.now()
+    run.emit({ type: 'host.connecting', host, endpoint })
+    try {
+      const { transport: made, why } = await connectWithRetries(resolved, path)
+      const durationMs = performance.now() - startedAt
+      run.emit({ type: 'host.connected', host, endpoint, transport: made.kind, durationMs, ...(why ? { why } : {}) })
+      return made
+    } finally {
+      leave()
+    }
+  }
+
+  async function connectWithRetries(
+    resolved: SshConfig,
+    path: readonly string[],
+  ): Promise<{ transport: Transport; why?: string }> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await connectOnce(resolved, path)
+      } catch (error) {
+        if (
+          !(error instanceof ConnectError) ||
+          !worthRetrying.has(error.code) ||
+          attempt >= attempts ||
+          run.signal.aborted
+        )
+          throw error
+        const pause = Math.min(100 * 2 ** attempt, 3000) * (0.5 + Math.random())
+        await new Promise((resolve) => setTimeout(resolve, pause))
+      }
+    }
+  }
+
+  async function connectOnce(
+    resolved: SshConfig,
+    path: readonly string[],
+  ): Promise<{ transport: Transport; why?: string }> {
+    const stream = await dial(resolved, path)
+    const { connectSsh2 } = await import('./ssh2-transport.ts')
+    return { transport: await connectSsh2(resolved, stream) }
+  }
+
+  async function dial(resolved: SshConfig, path: readonly string[]): Promise<Duplex> {
+    if (resolved.proxyCommand !== undefined) return dialProxyCommand(resolved)
+    const lastHop = resolved.proxyJump.at(-1)
+    if (lastHop === undefined) return dialTcp(resolved)
+    if (path.length > 10 || path.slice(0, -1).includes(resolved.destination)) {
+      throw new UsageError('proxy-loop', `the ProxyJump of ${resolved.destination} leads back to itself`, {
+        detail: path.join(' → '),
+      })
+    }
+    // The last hop is reached through those before it, as OpenSSH does: in the order written.
+    const hop = await jump(resolved.proxyJump, path)
+    return hop.openTcp(resolved.hostName, resolved.port)
+  }
+
+  /** The connection to the last of `hops`, through the ones before it. */
+  async function jump(hops: readonly string[], path: readonly string[]): Promise<Transport> {
+    const last = hops.at(-1) as string
+    const before = hops.slice(0, -1)
+    if (before.length === 0) return transport(last, path)
+    const own = await config(last)
+    const through: SshConfig = { ...own, proxyJump: before, proxyCommand: undefined }
+    const key = endpointKey(through)
+    let found = standing.get(key)
+    if (!found) {
+      found = connectPaced(through, createGate(1), [...path, last])
+      standing.set(key, found)
+      const forget = () => standing.delete(key)
+      found.then((made) => void made.lost.then(forget), forget)
+    }
+    return found
+  }
+
+  return {
+    config,
+    transport: (destination) => transport(destination),
+    local: () => {
+      local ??= import('./local-transport.ts').then(({ localTransport }) => localTransport())
+      return local
+    },
+  }
+}
+
+/** What is the same connection for two names. */
+function endpointKey(config: SshConfig): string {
+  return JSON.stringify([
+    config.user,
+    config.hostName.toLowerCase(),
+    config.port,
+    config.proxyJump,
+    config.proxyCommand,
+    config.hostKeyAlias,
+    config.identityFiles,
+    config.certificateFiles,
+    config.identityAgent,
+  ])
+}
+
+const worthRetrying = new Set(['handshake-failed', 'host-dns-unavailable', 'auth-interrupted'])

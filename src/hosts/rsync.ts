@@ -1,0 +1,330 @@
+/** Trees by rsync, over the connection that stands already. The plan (arguments, report) is pure; running it is not. */
+import { spawn } from 'node:child_process'
+import { resolve } from 'node:path'
+import { SlipwayError, UsageError } from '../events/errors.ts'
+import { currentRun, type Run } from '../events/run.ts'
+import { ConnectError, connectionLost } from './errors.ts'
+import { isTooBroad } from './file-commands.ts'
+import type { RsyncOptions, RsyncResult } from './host.ts'
+import { stubbedResult } from './running.ts'
+import type { RsyncShell, Transport } from './transport.ts'
+import { resolvePath } from './wire.ts'
+
+export interface RsyncSite {
+  readonly name: string
+  readonly kind: 'ssh' | 'local'
+  readonly directory?: string
+  readonly user?: string
+  transport(): Promise<Transport>
+  home(): Promise<string>
+}
+
+export interface RsyncPlan {
+  readonly up: boolean
+  readonly local: string
+  /** Absolute, or relative to the login directory. */
+  readonly remote: string
+  readonly linkDest?: string
+  readonly dryRun: boolean
+  /** Whether `--info=progress2` is understood. */
+  readonly progress: boolean
+  readonly remoteShell?: string
+  readonly user?: string
+  readonly options: RsyncOptions
+}
+
+type RsyncBuilder = {
+  flags(flags: string): RsyncBuilder
+  set(option: string, value?: string): RsyncBuilder
+  exclude(patterns: string[]): RsyncBuilder
+  _options: Record<string, string | null>
+  _patterns: { action: string; pattern: string }[]
+}
+
+/**
+ * The argument vector of the local rsync. The options are kept in an `rsync` builder; its own command line is for a
+ * shell and leaves `; & | < >` unquoted, so the vector is made here and no shell ever sees it.
+ */
+export function rsyncArguments(plan: RsyncPlan, builder: RsyncBuilder): string[] {
+  const { options } = plan
+  builder.flags('rlpt').set('itemize-changes').set('stats').set('no-human-readable').set('out-format', '%i %n')
+  builder.set('partial-dir', '.rsync-partial')
+  if (plan.remoteShell !== undefined) builder.set('rsh', plan.remoteShell).set('blocking-io')
+  if (plan.progress) builder.set('info', 'progress2')
+  if (plan.dryRun) builder.set('dry-run')
+  if (options.delete) builder.set('delete-delay')
+  if (options.checksum) builder.set('checksum')
+  if (plan.linkDest !== undefined) builder.set('link-dest', plan.linkDest)
+  if (options.excludeFrom !== undefined) builder.set('exclude-from', options.excludeFrom)
+  if (options.exclude?.length) builder.exclude([...options.exclude])
+  if (plan.user !== undefined) builder.set('rsync-path', `sudo -n -H -u ${plan.user} -- rsync`)
+  const words = Object.entries(builder._options).flatMap(([name, value]) => {
+    if (name.length === 1) return [value === null || value === undefined ? `-${name}` : `-${name}${value}`]
+    return [value === null || value === undefined ? `--${name}` : `--${name}=${value}`]
+  })
+  const patterns = builder._patterns.map(({ action, pattern }) =>
+    action === '-' ? `--exclude=${pattern}` : `--include=${pattern}`,
+  )
+  const there = plan.remoteShell === undefined ? plan.remote : `host:${plan.remote}`
+  const ends = plan.up ? [plan.local, there] : [there, plan.local]
+  // The first pattern that matches wins, so given patterns go before a file of them.
+  return [...patterns, ...words, '--', ...ends]
+}
+
+export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<RsyncResult> {
+  const run = currentRun()
+  const up = options.direction !== 'down'
+  const local = localPath(run, up ? options.source : options.destination)
+  const there = up ? options.destination : options.source
+  const remoteFull = resolvePath(site.directory, there)
+  const target = up ? remoteFull : local
+  if (there.trim() === '' || (up ? options.source : options.destination).trim() === '') {
+    throw new UsageError('rsync-empty-path', 'rsync was given an empty path', { state: 'Nothing was copied.' })
+  }
+  if (options.delete && isTooBroad(target)) {
+    throw new UsageError('rsync-delete-refused', `rsync with delete is refused on ${JSON.stringify(there)}`, {
+      host: site.name,
+      state: 'Nothing was copied or deleted.',
+      next: 'Name a folder of its own.',
+    })
+  }
+  const dryRun = options.dryRun === true || run.options.dryRun === true
+  const arrow = up ? `${options.source} → ${there}` : `${there} → ${options.destination}`
+  const display = `rsync ${arrow}`
+  const result = await withReconnects(run, site, async () => {
+    const transport = await site.transport()
+    const shell = await transport.rsyncShell()
+    const plan: RsyncPlan = {
+      up,
+      local,
+      remote: await remotePath(site, remoteFull),
+      ...(options.linkDest === undefined
+        ? {}
+        : { linkDest: await absolute(site, resolvePath(site.directory, options.linkDest)) }),
+      dryRun,
+      progress: await understandsProgress(run),
+      remoteShell: shell.remoteShell,
+      user: site.user,
+      options: {
+        ...options,
+        ...(options.excludeFrom === undefined ? {} : { excludeFrom: localPath(run, options.excludeFrom) }),
+      },
+    }
+    const { default: Rsync } = (await import('rsync')) as unknown as { default: new () => RsyncBuilder }
+    return execute(run, site, transport, shell, rsyncArguments(plan, new Rsync()), display)
+  })
+  if (run.options.dryRun && !options.dryRun) {
+    const list = [...result.changed, ...result.deleted.map((name) => `delete ${name}`)]
+    if (list.length === 0) return result
+    run.emit({ type: 'held-back', host: site.name, display, diff: `${list.join('\n')}\n` })
+    return stubbedResult<RsyncResult>(display)
+  }
+  if (!dryRun && result.changed.length + result.deleted.length > 0) {
+    const deleted = result.deleted.length > 0 ? `, ${result.deleted.length} deleted` : ''
+    run.emit({ type: 'changed', host: site.name, what: `${there}: ${result.changed.length} sent${deleted}` })
+  }
+  return result
+}
+
+/** Copying again is safe, and goes on where it stopped: after a lost connection it is, up to three times. */
+async function withReconnects<T>(run: Run, site: RsyncSite, attempt: () => Promise<T>): Promise<T> {
+  for (let left = 3; ; left--) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!(error instanceof SlipwayError && error.code === 'connection-lost') || left === 0 || run.signal.aborted)
+        throw error
+      run.emit({ type: 'warning', host: site.name, text: 'the connection was lost; connecting again to go on copying' })
+    }
+  }
+}
+
+function localPath(run: Run, path: string): string {
+  const full = resolve(run.options.projectDir ?? '.', path)
+  return path.endsWith('/') && !full.endsWith('/') ? `${full}/` : full
+}
+
+async function remotePath(site: RsyncSite, path: string): Promise<string> {
+  if (site.kind === 'local' || site.user !== undefined) return absolute(site, path)
+  // rsync's own relative paths start in the login directory, so this needs no round trip.
+  if (path === '~') return './'
+  if (path.startsWith('~/')) return path.length > 2 ? `./${path.slice(2)}` : './'
+  return path.startsWith('/') ? path : `./${path}`
+}
+
+async function absolute(site: RsyncSite, path: string): Promise<string> {
+  if (path.startsWith('/')) return path
+  const home = await site.home()
+  return path === '~' ? home : `${home}/${path.replace(/^~\//, '')}`
+}
+
+function understandsProgress(run: Run): Promise<boolean> {
+  return run.memo(
+    'rsync --version',
+    () =>
+      new Promise<boolean>((resolve, reject) => {
+        const child = spawn('rsync', ['--version'], { stdio: ['ignore', 'pipe', 'ignore'] })
+        let text = ''
+        child.stdout.setEncoding('utf8').on('data', (part: string) => {
+          text += part
+        })
+        child.on('error', (error: NodeJS.ErrnoException) =>
+          reject(
+            error.code === 'ENOENT'
+              ? new SlipwayError('rsync-missing-here', 'there is no rsync on this machine', {
+                  state: 'Nothing was copied.',
+                  next: 'Install it: apt-get install rsync, or brew install rsync.',
+                })
+              : error,
+          ),
+        )
+        child.on('close', () => {
+          const [, major, minor] = /rsync\s+version v?(\d+)\.(\d+)/.exec(text) ?? []
+          resolve(Number(major) > 3 || (Number(major) === 3 && Number(minor) >= 1))
+        })
+      }),
+  )
+}
+
+let counter = 0
+
+async function execute(
+  run: Run,
+  site: RsyncSite,
+  transport: Transport,
+  shell: RsyncShell,
+  args: string[],
+  display: string,
+): Promise<RsyncResult> {
+  const id = `r${++counter}`
+  const startedAt = performance.now()
+  const extra = Array.from({ length: shell.extraStdio }, () => 'pipe' as const)
+  const child = spawn('rsync', args, {
+    stdio: ['ignore', 'pipe', 'pipe', ...extra],
+    env: { ...process.env, LC_ALL: 'C' },
+    // Its own group: Ctrl-C on the terminal is for us to pass on.
+    detached: true,
+  }) as ReturnType<typeof spawn> & { remoteStderr?: string }
+  run.emit({ type: 'step.started', id, title: display, host: site.name })
+  const report = createReport((done, total) =>
+    run.emit({
+      type: 'progress',
+      id,
+      host: site.name,
+      label: display,
+      done,
+      ...(total ? { total } : {}),
+      unit: 'bytes',
+    }),
+  )
+  let complaint = ''
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => report.push(text))
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    complaint = (complaint + text).slice(-8000)
+  })
+  let gone: Error | undefined
+  void transport.lost.then((error) => {
+    gone = error
+  })
+  const abort = () => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGTERM')
+    } catch {
+      // It has ended already.
+    }
+  }
+  run.signal.addEventListener('abort', abort, { once: true })
+  if (run.signal.aborted) abort()
+  const spliced = shell.attach(child)
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject)
+    // Not `close`: the descriptors that are ours stay open until we let go of them.
+    child.once('exit', (status) => resolve(status))
+  })
+  await spliced
+  await new Promise((resolve) => setImmediate(resolve))
+  run.signal.removeEventListener('abort', abort)
+  const durationMs = performance.now() - startedAt
+  const failed = code !== 0
+  const outcome = run.signal.aborted ? 'aborted' : failed ? 'failed' : 'ok'
+  run.emit({ type: 'step.finished', id, outcome, durationMs })
+  if (!failed) return report.result()
+  if (run.signal.aborted) throw run.signal.reason
+  throw rsyncError(site, display, code, `${child.remoteStderr ?? ''}${complaint}`.trim(), gone)
+}
+
+function rsyncError(site: RsyncSite, display: string, code: number | null, detail: string, gone: Error | undefined) {
+  const host = site.name
+  if (gone) return connectionLost(host, display, gone.message, true)
+  const state = 'What was copied before it stopped is there; the next run goes on from it.'
+  if (code === 127 || /rsync: (command )?not found|rsync: No such file/.test(detail)) {
+    return new SlipwayError('rsync-missing', `${host} has no rsync`, {
+      host,
+      detail,
+      state: 'Nothing was copied.',
+      next: 'Install it there: apt-get install rsync.',
+    })
+  }
+  if (/No space left on device/.test(detail)) {
+    return new SlipwayError('disk-full', `the disk of ${host} is full: ${display} stopped`, { host, detail, state })
+  }
+  if (code === 255) {
+    return new ConnectError('channel-refused', `${display} could not start on ${host}`, { host, detail })
+  }
+  if (code === 23 && /change_dir|link_stat/.test(detail) && /No such file or directory/.test(detail)) {
+    return new SlipwayError('rsync-source-missing', `${display}: the source does not exist`, { host, detail })
+  }
+  return new SlipwayError('rsync-failed', `${display} failed on ${host} with rsync's status ${code}`, {
+    host,
+    detail,
+    state,
+  })
+}
+
+/** Reads what rsync prints: itemized changes, deletions, progress and statistics, in the C locale. */
+export function createReport(onProgress: (done: number, total?: number) => void = () => {}) {
+  const changed: string[] = []
+  const deleted: string[] = []
+  const numbers = new Map<string, number>()
+  let pending = ''
+  const line = (text: string) => {
+    if (text.startsWith('*deleting')) deleted.push(unescapeName(text.slice(9).trimStart()))
+    else if (/^[<>ch.][fdLDS][.+cstpoguaxbn ?]{9} /.test(text)) {
+      // A leading dot, or a directory, means attributes only: no file was sent.
+      if (/^[<>c][fLDS]/.test(text)) changed.push(unescapeName(text.slice(12)))
+    } else {
+      const progress = /^\s*([\d,]+)\s+(\d+)%/.exec(text)
+      if (progress) {
+        const done = Number(progress[1]?.replaceAll(',', ''))
+        const percent = Number(progress[2])
+        onProgress(done, percent > 0 ? Math.round((done / percent) * 100) : undefined)
+      }
+      const stat = /^([A-Z][^:]+): ([\d,]+)/.exec(text)
+      if (stat) numbers.set(stat[1] as string, Number(stat[2]?.replaceAll(',', '')))
+    }
+  }
+  return {
+    push(text: string) {
+      pending += text
+      const parts = pending.split(/[\r\n]/)
+      pending = parts.pop() ?? ''
+      for (const part of parts) line(part)
+    },
+    result(): RsyncResult {
+      if (pending) line(pending)
+      pending = ''
+      return {
+        changed,
+        deleted,
+        files: numbers.get('Number of files') ?? 0,
+        bytesSent: numbers.get('Total transferred file size') ?? 0,
+        bytesTotal: numbers.get('Total file size') ?? 0,
+      }
+    },
+  }
+}
+
+/** rsync prints control characters in names as `\#012`. */
+function unescapeName(name: string): string {
+  return name.replace(/\\#(\d{3})/g, (_all, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+}

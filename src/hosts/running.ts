@@ -1,0 +1,535 @@
+/** A command under way: options chained first, started in the next microtask, ended with its whole process group. */
+import { randomBytes } from 'node:crypto'
+import { createWriteStream, type WriteStream } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PassThrough, type Readable } from 'node:stream'
+import { StringDecoder } from 'node:string_decoder'
+import { AbortedError, SlipwayError, StubbedResultError } from '../events/errors.ts'
+import { currentRun, type Run, throwIfAborted } from '../events/run.ts'
+import { Secret } from '../shell/index.ts'
+import { milliseconds } from './duration.ts'
+import { CommandError, connectionLost, TimeoutError } from './errors.ts'
+import type { Result, RunCommandOptions, Running } from './host.ts'
+import type { Channel, PtySize, Transport } from './transport.ts'
+import { AnnouncementFilter, type WireCommand } from './wire.ts'
+
+/** What a command needs of its host. */
+export interface CommandSite {
+  readonly name: string
+  /** The connection, made if need be. */
+  transport(): Promise<Transport>
+  /** The command in its scope, as it is sent. */
+  wire(nonce: string, pty: boolean): Promise<WireCommand>
+  /** A line that ends the process group of `pid`, as the same user. */
+  killLine(pid: number, signal: string): Promise<WireCommand>
+}
+
+export const defaultCaptureBytes = 8 * 1024 * 1024
+const background = { graceMs: 3000 }
+let counter = 0
+
+/** Chunks as they come, before they are shown: what takes a script's output apart. */
+export interface Tap {
+  stdout(chunk: Buffer): void
+  stderr(chunk: Buffer): void
+}
+
+export type StartOptions = RunCommandOptions & { tap?: Tap }
+
+/** Starts (in the next microtask) the command that `site` describes. `display` is what is shown of it. */
+export function startCommand(site: CommandSite, display: string, given: StartOptions = {}): Running {
+  return new RunningCommand(site, display, given)
+}
+
+class RunningCommand implements Running {
+  readonly #site: CommandSite
+  readonly #display: string
+  readonly #options: StartOptions
+  readonly #result: Promise<Result>
+  #piped: PassThrough | undefined
+  #kill: ((signal: string) => Promise<boolean>) | undefined
+
+  constructor(site: CommandSite, display: string, options: StartOptions) {
+    this.#site = site
+    this.#display = options.label ?? display
+    this.#options = { ...options }
+    const run = currentRun()
+    this.#result = Promise.resolve().then(() => this.#start(run))
+  }
+
+  nothrow(): Running {
+    this.#options.nothrow = true
+    return this
+  }
+  quiet(): Running {
+    this.#options.quiet = true
+    return this
+  }
+  timeout(duration: string | number): Running {
+    this.#options.timeoutMs = milliseconds(duration)
+    return this
+  }
+  idleTimeout(duration: string | number): Running {
+    this.#options.idleTimeoutMs = milliseconds(duration)
+    return this
+  }
+  input(data: string | Uint8Array | Readable | Secret): Running {
+    this.#options.input = data
+    return this
+  }
+  okCodes(...codes: number[]): Running {
+    this.#options.okCodes = codes
+    return this
+  }
+  pty(): Running {
+    this.#options.pty = true
+    return this
+  }
+  async text(): Promise<string> {
+    return (await this.#result).text()
+  }
+  async lines(): Promise<string[]> {
+    return (await this.#result).lines()
+  }
+  async json<T = unknown>(): Promise<T> {
+    return (await this.#result).json<T>()
+  }
+  async ok(): Promise<boolean> {
+    this.#options.nothrow = true
+    return (await this.#result).exitCode === 0
+  }
+  stdout(): Readable {
+    if (!this.#piped) {
+      const piped = new PassThrough()
+      this.#piped = piped
+      this.#result.then(
+        () => piped.end(),
+        (error: Error) => piped.destroy(error),
+      )
+    }
+    return this.#piped
+  }
+  async kill(signal: 'TERM' | 'KILL' | 'INT' | 'HUP' = 'TERM'): Promise<void> {
+    await this.#kill?.(signal)
+  }
+  // biome-ignore lint/suspicious/noThenProperty: a command is awaited for its result
+  then<A = Result, B = never>(
+    onResult?: ((value: Result) => A | PromiseLike<A>) | null,
+    onError?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.#result.then(onResult, onError)
+  }
+  catch<T>(onRejected: (error: unknown) => T | PromiseLike<T>): Promise<Result | T> {
+    return this.#result.catch(onRejected)
+  }
+  finally(onFinally: () => void): Promise<Result> {
+    return this.#result.finally(onFinally)
+  }
+
+  async #start(run: Run): Promise<Result> {
+    const options = this.#options
+    const name = this.#site.name
+    throwIfAborted(run)
+    if (run.options.dryRun && (options.kind ?? 'write') === 'write') {
+      run.emit({ type: 'held-back', host: name, display: this.#display })
+      return stubbedResult(this.#display)
+    }
+    const execution = new Execution(run, this.#site, this.#display, options, this.#piped)
+    this.#kill = (signal) => execution.kill(signal)
+    return execution.result()
+  }
+}
+
+/** A result whose every property throws, but which can be awaited. */
+export function stubbedResult<T extends object>(display: string): T {
+  return new Proxy({} as T, {
+    get(_target, property) {
+      if (property === 'then') return undefined
+      throw new StubbedResultError(display)
+    },
+  })
+}
+
+/** One command, from its channel's opening to its result. */
+class Execution {
+  readonly #run: Run
+  readonly #site: CommandSite
+  readonly #display: string
+  readonly #options: StartOptions
+  readonly #piped: PassThrough | undefined
+  readonly #id = `c${++counter}`
+  readonly #nonce = randomBytes(6).toString('hex')
+  readonly #filter = new AnnouncementFilter(this.#nonce)
+  #transport: Transport | undefined
+  #channel: Channel | undefined
+
+  constructor(run: Run, site: CommandSite, display: string, options: StartOptions, piped: PassThrough | undefined) {
+    this.#run = run
+    this.#site = site
+    this.#display = display
+    this.#options = options
+    this.#piped = piped
+  }
+
+  async result(): Promise<Result> {
+    const run = this.#run
+    const { name } = this.#site
+    const quiet = this.#options.quiet ?? false
+    // Waiting for a connection that others share is given up at an abort; the connection itself is not.
+    const transport = await orAborted(run.signal, this.#site.transport())
+    this.#transport = transport
+    const wire = await this.#site.wire(this.#nonce, this.#options.pty ?? false)
+    const kind = this.#options.kind ?? 'write'
+    const startedAt = performance.now()
+    let channel: Channel
+    let gone: Error | undefined
+    void transport.lost.then((error) => {
+      gone = error
+    })
+    try {
+      channel = await transport.exec(wire.line, {
+        signal: run.signal,
+        ...(this.#options.pty ? { pty: ptySize() } : {}),
+      })
+    } catch (error) {
+      if (run.signal.aborted) throwIfAborted(run)
+      await nextTurn()
+      if (!gone) throw error
+      // The request may have got through before the connection went.
+      throw connectionLost(name, this.#display, gone.message, true)
+    }
+    this.#channel = channel
+    run.emit({ type: 'command.started', id: this.#id, host: name, display: this.#display, kind, quiet })
+
+    const stop = new Stop()
+    const limit = this.#options.captureBytes ?? defaultCaptureBytes
+    const out = new Capture(limit, 'stdout')
+    const err = new Capture(limit, 'stderr')
+    let idle: NodeJS.Timeout | undefined
+    const alive = () => {
+      if (this.#options.idleTimeoutMs === undefined) return
+      clearTimeout(idle)
+      const ms = this.#options.idleTimeoutMs
+      idle = setTimeout(() => stop.set({ why: 'idle', ms }), ms)
+    }
+    const timeoutMs = this.#options.timeoutMs
+    const timer = timeoutMs && setTimeout(() => stop.set({ why: 'timeout', ms: timeoutMs }), timeoutMs)
+    const abort = () => stop.set({ why: 'abort' })
+    if (run.signal.aborted) abort()
+    run.signal.addEventListener('abort', abort, { once: true })
+    alive()
+
+    const tell = (stream: 'stdout' | 'stderr') => {
+      const decoder = new StringDecoder('utf8')
+      return (chunk: Buffer) => {
+        const text = decoder.write(chunk)
+        if (text) run.emit({ type: 'command.output', id: this.#id, host: name, stream, text, quiet })
+      }
+    }
+    const tellOut = tell('stdout')
+    const tellErr = tell('stderr')
+    const takeOut = (chunk: Buffer | undefined) => {
+      if (!chunk) return
+      if (this.#piped) {
+        if (!this.#piped.write(chunk)) {
+          channel.stdout.pause()
+          this.#piped.once('drain', () => channel.stdout.resume())
+        }
+        return
+      }
+      if (this.#options.tap) {
+        this.#options.tap.stdout(chunk)
+        return
+      }
+      out.add(chunk)
+      tellOut(chunk)
+    }
+    const withoutPrompt = promptRemover(wire.hiddenPrompt)
+    let lastOutput = performance.now()
+    let ready: (() => void) | undefined
+    const handshake = wire.handshake ? new Promise<void>((resolve) => (ready = resolve)) : undefined
+    channel.stdout.on('data', (chunk: Buffer) => {
+      lastOutput = performance.now()
+      alive()
+      takeOut(this.#filter.push(chunk, ready))
+    })
+    channel.stderr.on('data', (chunk: Buffer) => {
+      lastOutput = performance.now()
+      alive()
+      const own = withoutPrompt(chunk)
+      if (own.length === 0) return
+      if (this.#options.tap) {
+        this.#options.tap.stderr(own)
+        return
+      }
+      err.add(own)
+      tellErr(own)
+    })
+    for (const stream of [channel.stdin, channel.stdout, channel.stderr]) stream.on('error', () => {})
+    this.#piped?.once('close', () => {
+      // The reader has gone: nothing more is wanted of the command.
+      if (!this.#piped?.readableEnded) void this.kill('TERM').then(() => channel.close())
+    })
+
+    const feeding = this.#feed(channel, wire, handshake)
+    const finished = this.#finish(channel, () => lastOutput)
+    const winner = await Promise.race([finished, stop.asked])
+    let ended = true
+    if ('why' in winner) {
+      ended = await this.kill(winner.why === 'abort' ? 'TERM' : 'TERM').catch(() => false)
+      channel.close()
+    }
+    const status = 'why' in winner ? { exitCode: null, signal: null } : winner
+    clearTimeout(idle)
+    if (timer) clearTimeout(timer)
+    run.signal.removeEventListener('abort', abort)
+    takeOut(this.#filter.flush())
+    feeding.catch(() => {})
+    const durationMs = performance.now() - startedAt
+    run.emit({ type: 'command.finished', id: this.#id, host: name, ...pick(status), durationMs })
+    const result = makeResult(await out.finish(run), await err.finish(run), pick(status), durationMs)
+
+    if ('why' in winner) {
+      if (winner.why === 'abort') throw abortedCommand(run, name, this.#display, ended)
+      throw new TimeoutError(name, this.#display, result, { ms: winner.ms, idle: winner.why === 'idle', ended })
+    }
+    if (status.exitCode === null && status.signal === null) {
+      await nextTurn()
+      if (gone) {
+        run.emit({ type: 'host.lost', host: name, reason: gone.message })
+        throw connectionLost(name, this.#display, gone.message, true)
+      }
+    }
+    if (this.#options.nothrow && (status.exitCode !== null || status.signal !== null)) return result
+    const okCodes = this.#options.okCodes ?? [0]
+    if (status.exitCode !== null && okCodes.includes(status.exitCode)) return result
+    throw new CommandError(name, this.#display, result)
+  }
+
+  /** Ends the command's process group over a second channel. Resolves with whether none of it is left. */
+  async kill(signal: string): Promise<boolean> {
+    const pid = this.#filter.pid
+    if (!this.#transport || !this.#channel || pid === undefined) {
+      this.#channel?.close()
+      return false
+    }
+    const wire = await this.#site.killLine(pid, signal)
+    const channel = await within(5000, this.#transport.exec(wire.line, { urgent: true }))
+    if (!channel) return false
+    channel.stdin.on('error', () => {})
+    channel.stdout.resume()
+    channel.stderr.resume()
+    channel.stdin.end(wire.prelude)
+    return (await within(5000, channel.exit))?.exitCode === 0
+  }
+
+  async #feed(channel: Channel, wire: WireCommand, handshake: Promise<void> | undefined): Promise<void> {
+    const { stdin } = channel
+    await handshake
+    if (wire.prelude) stdin.write(wire.prelude)
+    const { input, pty } = this.#options
+    if (input === undefined) {
+      // A terminal's input stays open: closing it would hang up on the command.
+      if (!pty) stdin.end()
+      return
+    }
+    if (typeof input === 'string' || input instanceof Uint8Array) {
+      stdin.end(input)
+    } else if (input instanceof Secret) {
+      stdin.end(input.reveal())
+    } else {
+      input.on('error', () => channel.close())
+      input.pipe(stdin)
+    }
+  }
+
+  /** The exit status, once the streams have ended too; or once it is known and a background job holds them open. */
+  async #finish(channel: Channel, lastOutput: () => number): Promise<Ended> {
+    const streams = [channel.stdout, channel.stderr].map(
+      (stream) =>
+        new Promise<void>((resolve) => {
+          stream.once('end', resolve)
+          stream.once('close', resolve)
+        }),
+    )
+    const whole = Promise.all([channel.exit, ...streams]).then(([status]) => status)
+    if (!channel.exited) return whole
+    const first = await Promise.race([whole, channel.exited])
+    if (first) return first
+    for (;;) {
+      const quietFor = performance.now() - lastOutput()
+      const settled = await within(Math.max(background.graceMs - quietFor, 50), whole)
+      if (settled) return settled
+      if (performance.now() - lastOutput() < background.graceMs) continue
+      this.#run.emit({
+        type: 'warning',
+        host: this.#site.name,
+        text: `${this.#display} has ended, but something that it started still holds its output; it was left running. Redirect its output, as in >/dev/null 2>&1 </dev/null.`,
+      })
+      channel.close()
+      return channel.exit
+    }
+  }
+}
+
+/** Takes the first `prompt` out of a stream. Sudo writes it in one piece. */
+function promptRemover(prompt: string | undefined): (chunk: Buffer) => Buffer {
+  let pending = prompt
+  return (chunk) => {
+    const at = pending === undefined ? -1 : chunk.indexOf(pending)
+    if (pending === undefined || at < 0) return chunk
+    const rest = Buffer.concat([chunk.subarray(0, at), chunk.subarray(at + pending.length)])
+    pending = undefined
+    return rest
+  }
+}
+
+type Ended = { exitCode: number | null; signal: string | null }
+type StopReason = { why: 'abort' } | { why: 'timeout' | 'idle'; ms: number }
+
+const pick = ({ exitCode, signal }: Ended): Ended => ({ exitCode, signal })
+
+/** The first reason to stop a command before its end. */
+class Stop {
+  set: (reason: StopReason) => void = () => {}
+  readonly asked = new Promise<StopReason>((resolve) => {
+    this.set = resolve
+  })
+}
+
+function abortedCommand(run: Run, host: string, display: string, ended: boolean): SlipwayError {
+  const reason: unknown = run.signal.reason
+  return new AbortedError(`interrupted during ${display} on ${host}`, {
+    host,
+    cause: reason,
+    state: ended
+      ? 'It and the processes it started were ended on the host.'
+      : 'It could not be ended on the host, and may still be running there.',
+  })
+}
+
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+/** What `promise` resolves with, or undefined after `ms`. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** `promise`, or the reason of `signal` as soon as it is aborted. */
+export async function orAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  if (signal.aborted) {
+    promise.catch(() => {})
+    throw signal.reason instanceof SlipwayError ? signal.reason : new AbortedError()
+  }
+  let stop: (() => void) | undefined
+  const aborted = new Promise<never>((_resolve, reject) => {
+    stop = () => reject(signal.reason instanceof SlipwayError ? signal.reason : new AbortedError())
+    signal.addEventListener('abort', stop, { once: true })
+  })
+  try {
+    return await Promise.race([promise, aborted])
+  } finally {
+    if (stop) signal.removeEventListener('abort', stop)
+    aborted.catch(() => {})
+  }
+}
+
+function ptySize(): PtySize {
+  return { columns: process.stdout.columns || 80, rows: process.stdout.rows || 24, term: process.env.TERM }
+}
+
+interface Captured {
+  text: string
+  /** Where all of it is, when it was longer than what is kept. */
+  file?: string
+}
+
+/** The first `limit` bytes of a stream; all of it goes to a file once it is longer. */
+class Capture {
+  readonly #limit: number
+  readonly #name: string
+  #chunks: Buffer[] = []
+  #size = 0
+  #kept = 0
+  #pending: Buffer[] = []
+  #spill: Promise<{ file: string; stream: WriteStream }> | undefined
+
+  constructor(limit: number, name: string) {
+    this.#limit = limit
+    this.#name = name
+  }
+
+  add(chunk: Buffer): void {
+    this.#size += chunk.length
+    if (this.#spill) {
+      this.#pending.push(chunk)
+      void this.#flush()
+      return
+    }
+    this.#chunks.push(chunk)
+    if (this.#size <= this.#limit) {
+      this.#kept = this.#size
+      return
+    }
+    const all = this.#chunks
+    this.#pending = [...all]
+    this.#kept = this.#limit
+    this.#chunks = [Buffer.concat(all).subarray(0, this.#limit)]
+    this.#spill = mkdtemp(join(tmpdir(), 'slipway-output-')).then((dir) => {
+      const file = join(dir, this.#name)
+      return { file, stream: createWriteStream(file, { mode: 0o600 }) }
+    })
+    void this.#flush()
+  }
+
+  async #flush(): Promise<void> {
+    const spill = await this.#spill
+    for (let chunk = this.#pending.shift(); chunk; chunk = this.#pending.shift()) spill?.stream.write(chunk)
+  }
+
+  async finish(run: Run): Promise<Captured> {
+    const text = Buffer.concat(this.#chunks, this.#kept).toString('utf8')
+    if (!this.#spill) return { text }
+    const { file, stream } = await this.#spill
+    await this.#flush()
+    await new Promise<void>((resolve, reject) => {
+      stream.on('error', reject)
+      stream.end(resolve)
+    })
+    run.defer(() => rm(join(file, '..'), { recursive: true, force: true }))
+    return { text, file }
+  }
+}
+
+function makeResult(out: Captured, err: Captured, status: Ended, durationMs: number): Result {
+  const text = () => {
+    if (out.file !== undefined) {
+      throw new SlipwayError('output-truncated', `the output is longer than what is kept in memory`, {
+        state: `All of it is in ${out.file} until the run ends.`,
+        next: 'Give a larger captureBytes, or read it as it comes with .stdout().',
+      })
+    }
+    return out.text.replace(/(\r?\n)+$/, '')
+  }
+  return {
+    stdout: out.text,
+    stderr: err.text,
+    ...status,
+    durationMs,
+    truncated: out.file !== undefined || err.file !== undefined,
+    ...(out.file === undefined && err.file === undefined ? {} : { files: { stdout: out.file, stderr: err.file } }),
+    text,
+    lines: () => (text() === '' ? [] : text().split(/\r?\n/)),
+    json: <T>() => JSON.parse(text()) as T,
+  }
+}

@@ -1,0 +1,164 @@
+/** Many steps in one round trip: sends the script on standard input, and takes its output apart as it comes. */
+import { randomBytes } from 'node:crypto'
+import { StringDecoder } from 'node:string_decoder'
+import { currentRun, throwIfAborted } from '../events/run.ts'
+import { type Command, createScriptParser, guardIndex, renderScript, type ScriptEvent } from '../shell/index.ts'
+import { CommandError, oneLine, ScriptError } from './errors.ts'
+import type { Running, ScriptOptions, ScriptStep, StepResult } from './host.ts'
+import { type StartOptions, stubbedResult } from './running.ts'
+
+export interface ScriptSite {
+  readonly name: string
+  /** Runs what `sh` reads from standard input. */
+  script(text: string, display: string, options: StartOptions): Running
+}
+
+interface StepProgress {
+  name: string
+  stdout: string
+  stderr: string
+  exitCode: number | null
+  begun: number | undefined
+  ended: number | undefined
+}
+
+export async function runScript(
+  site: ScriptSite,
+  steps: readonly ScriptStep[],
+  options: ScriptOptions = {},
+): Promise<StepResult[]> {
+  const run = currentRun()
+  throwIfAborted(run)
+  const kind = options.kind ?? 'write'
+  if (steps.length === 0) return []
+  if (run.options.dryRun && kind === 'write') {
+    for (const step of steps) {
+      run.emit({ type: 'held-back', host: site.name, display: `${step.name}: ${oneLine(String(step.command))}` })
+    }
+    return stubbedResult<StepResult[]>(`the script ${steps.map((step) => step.name).join(', ')}`)
+  }
+  const nonce = randomBytes(6).toString('hex')
+  const quiet = options.quiet ?? false
+  const guard: StepProgress = {
+    name: 'guard',
+    stdout: '',
+    stderr: '',
+    exitCode: null,
+    begun: undefined,
+    ended: undefined,
+  }
+  const progress = steps.map((step): StepProgress => ({ ...guard, name: step.name }))
+  const at = (index: number) => (index === guardIndex ? guard : progress[index])
+  const outside = { stdout: '', stderr: '' }
+  const take = (stream: 'stdout' | 'stderr', events: readonly ScriptEvent[]) => {
+    for (const event of events) {
+      if (event.type === 'output') {
+        const step = event.index === undefined ? undefined : at(event.index)
+        if (!step) outside[stream] += event.text
+        else {
+          step[stream] += event.text
+          const id = `${nonce}.${event.index}`
+          run.emit({ type: 'command.output', id, host: site.name, stream, text: event.text, quiet })
+        }
+        continue
+      }
+      const step = at(event.index)
+      if (!step || stream === 'stderr') continue
+      const id = `${nonce}.${event.index}`
+      if (event.type === 'begin') {
+        step.begun = performance.now()
+        if (!quiet) run.emit({ type: 'step.started', id, title: step.name, host: site.name })
+        continue
+      }
+      step.ended = performance.now()
+      step.exitCode = event.exitCode
+      const durationMs = step.ended - (step.begun ?? step.ended)
+      const outcome = event.exitCode === 0 ? 'ok' : 'failed'
+      if (!quiet) run.emit({ type: 'step.finished', id, outcome, durationMs })
+    }
+  }
+  const display =
+    steps.length === 1 ? (steps[0]?.name ?? '') : `${steps.length} steps: ${steps.map((step) => step.name).join(', ')}`
+  const sent = renderScript(steps, nonce, options.guard)
+  const { onStdout, onStderr, flush } = parsers(nonce, take)
+  const running = site.script(sent, display, {
+    kind,
+    quiet: options.quiet,
+    timeoutMs: options.timeoutMs,
+    tap: { stdout: onStdout, stderr: onStderr },
+  })
+  let failure: unknown
+  try {
+    await running
+  } catch (error) {
+    failure = error
+  }
+  flush()
+  const results = progress.map(
+    ({ name, stdout, stderr, exitCode, begun, ended }): StepResult => ({
+      name,
+      stdout,
+      stderr,
+      exitCode,
+      durationMs: begun === undefined ? 0 : (ended ?? performance.now()) - begun,
+    }),
+  )
+  if (failure !== undefined && !(failure instanceof CommandError)) throw failure
+  const details = (step: { stdout: string; stderr: string }) => ({
+    host: site.name,
+    detail: `${step.stdout}${step.stderr}`.trimEnd().split('\n').slice(-20).join('\n') || undefined,
+    ...(failure === undefined ? {} : { cause: failure }),
+  })
+  if (options.guard && guard.exitCode !== null && guard.exitCode !== 0) {
+    throw new ScriptError('guard-refused', `the check before the changes failed on ${site.name}`, results, undefined, {
+      ...details(guard),
+      state: 'Nothing was changed: the check comes first.',
+    })
+  }
+  const failed = results.findIndex((result, index) => result.exitCode !== 0 && !steps[index]?.nothrow)
+  if (failed < 0) return results
+  const step = results[failed] as StepResult
+  const done = failed === 0 ? 'Nothing before it was changed.' : `The ${failed} steps before it are done.`
+  if (step.exitCode === null && progress[failed]?.begun === undefined) {
+    throw new ScriptError('script-not-run', `the script did not run on ${site.name}`, results, undefined, {
+      ...details(outside),
+      state: 'None of its steps was begun.',
+    })
+  }
+  const how = step.exitCode === null ? 'did not end' : `failed with exit status ${step.exitCode}`
+  throw new ScriptError('step-failed', `${step.name} ${how} on ${site.name}`, results, step, {
+    ...details(step),
+    state: `${done}${failed + 1 < steps.length ? ' The ones after it were not begun.' : ''}`,
+  })
+}
+
+function parsers(nonce: string, take: (stream: 'stdout' | 'stderr', events: readonly ScriptEvent[]) => void) {
+  const make = (stream: 'stdout' | 'stderr') => {
+    const parser = createScriptParser(nonce)
+    const decoder = new StringDecoder('utf8')
+    return {
+      push: (chunk: Buffer) => take(stream, parser.push(decoder.write(chunk))),
+      end: () => take(stream, [...parser.push(decoder.end()), ...parser.flush()]),
+    }
+  }
+  const out = make('stdout')
+  const err = make('stderr')
+  return {
+    onStdout: out.push,
+    onStderr: err.push,
+    flush: () => {
+      out.end()
+      err.end()
+    },
+  }
+}
+
+export async function runProbes<K extends string>(
+  site: ScriptSite,
+  reads: Readonly<Record<K, Command>>,
+): Promise<Record<K, StepResult>> {
+  const names = Object.keys(reads) as K[]
+  const steps = names.map((name) => ({ name, command: reads[name], nothrow: true }))
+  const results = await runScript(site, steps, { kind: 'probe', quiet: true })
+  return Object.fromEntries(results.map((result, index) => [names[index] as K, result])) as Record<K, StepResult>
+}

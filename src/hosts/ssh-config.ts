@@ -1,0 +1,180 @@
+/**
+ * The user's OpenSSH configuration for one destination, as `ssh -G` resolves it: Include, Match and tokens are
+ * OpenSSH's business. Everything that connects uses this one record.
+ */
+import { execFile } from 'node:child_process'
+import { homedir, userInfo } from 'node:os'
+import { UsageError } from '../events/errors.ts'
+
+export interface SshConfig {
+  /** As the user wrote it. */
+  readonly destination: string
+  readonly hostName: string
+  readonly user: string
+  readonly port: number
+  /** Files that hold keys; those that do not exist are among them. */
+  readonly identityFiles: readonly string[]
+  readonly certificateFiles: readonly string[]
+  readonly identitiesOnly: boolean
+  /** Path of the agent's socket; undefined where there is none, or none is wanted. */
+  readonly identityAgent?: string
+  /** Hosts to go through, in order, as written. */
+  readonly proxyJump: readonly string[]
+  readonly proxyCommand?: string
+  readonly forwardAgent: boolean
+  /** The name that known_hosts is asked for, in place of the host's. */
+  readonly hostKeyAlias?: string
+  readonly userKnownHostsFiles: readonly string[]
+  readonly globalKnownHostsFiles: readonly string[]
+  readonly strictHostKeyChecking: 'yes' | 'no' | 'ask' | 'accept-new'
+  readonly hashKnownHosts: boolean
+  /** Milliseconds; undefined: not configured. */
+  readonly connectTimeoutMs?: number
+  readonly serverAliveIntervalMs?: number
+  readonly serverAliveCountMax: number
+  readonly setEnv: Readonly<Record<string, string>>
+  readonly sendEnv: readonly string[]
+  readonly addressFamily: 'any' | 'inet' | 'inet6'
+  readonly pubkeyAuthentication: boolean
+  readonly passwordAuthentication: boolean
+  readonly kbdInteractiveAuthentication: boolean
+  readonly batchMode: boolean
+  /** Set where there is no ssh client to ask, so that the record holds defaults. */
+  readonly note?: string
+  /** All of it, lower-case keys. */
+  readonly all: ReadonlyMap<string, readonly string[]>
+}
+
+/** Reads what `ssh -G` printed. Pure but for the home directory and the environment given. */
+export function parseSshConfig(
+  destination: string,
+  text: string,
+  surroundings: { home: string; env: Readonly<Record<string, string | undefined>> },
+): SshConfig {
+  const all = new Map<string, string[]>()
+  for (const line of text.split('\n')) {
+    const space = line.indexOf(' ')
+    if (space < 0) continue
+    const key = line.slice(0, space).toLowerCase()
+    const values = all.get(key)
+    if (values) values.push(line.slice(space + 1).trim())
+    else all.set(key, [line.slice(space + 1).trim()])
+  }
+  const one = (key: string) => all.get(key)?.[0]
+  const flag = (key: string) => ['yes', 'true'].includes(one(key) ?? '')
+  const tilde = (path: string) => path.replace(/^~(?=\/|$)/, surroundings.home)
+  const files = (key: string) =>
+    (all.get(key) ?? [])
+      .flatMap((value) => value.split(/\s+(?=[/~]|none$)/))
+      .filter((value) => value !== '' && value !== 'none')
+      .map(tilde)
+  const seconds = (key: string) => {
+    const value = Number(one(key))
+    return Number.isFinite(value) && value > 0 ? value * 1000 : undefined
+  }
+  const hostName = one('hostname') ?? destination
+  const jump = one('proxyjump')
+  const command = one('proxycommand')
+  const alias = one('hostkeyalias')
+  const strict = one('stricthostkeychecking')
+  return {
+    destination,
+    hostName,
+    user: one('user') ?? '',
+    port: Number(one('port') ?? 22),
+    identityFiles: files('identityfile'),
+    certificateFiles: files('certificatefile'),
+    identitiesOnly: flag('identitiesonly'),
+    identityAgent: agentSocket(one('identityagent'), surroundings.env, tilde),
+    proxyJump: jump && jump !== 'none' ? jump.split(',').map((hop) => hop.trim()) : [],
+    proxyCommand: command && command !== 'none' ? command : undefined,
+    forwardAgent: one('forwardagent') !== undefined && one('forwardagent') !== 'no',
+    hostKeyAlias: alias && alias !== 'none' ? alias : undefined,
+    userKnownHostsFiles: files('userknownhostsfile'),
+    globalKnownHostsFiles: files('globalknownhostsfile'),
+    strictHostKeyChecking:
+      strict === 'true' || strict === 'yes'
+        ? 'yes'
+        : strict === 'false' || strict === 'no' || strict === 'off'
+          ? 'no'
+          : strict === 'accept-new'
+            ? 'accept-new'
+            : 'ask',
+    hashKnownHosts: flag('hashknownhosts'),
+    connectTimeoutMs: seconds('connecttimeout'),
+    serverAliveIntervalMs: seconds('serveraliveinterval'),
+    serverAliveCountMax: Number(one('serveralivecountmax') ?? 3),
+    setEnv: Object.fromEntries(
+      (all.get('setenv') ?? []).map((pair) => {
+        const equals = pair.indexOf('=')
+        return [pair.slice(0, equals), pair.slice(equals + 1).replace(/^"(.*)"$/, '$1')]
+      }),
+    ),
+    sendEnv: all.get('sendenv') ?? [],
+    addressFamily: one('addressfamily') === 'inet' ? 'inet' : one('addressfamily') === 'inet6' ? 'inet6' : 'any',
+    pubkeyAuthentication: one('pubkeyauthentication') !== 'no' && one('pubkeyauthentication') !== 'false',
+    passwordAuthentication: one('passwordauthentication') !== 'no',
+    kbdInteractiveAuthentication: one('kbdinteractiveauthentication') !== 'no',
+    batchMode: flag('batchmode'),
+    all,
+  }
+}
+
+function agentSocket(
+  configured: string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+  tilde: (path: string) => string,
+): string | undefined {
+  if (configured === 'none') return undefined
+  if (configured === undefined || configured === 'SSH_AUTH_SOCK') return env.SSH_AUTH_SOCK || undefined
+  if (configured.startsWith('$')) return env[configured.slice(1).replace(/^\{(.*)\}$/, '$1')] || undefined
+  return tilde(configured)
+}
+
+/** Asks `ssh -G`. Rejects with a UsageError where the configuration itself is wrong. */
+export async function resolveSshConfig(destination: string, configFile?: string): Promise<SshConfig> {
+  if (destination === '' || destination.startsWith('-') || /[\s\0]/.test(destination)) {
+    throw new UsageError('bad-destination', `${JSON.stringify(destination)} is not an ssh destination`, {
+      next: 'Write user@host, host, ssh://user@host:port, or an alias of ~/.ssh/config.',
+    })
+  }
+  const surroundings = { home: homedir(), env: process.env }
+  const args = ['-G', ...(configFile === undefined ? [] : ['-F', configFile]), '--', destination]
+  const { code, stdout, stderr } = await new Promise<{ code: unknown; stdout: string; stderr: string }>((resolve) => {
+    execFile('ssh', args, { maxBuffer: 1 << 20 }, (error, stdout, stderr) => {
+      resolve({ code: error ? (error.code ?? 1) : 0, stdout, stderr })
+    })
+  })
+  if (code === 'ENOENT') return withoutSsh(destination, surroundings)
+  if (code !== 0) {
+    throw new UsageError('ssh-config', `the ssh configuration for ${destination} cannot be read`, {
+      host: destination,
+      detail: stderr.trim(),
+      next: `Try: ssh ${args.join(' ')}`,
+    })
+  }
+  return parseSshConfig(destination, stdout, surroundings)
+}
+
+/** What OpenSSH's defaults would be, where there is no ssh client to ask. */
+export function withoutSsh(
+  destination: string,
+  surroundings: { home: string; env: Readonly<Record<string, string | undefined>> },
+): SshConfig {
+  const uri = /^(?:ssh:\/\/)?(?:([^@]+)@)?(\[[^\]]+\]|[^:/]+)(?::(\d+))?\/?$/.exec(destination)
+  const [, user, host, port] = uri ?? []
+  const dir = `${surroundings.home}/.ssh`
+  const lines = [
+    `hostname ${(host ?? destination).replace(/^\[(.*)\]$/, '$1')}`,
+    `user ${user ?? userInfo().username}`,
+    `port ${port ?? 22}`,
+    ...['id_rsa', 'id_ecdsa', 'id_ed25519'].map((name) => `identityfile ${dir}/${name}`),
+    `userknownhostsfile ${dir}/known_hosts ${dir}/known_hosts2`,
+    'globalknownhostsfile /etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2',
+    'stricthostkeychecking ask',
+  ]
+  return {
+    ...parseSshConfig(destination, lines.join('\n'), surroundings),
+    note: 'there is no ssh client here, so ~/.ssh/config was not read',
+  }
+}

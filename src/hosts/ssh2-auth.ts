@@ -1,0 +1,211 @@
+/** What to try, in OpenSSH's order: agent keys, key files, keyboard-interactive, password. Says what was tried. */
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import type { AuthenticationType, AuthHandlerMiddleware, ParsedKey } from 'ssh2'
+import { currentRun } from '../events/run.ts'
+import { Secret } from '../shell/index.ts'
+import { fingerprint } from './known-hosts.ts'
+import type { SshConfig } from './ssh-config.ts'
+
+// ssh2 is CommonJS and slow to load: only when first connecting.
+type Ssh2 = typeof import('ssh2')
+export const loadSsh2 = (): Ssh2 => createRequire(import.meta.url)('ssh2') as Ssh2
+
+export interface AuthPlan {
+  readonly handler: AuthHandlerMiddleware
+  /** One entry for each thing tried or passed over, in order. */
+  readonly tried: string[]
+  /** Keys that only the system's ssh can use: certificates, security keys. */
+  readonly beyond: string[]
+}
+
+interface Candidate {
+  readonly label: string
+  // biome-ignore lint/suspicious/noExplicitAny: ssh2's type for methods leaves out the agent's per-key form
+  readonly method: any
+  readonly kind: AuthenticationType
+}
+
+export async function planAuth(config: SshConfig): Promise<AuthPlan> {
+  const tried: string[] = []
+  const beyond: string[] = []
+  const queue = candidates(config, tried, beyond)
+  // Pulled one ahead, so that nothing is asked of the person (passphrase, password) before it is needed.
+  let rejectedKinds = new Set<string>()
+  let first = true
+  const handler = (left: string[] | null, _partial: boolean | null, next: (method: unknown) => void) => {
+    const pull = async () => {
+      for (;;) {
+        const { value, done } = await queue.next(left)
+        if (done || value === undefined) return next(false)
+        if (!first && left && !left.includes(value.kind === 'agent' ? 'publickey' : value.kind)) {
+          if (!rejectedKinds.has(value.kind)) tried.push(`${value.label}: not accepted by the server`)
+          rejectedKinds = rejectedKinds.add(value.kind)
+          continue
+        }
+        first = false
+        tried.push(value.label)
+        return next(value.method)
+      }
+    }
+    pull().catch((error: unknown) => {
+      tried.push(String(error instanceof Error ? error.message : error))
+      next(false)
+    })
+  }
+  return { handler: handler as unknown as AuthHandlerMiddleware, tried, beyond }
+}
+
+async function* candidates(
+  config: SshConfig,
+  tried: string[],
+  beyond: string[],
+): AsyncGenerator<Candidate, undefined, string[] | null> {
+  const username = config.user
+  const { utils } = loadSsh2()
+  if (config.pubkeyAuthentication) {
+    const agentKeys = await agentIdentities(config, tried)
+    const publicParts = new Set<string>()
+    for (const file of config.identityFiles) {
+      const blob = await publicBlob(file)
+      if (blob) publicParts.add(blob)
+    }
+    const inConfig = agentKeys.filter((key) => publicParts.has(blobOf(key)))
+    const others = config.identitiesOnly ? [] : agentKeys.filter((key) => !publicParts.has(blobOf(key)))
+    const offered = new Set<string>()
+    for (const key of [...inConfig, ...others]) {
+      const label = `agent key ${key.type} ${fingerprint(key.getPublicSSH())}`
+      if (/^sk-|-cert-v01/.test(key.type)) {
+        beyond.push(label)
+        continue
+      }
+      offered.add(blobOf(key))
+      yield { kind: 'agent', label, method: { type: 'agent', username, agent: singleKeyAgent(config, key) } }
+    }
+    for (const file of config.identityFiles) {
+      const text = await readFile(file).catch((error: NodeJS.ErrnoException) => error)
+      if (text instanceof Error) {
+        // The defaults of ssh -G are listed whether or not they exist.
+        if (text.code !== 'ENOENT') tried.push(`${file}: ${text.code ?? text.message}`)
+        continue
+      }
+      const blob = await publicBlob(file)
+      if (blob && offered.has(blob)) continue
+      const pub = await readFile(`${file}.pub`, 'latin1').catch(() => '')
+      if (/^(sk-|\S+-cert-v01)/.test(pub) || isSecurityKey(text)) {
+        beyond.push(file)
+        continue
+      }
+      const key = await openKey(file, text, tried, utils)
+      if (key) yield { kind: 'publickey', label: `key ${file}`, method: { type: 'publickey', username, key } }
+    }
+  }
+  const run = currentRun()
+  if (config.batchMode || !run.prompter.interactive) {
+    if (config.passwordAuthentication) tried.push('password: there is no terminal to ask for one')
+    return undefined
+  }
+  if (config.kbdInteractiveAuthentication) {
+    yield {
+      kind: 'keyboard-interactive',
+      label: 'keyboard-interactive',
+      method: {
+        type: 'keyboard-interactive',
+        username,
+        prompt(
+          _name: string,
+          instructions: string,
+          _language: string,
+          prompts: { prompt: string; echo?: boolean }[],
+          finish: (answers: string[]) => void,
+        ) {
+          const ask = async () => {
+            const answers: string[] = []
+            for (const { prompt, echo } of prompts) {
+              const message = `${instructions ? `${instructions} ` : ''}${config.destination}: ${prompt.trim()}`
+              answers.push(echo ? await run.prompter.text(message) : await askHidden(message))
+            }
+            finish(answers)
+          }
+          ask().catch(() => finish([]))
+        },
+      },
+    }
+  }
+  if (config.passwordAuthentication) {
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const password = await askHidden(`Password of ${username} on ${config.destination}`)
+      yield { kind: 'password', label: 'password', method: { type: 'password', username, password } }
+    }
+  }
+  return undefined
+}
+
+async function askHidden(message: string): Promise<string> {
+  const run = currentRun()
+  const answer = await run.prompter.password(message)
+  if (answer !== '') run.secrets.add(new Secret(answer, 'password'))
+  return answer
+}
+
+/** Reads a key file; an encrypted one is asked for once a run. */
+async function openKey(
+  file: string,
+  text: Buffer,
+  tried: string[],
+  utils: Ssh2['utils'],
+): Promise<ParsedKey | undefined> {
+  const parsed = utils.parseKey(text)
+  if (!(parsed instanceof Error)) return Array.isArray(parsed) ? parsed[0] : parsed
+  if (!/encrypted|passphrase/i.test(parsed.message)) {
+    tried.push(`${file}: ${parsed.message}`)
+    return undefined
+  }
+  const run = currentRun()
+  if (!run.prompter.interactive) {
+    tried.push(`${file}: it has a passphrase, and there is no terminal to ask for it (ssh-add ${file})`)
+    return undefined
+  }
+  return run.memo(`ssh-key:${file}`, async () => {
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const passphrase = await askHidden(`Passphrase of ${file}`)
+      const key = utils.parseKey(text, passphrase)
+      if (!(key instanceof Error)) return Array.isArray(key) ? key[0] : key
+    }
+    tried.push(`${file}: wrong passphrase`)
+    return undefined
+  })
+}
+
+/** sk- key files name their type in clear, after the header of the OpenSSH format. */
+function isSecurityKey(text: Buffer): boolean {
+  const body = /-----BEGIN OPENSSH PRIVATE KEY-----([\s\S]+?)-----END/.exec(text.toString('latin1'))?.[1]
+  return body !== undefined && Buffer.from(body, 'base64').subarray(0, 400).includes('sk-')
+}
+
+async function publicBlob(file: string): Promise<string | undefined> {
+  const text = await readFile(file.endsWith('.pub') ? file : `${file}.pub`, 'latin1').catch(() => '')
+  return text.split(' ')[1]
+}
+
+const blobOf = (key: ParsedKey) => key.getPublicSSH().toString('base64')
+
+async function agentIdentities(config: SshConfig, tried: string[]): Promise<ParsedKey[]> {
+  const socket = config.identityAgent
+  if (socket === undefined) return []
+  const agent = loadSsh2().createAgent(socket)
+  return new Promise((resolve) => {
+    agent.getIdentities((error, keys) => {
+      if (error) tried.push(`agent ${socket}: ${error.message}`)
+      resolve((keys ?? []) as ParsedKey[])
+    })
+  })
+}
+
+/** An agent that has but one key, so that the server is offered them one at a time, in our order. */
+function singleKeyAgent(config: SshConfig, only: ParsedKey) {
+  const { OpenSSHAgent } = loadSsh2()
+  const agent = new OpenSSHAgent(config.identityAgent as string)
+  agent.getIdentities = (callback) => callback(undefined, [only])
+  return agent
+}

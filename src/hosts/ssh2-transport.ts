@@ -1,0 +1,321 @@
+/**
+ * A host over ssh2. One authenticated connection; everything is a channel of it. At most four command channels at
+ * once: sshd frees a slot of its ten (MaxSessions) only after we see the close, so that more would race for them.
+ */
+import type { Duplex, Readable, Writable } from 'node:stream'
+import type { NodeSSH as NodeSshClass } from 'node-ssh'
+import type { Client, ClientChannel, ConnectConfig } from 'ssh2'
+import { ConnectError } from './errors.ts'
+import { createGate } from './gate.ts'
+import { type HostKeyCheck, hostKeyCheck } from './host-key.ts'
+import { rsyncBridge } from './rsync-bridge.ts'
+import type { SshConfig } from './ssh-config.ts'
+import { planAuth } from './ssh2-auth.ts'
+import type { Channel, ExecOptions, Transport } from './transport.ts'
+
+const commandChannels = 4
+/** How long a server may take to answer once TCP stands, milliseconds. */
+const handshakeTimeoutMs = 20_000
+
+/** Connects over `stream` and authenticates. Rejects with a ConnectError that says which phase failed. */
+export async function connectSsh2(config: SshConfig, stream: Duplex): Promise<Transport> {
+  const [{ NodeSSH }, check] = await Promise.all([import('node-ssh'), hostKeyCheck(config)])
+  const auth = await planAuth(config)
+  let refusal: unknown
+  let phase: 'key exchange' | 'authentication' = 'key exchange'
+  let asking = false
+  const clock = deadline(config.connectTimeoutMs ?? handshakeTimeoutMs)
+  const options: ConnectConfig = {
+    sock: stream,
+    username: config.user,
+    readyTimeout: 0,
+    keepaliveInterval: config.serverAliveIntervalMs ?? 15_000,
+    keepaliveCountMax: config.serverAliveCountMax,
+    algorithms: { serverHostKey: hostKeyOrder(check) } as unknown as ConnectConfig['algorithms'],
+    hostVerifier: (key: Buffer, verify: (ok: boolean) => void) => {
+      asking = true
+      check.verify(key).then(
+        () => {
+          asking = false
+          phase = 'authentication'
+          verify(true)
+        },
+        (error: unknown) => {
+          refusal = error
+          verify(false)
+        },
+      )
+    },
+    authHandler: auth.handler,
+  }
+  const ssh: NodeSshClass = new NodeSSH()
+  const connecting = ssh.connect(options as Parameters<NodeSshClass['connect']>[0])
+  // node-ssh makes the client at once, and its own listener goes when it is ready: later errors would end the process.
+  const client = ssh.connection as Client
+  client.on('error', () => {})
+  const timedOut = clock
+    .expired(() => asking || phase === 'authentication')
+    .then(() => {
+      client.destroy()
+      throw new ConnectError('handshake-timeout', `${config.destination} accepted the connection, then said nothing`, {
+        host: config.destination,
+        detail: `during ${phase}`,
+        next: 'Is it an SSH server that answers there, and is it overloaded?',
+      })
+    })
+  timedOut.catch(() => {})
+  try {
+    await Promise.race([connecting, timedOut])
+  } catch (error) {
+    connecting.catch(() => {})
+    stream.destroy()
+    throw refusal ?? connectFailure(config, error, phase, auth.tried, auth.beyond, stream)
+  } finally {
+    clock.stop()
+  }
+  return ssh2Transport(client, config)
+}
+
+function deadline(ms: number) {
+  let timer: NodeJS.Timeout | undefined
+  return {
+    /** Resolves after `ms`; not while `paused()`, when a person is being asked. */
+    expired: (paused: () => boolean) =>
+      new Promise<void>((resolve) => {
+        const arm = () => {
+          timer = setTimeout(() => (paused() ? arm() : resolve()), ms)
+          timer.unref()
+        }
+        arm()
+      }),
+    stop: () => clearTimeout(timer),
+  }
+}
+
+/** The types on record first: a server whose recorded key is RSA must not be asked for its ed25519 key. */
+function hostKeyOrder(check: HostKeyCheck): { prepend: string[] } | undefined {
+  const known = check.knownTypes.flatMap((type) =>
+    type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256', 'ssh-rsa'] : [type],
+  )
+  const supported = ['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521']
+  const usable = known.filter((type) => supported.includes(type) || type.includes('rsa'))
+  return usable.length > 0 ? { prepend: usable } : undefined
+}
+
+interface Ssh2Error extends Error {
+  level?: string
+  code?: string
+}
+
+/** Errors that another transport can do better with carry `beyondSsh2`. */
+export class BeyondSsh2Error extends ConnectError {}
+
+function connectFailure(
+  config: SshConfig,
+  error: unknown,
+  phase: string,
+  tried: readonly string[],
+  beyond: readonly string[],
+  stream: Duplex & { complaint?: () => string },
+): ConnectError {
+  const failure = error as Ssh2Error
+  const host = config.destination
+  const message = failure.message ?? String(error)
+  const complaint = stream.complaint?.()
+  if (failure.level === 'client-authentication' || /authentication methods failed/.test(message)) {
+    const details = {
+      host,
+      detail: [
+        'tried, in order:',
+        ...[...tried, ...beyond.map((key) => `${key}: not offered`)].map((line) => `  ${line}`),
+      ].join('\n'),
+      cause: error,
+      next: `Try: ssh -v ${host}. A key is added on the host with ssh-copy-id ${host}.`,
+    }
+    const text = `${host} did not accept the user ${config.user}`
+    return beyond.length > 0
+      ? new BeyondSsh2Error('auth-failed', text, details)
+      : new ConnectError('auth-failed', text, details)
+  }
+  if (/no matching|Handshake failed: no/.test(message)) {
+    return new BeyondSsh2Error('no-common-algorithm', `${host} and this client share no algorithm`, {
+      host,
+      detail: message,
+      cause: error,
+    })
+  }
+  if (phase === 'key exchange') {
+    return new ConnectError('handshake-failed', `${host} closed the connection during key exchange`, {
+      host,
+      detail: complaint || message,
+      cause: error,
+      next: 'It may have too many connections at once (MaxStartups), or it is not an SSH server.',
+    })
+  }
+  return new ConnectError('auth-interrupted', `${host} closed the connection during authentication`, {
+    host,
+    detail: [message, ...tried].join('\n'),
+    cause: error,
+    next: `Too many keys may have been offered (MaxAuthTries); IdentitiesOnly in ~/.ssh/config limits them.`,
+  })
+}
+
+function ssh2Transport(client: Client, config: SshConfig): Transport {
+  const gate = createGate(commandChannels)
+  let reason: Error | undefined
+  client.on('error', (error) => {
+    reason ??= error
+  })
+  let closing = false
+  const lost = new Promise<Error>((resolve) => {
+    client.on('close', () => {
+      resolve(closing ? new Error('it was closed') : (reason ?? new Error('the connection was closed by the host')))
+    })
+  })
+  let gone: Error | undefined
+  void lost.then((error) => {
+    gone = error
+  })
+
+  /** Opens a channel; a full sshd (reason 2: nothing was started) is asked again for ten seconds. */
+  async function open<T>(
+    what: string,
+    start: (done: (error: Error | undefined, value: T) => void) => void,
+  ): Promise<T> {
+    const giveUp = Date.now() + 10_000
+    for (let pause = 5; ; pause = Math.min(pause * 2, 250)) {
+      try {
+        return await new Promise<T>((resolve, reject) => {
+          if (gone) return reject(gone)
+          void lost.then(reject)
+          start((error, value) => (error ? reject(error) : resolve(value)))
+        })
+      } catch (error) {
+        const { reason: code, message } = error as Error & { reason?: number }
+        if (gone) throw gone
+        if (code === 2 && Date.now() < giveUp) {
+          await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random())))
+          continue
+        }
+        if (/Channel open failure/.test(message)) {
+          const next =
+            code === 1
+              ? 'The host forbids it (AllowTcpForwarding or AllowStreamLocalForwarding in its sshd_config).'
+              : 'Its sshd allows too few sessions at once (MaxSessions), or what was asked for does not answer.'
+          throw new ConnectError('channel-refused', `${config.destination} refused ${what}`, {
+            host: config.destination,
+            detail: message,
+            cause: error,
+            state: 'That was not started.',
+            next,
+          })
+        }
+        throw error
+      }
+    }
+  }
+
+  async function exec(command: string, options: ExecOptions = {}): Promise<Channel> {
+    const leave = options.urgent ? () => {} : await gate.enter(options.signal)
+    try {
+      const pty = options.pty && {
+        cols: options.pty.columns,
+        rows: options.pty.rows,
+        term: options.pty.term ?? 'xterm-256color',
+      }
+      const env = { ...sentVariables(config), ...config.setEnv }
+      const channel = await open<ClientChannel>('a command channel', (done) =>
+        client.exec(
+          command,
+          { ...(pty ? { pty } : {}), ...(Object.keys(env).length > 0 ? { env } : {}) },
+          (error, value) => done(error, value),
+        ),
+      )
+      channel.on('close', leave)
+      return adopt(channel, lost)
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+
+  return {
+    kind: 'ssh2',
+    lost,
+    exec,
+    openStream: (path) =>
+      open<Duplex>(`a connection to the socket ${path}`, (done) =>
+        client.openssh_forwardOutStreamLocal(path, (error, stream) => done(error, stream)),
+      ),
+    openTcp: (host, port) =>
+      open<Duplex>(`a connection to ${host} port ${port}`, (done) =>
+        client.forwardOut('127.0.0.1', 0, host, port, (error, stream) => done(error, stream)),
+      ),
+    rsyncShell: async () => rsyncBridge(exec),
+    async close() {
+      closing = true
+      client.end()
+      const timer = setTimeout(() => client.destroy(), 1000)
+      await lost
+      clearTimeout(timer)
+    },
+  }
+}
+
+/** Variables of this process that SendEnv names, as OpenSSH sends them. The host's AcceptEnv decides. */
+function sentVariables(config: SshConfig): Record<string, string> {
+  const patterns = config.sendEnv
+    .flatMap((value) => value.split(/\s+/))
+    .map(
+      (glob) =>
+        new RegExp(
+          `^${glob
+            .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+            .replace(/\*/g, '.*')
+            .replace(/\?/g, '.')}$`,
+        ),
+    )
+  return Object.fromEntries(
+    Object.entries(process.env).filter(
+      (entry): entry is [string, string] =>
+        entry[1] !== undefined && patterns.some((pattern) => pattern.test(entry[0])),
+    ),
+  )
+}
+
+function adopt(channel: ClientChannel, lost: Promise<Error>): Channel {
+  let status: { exitCode: number | null; signal: string | null; coreDumped?: boolean } = {
+    exitCode: null,
+    signal: null,
+  }
+  let reported: (() => void) | undefined
+  const reportedStatus = new Promise<void>((resolve) => {
+    reported = resolve
+  })
+  channel.on('exit', (code: number | null, signal?: string, coreDumped?: boolean) => {
+    status = code === null ? { exitCode: null, signal: signal ?? null, coreDumped } : { exitCode: code, signal: null }
+    reported?.()
+  })
+  channel.on('error', () => {})
+  const exit = new Promise<typeof status>((resolve) => {
+    channel.on('close', () => resolve(status))
+    // Closed channels are told of after the connection's end, but not when it breaks in the middle of a packet.
+    void lost.then(() => setImmediate(() => resolve(status)))
+  })
+  return {
+    stdin: channel as unknown as Writable,
+    stdout: channel as unknown as Readable,
+    stderr: channel.stderr as unknown as Readable,
+    exit,
+    exited: reportedStatus,
+    signal: (name) => {
+      channel.signal(name)
+    },
+    resize: (size) => {
+      channel.setWindow(size.rows, size.columns, 0, 0)
+    },
+    close: () => {
+      channel.close()
+    },
+  }
+}

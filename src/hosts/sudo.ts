@@ -1,0 +1,94 @@
+/**
+ * Becoming another user. Without a password first; where sudo wants one it is asked once a run, tried, and then given
+ * as the first line of standard input, under a prompt that nothing else prints. Wrong twice is the end of it.
+ */
+import { randomBytes } from 'node:crypto'
+import { SlipwayError } from '../events/errors.ts'
+import { currentRun } from '../events/run.ts'
+import { Secret } from '../shell/index.ts'
+import type { Channel, Transport } from './transport.ts'
+import type { WireOptions } from './wire.ts'
+
+export interface SudoSite {
+  readonly name: string
+  readonly user: string
+  transport(): Promise<Transport>
+}
+
+/** How to become `site.user` there: found out once a run and host. Rejects where it cannot be done. */
+export function sudoFor(site: SudoSite, endpoint: string): Promise<WireOptions> {
+  return currentRun().memo(`sudo:${endpoint}:${site.user}`, () => findOut(site))
+}
+
+async function findOut(site: SudoSite): Promise<WireOptions> {
+  const run = currentRun()
+  const transport = await site.transport()
+  const plain = await attempt(transport, `LC_ALL=C sudo -n -k -H -u ${site.user} -- sh -c :`)
+  if (plain.exitCode === 0) return { sudo: ['sudo', '-n'] }
+  const text = plain.stderr.trim()
+  if (plain.exitCode === 127 || /sudo: (command )?not found/.test(text)) {
+    throw refused(site, 'sudo-missing', `there is no sudo on ${site.name}`, text)
+  }
+  if (!/password is required|a terminal is required|no tty present/.test(text)) {
+    throw refused(site, 'sudo-refused', `sudo on ${site.name} does not let this user become ${site.user}`, text)
+  }
+  if (!run.prompter.interactive) {
+    throw refused(
+      site,
+      'sudo-password',
+      `sudo on ${site.name} wants a password, and there is no terminal to ask for it`,
+      text,
+    )
+  }
+  for (let left = 2; left > 0; left--) {
+    const answer = await run.prompter.password(
+      `Password for sudo on ${site.name}${left === 1 ? ' (that was wrong)' : ''}`,
+    )
+    const password = new Secret(answer, 'sudo password')
+    if (answer !== '') run.secrets.add(password)
+    const prompt = `slipway-${randomBytes(9).toString('hex')}:`
+    // -k: a password remembered by sudo would leave ours on standard input, for the command to read.
+    const sudo = ['sudo', '-k', '-S', '-p', prompt]
+    const tried = await attempt(
+      transport,
+      `LC_ALL=C ${sudo.join(' ')} -H -u ${site.user} -- sh -c :`,
+      `${answer}\n`,
+      prompt,
+    )
+    if (tried.exitCode === 0) return { sudo, sudoPassword: password, sudoPrompt: prompt }
+    if (tried.prompts < 2 && !/incorrect password|try again/.test(tried.stderr)) {
+      throw refused(
+        site,
+        'sudo-refused',
+        `sudo on ${site.name} does not let this user become ${site.user}`,
+        tried.stderr.replaceAll(prompt, ''),
+      )
+    }
+  }
+  throw refused(site, 'sudo-wrong-password', `the password for sudo on ${site.name} was wrong twice`, '')
+}
+
+function refused(site: SudoSite, code: string, message: string, detail: string): SlipwayError {
+  return new SlipwayError(code, message, {
+    host: site.name,
+    detail: detail || undefined,
+    state: `Nothing was run as ${site.user}.`,
+    next: `Try on the host: sudo -u ${site.user} true`,
+  })
+}
+
+/** Runs `line`; stops as soon as `prompt` is shown a second time, which means that the answer was wrong. */
+async function attempt(transport: Transport, line: string, input = '', prompt?: string) {
+  const channel: Channel = await transport.exec(line)
+  let stderr = ''
+  channel.stdin.on('error', () => {})
+  channel.stdout.resume()
+  const count = () => (prompt ? stderr.split(prompt).length - 1 : 0)
+  channel.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+    if (count() >= 2) channel.close()
+  })
+  channel.stdin.end(input)
+  const { exitCode } = await channel.exit
+  return { exitCode, stderr, prompts: count() }
+}

@@ -1,0 +1,145 @@
+/** Throwaway sshd processes on loopback, as the current user, with a home of their own. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+
+export interface Sshd {
+  readonly port: number
+  readonly address: string
+  readonly dir: string
+  readonly home: string
+  readonly sshConfigFile: string
+  readonly clientKey: string
+  readonly knownHosts: string
+  readonly log: string
+  readonly pid: number
+  stop(): Promise<void>
+}
+
+export interface SshdOptions {
+  address?: string
+  /** Lines for sshd_config; they come first, so that they win. */
+  config?: string
+  /** Shares keys and home with another. */
+  like?: Sshd
+  forceCommand?: boolean
+  /** Lines for the client's configuration of the host `test`. */
+  client?: string
+  /** The name in the client's configuration. */
+  alias?: string
+}
+
+export async function freePort(address = '127.0.0.1'): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, address, () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
+  const dir = mkdtempSync(join(tmpdir(), 'slipway-sshd-'))
+  const address = options.address ?? '127.0.0.1'
+  const port = await freePort(address)
+  const home = options.like?.home ?? join(dir, 'home')
+  mkdirSync(home, { recursive: true })
+  const key = (name: string, type = 'ed25519') => {
+    execFileSync('ssh-keygen', ['-q', '-t', type, '-N', '', '-f', join(dir, name)])
+    return join(dir, name)
+  }
+  const hostKey = key('host_key')
+  const clientKey = options.like?.clientKey ?? key('client_key')
+  const authorized = join(dir, 'authorized_keys')
+  writeFileSync(authorized, readFileSync(`${clientKey}.pub`))
+  mkdirSync('/run/sshd', { recursive: true })
+  const knownHosts = join(dir, 'known_hosts')
+  writeFileSync(knownHosts, `[${address}]:${port} ${readFileSync(`${hostKey}.pub`, 'utf8')}`)
+  const log = join(dir, 'sshd.log')
+  const config = [
+    options.config ?? '',
+    `ListenAddress ${address}`,
+    `Port ${port}`,
+    `HostKey ${hostKey}`,
+    'PidFile none',
+    `AuthorizedKeysFile ${authorized}`,
+    'StrictModes no',
+    'UsePAM no',
+    'PasswordAuthentication no',
+    'KbdInteractiveAuthentication no',
+    'PermitRootLogin prohibit-password',
+    'PermitUserRC no',
+    'UseDNS no',
+    `SetEnv HOME=${home} PATH=${dir}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin`,
+    'Subsystem sftp /usr/lib/openssh/sftp-server',
+    ...(options.forceCommand === false ? [] : ['ForceCommand cd && eval "${SSH_ORIGINAL_COMMAND:-exec $SHELL -l}"']),
+  ]
+  const configFile = join(dir, 'sshd_config')
+  writeFileSync(configFile, `${config.join('\n')}\n`)
+  const child = spawn('/usr/sbin/sshd', ['-D', '-f', configFile, '-E', log], { stdio: 'ignore' })
+  await untilListening(child, address, port, log)
+  const sshConfigFile = join(dir, 'ssh_config')
+  writeFileSync(sshConfigFile, clientConfig(options.alias ?? 'test', { address, port, clientKey, knownHosts }, options.client))
+  chmodSync(sshConfigFile, 0o600)
+  return {
+    port,
+    address,
+    dir,
+    home,
+    sshConfigFile,
+    clientKey,
+    knownHosts,
+    log,
+    pid: child.pid as number,
+    async stop() {
+      const gone = new Promise((resolve) => child.once('exit', resolve))
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill('SIGTERM')
+        await gone
+      }
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+export function clientConfig(
+  alias: string,
+  at: { address: string; port: number; clientKey: string; knownHosts: string },
+  extra = '',
+): string {
+  return `${[
+    `Host ${alias}`,
+    ...extra.split('\n').map((line) => `  ${line}`),
+    `  HostName ${at.address}`,
+    `  Port ${at.port}`,
+    `  User ${userInfo().username}`,
+    `  IdentityFile ${at.clientKey}`,
+    '  IdentitiesOnly yes',
+    '  IdentityAgent none',
+    `  UserKnownHostsFile ${at.knownHosts}`,
+    '  GlobalKnownHostsFile none',
+    '  StrictHostKeyChecking yes',
+  ].join('\n')}\n`
+}
+
+async function untilListening(child: ChildProcess, address: string, port: number, log: string): Promise<void> {
+  const deadline = Date.now() + 10_000
+  for (;;) {
+    if (child.exitCode !== null) throw new Error(`sshd ended: ${readFileSync(log, 'utf8')}`)
+    const open = await new Promise<boolean>((resolve) => {
+      const socket = connect({ host: address, port })
+      socket.once('connect', () => {
+        socket.destroy()
+        resolve(true)
+      })
+      socket.once('error', () => resolve(false))
+    })
+    if (open) return
+    if (Date.now() > deadline) throw new Error('sshd does not listen')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
