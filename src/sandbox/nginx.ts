@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { SlipwayError } from '../events/errors.ts'
 import { freePort } from './ports.ts'
-import { endProcesses, identify, isRunning, type ProcessIdentity } from './process.ts'
+import { descendants, endProcesses, identify, isRunning, type ProcessIdentity } from './process.ts'
 import { sandboxMarker } from './standins.ts'
 
 export interface NginxOptions {
@@ -72,7 +72,7 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
         configFile,
         command,
         log: () => readFile(errorLog, 'utf8'),
-        reload: () => reloadNginx(command),
+        reload: () => reloadNginx(command, identity.pid),
         stop: async () => {
           await endProcesses([identity])
         },
@@ -90,8 +90,12 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
   }
 }
 
-/** Checks the configuration, then has the running nginx load it. A name claimed twice, which nginx only warns of, counts. */
-export async function reloadNginx(command: readonly string[]): Promise<void> {
+/**
+ * Checks the configuration, has the running nginx (its master's pid) load it, and waits until no worker with the old
+ * one accepts connections: nginx itself returns about 100 ms before. A name claimed twice, which nginx only warns
+ * of, counts as wrong.
+ */
+export async function reloadNginx(command: readonly string[], master: number): Promise<void> {
   const [program = 'nginx', ...args] = command
   const checked = await run(program, [...args, '-t']).catch((error: { stderr?: string }) => {
     throw new SlipwayError('nginx-config', 'nginx does not accept its configuration', {
@@ -105,7 +109,18 @@ export async function reloadNginx(command: readonly string[]): Promise<void> {
       state: 'The old configuration keeps serving.',
     })
   }
+  const old = (await descendants([master])).map(({ pid }) => pid)
   await run(program, [...args, '-s', 'reload'])
+  for (const deadline = Date.now() + 10_000; ; await delay(10)) {
+    const titles = await Promise.all(old.map((pid) => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')))
+    if (titles.every((title) => title === '' || title.includes('shutting down'))) return
+    if (Date.now() > deadline) {
+      throw new SlipwayError('nginx-failed', 'nginx did not take up its new configuration within ten seconds', {
+        state: 'The old configuration keeps serving.',
+        next: `Look at its error log: ${args[args.indexOf('-e') + 1] ?? ''}`,
+      })
+    }
+  }
 }
 
 interface MainConfig {
