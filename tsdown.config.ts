@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { defineConfig } from 'tsdown'
 
 export default defineConfig({
@@ -14,4 +15,5 @@ export default defineConfig({
   // The public modules have types; the commands are not imported by anyone.
   dts: { entry: ['src/index.ts', 'src/testing/index.ts'] },
   hash: true,
+  ...(existsSync('src/sandbox/index.ts') ? {} : { external: [/sandbox\/index/] }),
 })

@@ -11,6 +11,24 @@ export {
   together,
   UsageError,
 } from './events/index.ts'
+export type {
+  EachOptions,
+  Host,
+  HostGroup,
+  HostOutcome,
+  Result,
+  RsyncOptions,
+  RsyncResult,
+  RunCommandOptions,
+  Running,
+  ScriptOptions,
+  ScriptStep,
+  StepResult,
+  TailLine,
+  TailOptions,
+  WriteOptions,
+} from './hosts/index.ts'
+export { CommandError, ConnectError, FleetError, host, hosts, local, ScriptError, TimeoutError } from './hosts/index.ts'
 export type { Command, Word } from './shell/index.ts'
 export { raw, Secret, sh } from './shell/index.ts'
 export type {

@@ -1,11 +1,21 @@
 #!/usr/bin/env node
-import { fastList } from '../cli/fast-list.ts'
+// Lists come first and load little: they are what one types most, and what editors and shells call.
+import { fastList, listRequest } from '../cli/fast-list.ts'
 
 const argv = process.argv.slice(2)
-const listed = fastList(argv, new URL('../../package.json', import.meta.url))
-if (listed !== undefined) {
-  process.stdout.write(listed)
-} else {
-  const { processIo, leave, tasksCommand } = await import('../cli/index.ts')
+const text = await list()
+if (text !== undefined) process.stdout.write(text)
+else {
+  const { leave, processIo, tasksCommand } = await import('../cli/index.ts')
   await leave(await tasksCommand(argv, processIo()))
+}
+
+async function list(): Promise<string | undefined> {
+  const request = listRequest(argv)
+  const listed = request && fastList(request, new URL('../../package.json', import.meta.url))
+  if (!request || !listed) return undefined
+  if ('text' in listed) return listed.text
+  const { relist } = await import('../cli/relist.ts')
+  // What is wrong with the file is for the long way to show.
+  return await relist(listed.file, request.json).catch(() => undefined)
 }

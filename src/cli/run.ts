@@ -15,7 +15,7 @@ export interface RunSettings {
   argv: readonly string[]
   version: string
   options: RunOptions
-  json?: boolean
+  json?: boolean | undefined
   taskFile?: string
   /** Where `.slipway/runs/` is. */
   projectDir: string

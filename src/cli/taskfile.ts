@@ -1,35 +1,23 @@
-/** Finding the task file: here, then upward. */
-import { existsSync, statSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+/** The task file that is meant: the one given, or the nearest. */
+import { statSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { UsageError } from '../events/errors.ts'
+import { nearestTaskFile, taskFileIn, taskFileNames } from './nearest.ts'
 
-export const taskFileNames = ['tasks.ts', 'tasks.mts', 'tasks.js', 'tasks.mjs'] as const
-
-/** The task file, absolute: `given`, or the nearest one from `cwd` upward. Throws a UsageError where there is none. */
+/** The task file, absolute: `given` (a file, or a folder with one), or the nearest from `cwd` upward. Throws a UsageError. */
 export function findTaskFile(cwd: string, given?: string): string {
-  if (given !== undefined) {
-    const file = resolve(cwd, given)
-    if (!existsSync(file)) {
-      throw new UsageError('no-task-file', `there is no task file ${file}`, {
-        next: 'Give the path of one: `tasks -f deploy/tasks.ts`.',
-      })
-    }
-    if (statSync(file).isDirectory()) return findTaskFileIn(file) ?? missing(file, false)
-    return file
-  }
-  for (let dir = resolve(cwd); ; dir = dirname(dir)) {
-    const file = findTaskFileIn(dir)
-    if (file) return file
-    if (dir === dirname(dir)) return missing(cwd, true)
-  }
+  if (given === undefined) return nearestTaskFile(cwd) ?? missing(`${cwd} or above it`)
+  const file = resolve(cwd, given)
+  const stat = statSync(file, { throwIfNoEntry: false })
+  if (stat?.isDirectory()) return taskFileIn(file) ?? missing(file)
+  if (stat) return file
+  throw new UsageError('no-task-file', `there is no task file ${file}`, {
+    next: 'Give the path of one: `tasks -f deploy/tasks.ts`.',
+  })
 }
 
-function findTaskFileIn(dir: string): string | undefined {
-  return taskFileNames.map((name) => join(dir, name)).find((file) => existsSync(file))
-}
-
-function missing(dir: string, upward: boolean): never {
-  throw new UsageError('no-task-file', `there is no task file in ${dir}${upward ? ' or above it' : ''}`, {
+function missing(where: string): never {
+  throw new UsageError('no-task-file', `there is no task file in ${where}`, {
     state: `Looked for ${taskFileNames.join(', ')}.`,
     next: 'Make one with `slipway init`, or name one with `tasks -f FILE`.',
   })

@@ -1,4 +1,5 @@
 /** The `tasks` command: from argv to an exit status. */
+import { dirname } from 'node:path'
 import { asSlipwayError, type SlipwayError, UsageError } from '../events/errors.ts'
 import { failureLines } from '../output/failure.ts'
 import { paintFor } from '../output/style.ts'
@@ -10,6 +11,7 @@ import type { Io } from './io.ts'
 import { listJson, listText } from './list.ts'
 import { describeTaskFile, loadTaskFile } from './load.ts'
 import type { Manifest } from './manifest.ts'
+import { nearestTaskFile } from './nearest.ts'
 import { packageVersion } from './package.ts'
 import { type CoreValues, parseCore, taskHelp, tasksHelp } from './parse.ts'
 import { runAndShow } from './run.ts'
@@ -64,6 +66,9 @@ async function helpFor(line: CommandLine, core: CoreValues, io: Io): Promise<str
 }
 
 async function run(argv: readonly string[], line: CommandLine, core: CoreValues, io: Io): Promise<number> {
+  if (line.words.length === 0 && line.rest && core.run.selection?.hosts) {
+    return await runWithoutTask(argv, core.run.selection.hosts, line.rest, core, io)
+  }
   const file = findTaskFile(io.cwd, core.file)
   const loaded = await loadTaskFile(file)
   const calls = splitCalls(line.words, line.rest, knownTasks(loaded.manifest))
@@ -77,15 +82,20 @@ async function run(argv: readonly string[], line: CommandLine, core: CoreValues,
     const task = loaded.tasks.get(name)!
     return { task, values: givenValues(name, task.definition.params ?? {}, given) }
   })
-  const options = {
-    ...core.run,
-    projectDir: loaded.dir,
-    ...(core.sandbox ? { sshConfigFile: await sandboxConfig(loaded.dir) } : {}),
-  }
+  const options = { ...core.run, projectDir: loaded.dir, ...(await sandboxOptions(core, loaded.dir)) }
   const settings = { io, argv, version: packageVersion(), options, taskFile: file, projectDir: loaded.dir }
-  return await runAndShow({ ...settings, ...(core.json ? { json: true } : {}) }, async () => {
+  return await runAndShow({ ...settings, json: core.json }, async () => {
     for (const { task, values } of checked) await task(values as never)
   })
+}
+
+async function runWithoutTask(argv: readonly string[], hosts: string[], words: string[], core: CoreValues, io: Io) {
+  const { runOnHosts } = await import('./adhoc.ts')
+  const file = nearestTaskFile(io.cwd)
+  const projectDir = file === undefined ? io.cwd : dirname(file)
+  const options = { ...core.run, projectDir, ...(await sandboxOptions(core, projectDir)) }
+  const settings = { io, argv, version: packageVersion(), options, projectDir }
+  return await runAndShow({ ...settings, json: core.json }, () => runOnHosts(hosts, words))
 }
 
 function knownTasks(manifest: Manifest): KnownTasks {
@@ -97,6 +107,9 @@ function knownTasks(manifest: Manifest): KnownTasks {
   }
 }
 
-async function sandboxConfig(_projectDir: string): Promise<string> {
-  throw new UsageError('not-yet', '--sandbox is not there yet')
+/** The sandbox's ssh configuration answers for every destination, so the project's own configuration runs against it. */
+async function sandboxOptions(core: CoreValues, projectDir: string): Promise<{ sshConfigFile?: string }> {
+  if (!core.sandbox) return {}
+  const { sandboxSshConfig } = await import('../sandbox/index.ts')
+  return { sshConfigFile: await sandboxSshConfig(projectDir) }
 }
