@@ -83,6 +83,8 @@ function pipe(from: Readable, to: Writable): void {
     }
   })
   from.once('end', () => to.end())
+  // It was paused after the arguments, and a listener alone does not set a paused stream going.
+  from.resume()
   to.on('error', () => {})
 }
 

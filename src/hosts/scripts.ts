@@ -118,7 +118,12 @@ export async function runScript(
   const failed = results.findIndex((result, index) => result.exitCode !== 0 && !steps[index]?.nothrow)
   if (failed < 0) return results
   const step = results[failed] as StepResult
-  const done = failed === 0 ? 'Nothing before it was changed.' : `The ${failed} steps before it are done.`
+  const done =
+    failed === 0
+      ? 'It was the first.'
+      : failed === 1
+        ? 'The step before it is done.'
+        : `The ${failed} steps before it are done.`
   if (step.exitCode === null && progress[failed]?.begun === undefined) {
     throw new ScriptError('script-not-run', `the script did not run on ${site.name}`, results, undefined, {
       ...details(outside),

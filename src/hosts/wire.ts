@@ -171,9 +171,10 @@ export function killCommand(pid: number, signal: string): string {
   return [
     `g=${ofPid(String(pid))}`,
     `[ -n "$g" ] || g=${pid}`,
-    `[ "$g" != "${ofPid('$$')}" ] || exit 0`,
-    `kill -${signal} -- "-$g" 2>/dev/null || exit 0`,
+    `[ "$g" -gt 1 ] && [ "$g" != "${ofPid('$$')}" ] || exit 1`,
+    // No `--` before the group: dash takes that for a number.
+    `kill -${signal} "-$g" 2>/dev/null || { kill -0 "-$g" 2>/dev/null && exit 1; exit 0; }`,
     'i=0',
-    'while kill -0 -- "-$g" 2>/dev/null; do i=$((i+1)); if [ $i -gt 40 ]; then kill -KILL -- "-$g" 2>/dev/null; fi; if [ $i -gt 60 ]; then exit 1; fi; sleep 0.05; done',
+    'while kill -0 "-$g" 2>/dev/null; do i=$((i+1)); if [ $i -gt 40 ]; then kill -KILL "-$g" 2>/dev/null; fi; if [ $i -gt 60 ]; then exit 1; fi; sleep 0.05; done',
   ].join('; ')
 }

@@ -83,7 +83,10 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   const child = spawn('/usr/sbin/sshd', ['-D', '-f', configFile, '-E', log], { stdio: 'ignore' })
   await untilListening(child, address, port, log)
   const sshConfigFile = join(dir, 'ssh_config')
-  writeFileSync(sshConfigFile, clientConfig(options.alias ?? 'test', { address, port, clientKey, knownHosts }, options.client))
+  writeFileSync(
+    sshConfigFile,
+    clientConfig(options.alias ?? 'test', { address, port, clientKey, knownHosts }, options.client),
+  )
   chmodSync(sshConfigFile, 0o600)
   return {
     port,
