@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { defineConfig } from 'tsdown'
 
 export default defineConfig({
@@ -15,5 +14,4 @@ export default defineConfig({
   // The public modules have types; the commands are not imported by anyone.
   dts: { entry: ['src/index.ts', 'src/testing/index.ts'] },
   hash: true,
-  ...(existsSync('src/sandbox/index.ts') ? {} : { external: [/sandbox\/index/] }),
 })

@@ -17,7 +17,5 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    // Escape sequences would make snapshots depend on who looks; Node warns when both are set.
-    env: { NO_COLOR: '1', FORCE_COLOR: '' },
   },
 })

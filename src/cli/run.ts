@@ -3,7 +3,7 @@ import { userInfo } from 'node:os'
 import { asSlipwayError, createRun, type RunOptions, type SlipwayError, UsageError, withRun } from '../events/index.ts'
 import { connectSinks, logSink } from '../output/index.ts'
 import { ExitStatus, errorRecord } from '../tasks/record.ts'
-import { listenForInterrupts } from './interrupt.ts'
+import { listenForForgotten, listenForInterrupts } from './interrupt.ts'
 import type { Io } from './io.ts'
 import { ownPlace, ownSource } from './place.ts'
 import { createPrompter } from './prompter.ts'
@@ -31,6 +31,8 @@ export async function runAndShow(settings: RunSettings, body: () => Promise<void
   io.onBrokenPipe(() => interrupts.abort('interrupted: nobody reads the output any more'))
   const started = performance.now()
 
+  const forgotten = listenForForgotten((error) => interrupts.abort(error))
+
   const failure = await withRun(run, async () => {
     run.emit({
       type: 'run.started',
@@ -42,12 +44,14 @@ export async function runAndShow(settings: RunSettings, body: () => Promise<void
     })
     const first = await failureOf(async () => {
       await body()
+      // A promise that nobody awaited may have failed a moment ago, and is not known to have yet.
+      await new Promise((resolve) => setImmediate(resolve))
       if (options.selection && !run.usedSelection) throw unusedSelection(options)
     })
     // Also after a failure and an interruption: locks and connections are let go before anything is reported as over.
     const last = await failureOf(() => run.finish())
     if (first && last) run.emit({ type: 'warning', text: `while ending the run: ${last.message}` })
-    return first ?? last
+    return forgotten.first() ?? first ?? last
   })
 
   withRun(run, () => {
@@ -61,6 +65,7 @@ export async function runAndShow(settings: RunSettings, body: () => Promise<void
   })
   closeSinks()
   interrupts.dispose()
+  forgotten.dispose()
   return failure?.exitCode ?? 0
 }
 

@@ -72,6 +72,16 @@ export class StubbedResultError extends SlipwayError {
 export function asSlipwayError(error: unknown): SlipwayError {
   if (error instanceof SlipwayError) return error
   if (error instanceof Error && error.name === 'AbortError') return new AbortedError('interrupted', { cause: error })
-  const message = error instanceof Error ? error.message : String(error)
+  const message = error instanceof Error ? error.message : textOf(error)
   return new SlipwayError('unexpected', message, { cause: error })
+}
+
+/** What was thrown that is no Error: text as it is, anything else as JSON. */
+function textOf(thrown: unknown): string {
+  if (typeof thrown !== 'object' || thrown === null) return String(thrown)
+  try {
+    return JSON.stringify(thrown)
+  } catch {
+    return 'something that is no Error was thrown'
+  }
 }
