@@ -197,7 +197,7 @@ function checkTableKey(pass: Pass, table: string, entry: IniEntry): void {
   if (paths && (entry.key.startsWith('/') || entry.key.split('/').includes('..'))) {
     complain(pass, entry.line, `[${entry.section}] ${entry.key} must be a path inside its folder`)
   }
-  if (table === 'environment' && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(entry.key)) {
+  if ((table === 'environment' || table === 'init_answers') && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(entry.key)) {
     complain(pass, entry.line, `[${entry.section}] ${entry.key} can't name a variable`)
   }
 }
@@ -214,6 +214,7 @@ function appConfig(pass: Pass, values: Values, tables: Record<string, Values>): 
     migrate: get('migrate', undefined),
     migrations: get('migrations', 'none'),
     initDb: get('init_db', undefined),
+    initAnswers: (tables['init_answers'] ?? {}) as Record<string, string>,
     server: get('server', ''),
     listen: get('listen', { kind: 'socket' }),
     workers: workers(pass, tables['workers'] ?? {}),

@@ -92,6 +92,11 @@ export const appTables: Readonly<Record<string, Key>> = {
     'Variables of server, workers and commands; a value may be secret:NAME.',
     'TZ = America/Vancouver',
   ),
+  init_answers: key(
+    kind.text,
+    'Variables of init_db alone, which answer its questions; a value may be secret:NAME.',
+    'ADMIN_PASSWORD = secret:ADMIN_PASSWORD',
+  ),
   hooks: key(
     kind.commands,
     'Commands before and after: before_install, after_install, before_migrate, after_migrate, before_switch, after_switch, before_restart, after_restart, after_restore, after_clone, on_failure.',

@@ -42,6 +42,8 @@ export interface AppConfig {
   migrations: 'django' | 'alembic' | 'none' | { list: string; reverse: string }
   /** Creates and fills a new database. Its questions are answered at the terminal or from secrets. */
   initDb?: string
+  /** Variables of `initDb` alone, which answer its questions; values may be `secret:NAME`. */
+  initAnswers?: Record<string, string>
   /** The app server, in the foreground. */
   server: string
   /** How it listens: a unix socket ($SLIPWAY_SOCKET) or a port ($PORT). */

@@ -1,0 +1,91 @@
+/**
+ * A change to a deployment begins here: the host is asked which role the release has, and the deployment's lock is
+ * taken, once a run. What `guard` holds goes first in every script that changes something.
+ */
+import { hostname, userInfo } from 'node:os'
+import type { Lock, Owner } from '../../engine/types.ts'
+import { currentRun, type Run } from '../../events/index.ts'
+import type { Host } from '../../hosts/host.ts'
+import { Command } from '../../shell/index.ts'
+import type { VpsContext } from './context.ts'
+import { type HostFacts, hostFacts, requireRelease } from './facts.ts'
+import type { ReleaseLayout } from './layout.ts'
+import { checkRole } from './roles.ts'
+
+export interface ChangeOn {
+  facts: HostFacts
+  release: ReleaseLayout
+  /** For `host.script`. */
+  guard?: Command
+}
+
+/** Who is at work: the owner of locks, and who records name. */
+export function owner(run: Run = currentRun(), command = 'tasks'): Owner {
+  return { run: run.id, user: process.env['SLIPWAY_USER'] ?? userName(), machine: hostname(), command }
+}
+
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return process.env['USER'] ?? 'unknown'
+  }
+}
+
+/** The lock of a deployment on its home host; taken at a run's first change, released at its end. */
+function lockOf(context: VpsContext, what: string): Promise<Lock> {
+  const run = currentRun()
+  const home = context.home()
+  return run.memo(`vps lock ${context.deployment.name} ${home.name}`, async () => {
+    const { vpsStore } = await import('./store/index.ts')
+    const lock = await vpsStore(home, context.deployment.app.name).lock([context.deployment.name], owner(run, what))
+    run.defer(() => lock.release())
+    return lock
+  })
+}
+
+/** Facts and lock for a change on `host`. Refuses where the host knows the release in another role. */
+export async function beginChange(context: VpsContext, host: Host, what: string): Promise<ChangeOn> {
+  const facts = await hostFacts(context.deployment, host)
+  const release = requireRelease(context.deployment, facts, host)
+  checkRole(context.deployment, release.name, facts.roles, host.name)
+  const lock = await lockOf(context, what)
+  const guard = host.name === context.home().name && lock.guard ? new Command([{ text: lock.guard }]) : undefined
+  return { facts, release, guard }
+}
+
+/** A line in the host's audit log when `fn` has ended, however it did. A failing audit never fails what it tells of. */
+export async function audited<T>(
+  context: VpsContext,
+  what: string,
+  fn: () => Promise<T>,
+  commit?: () => string | undefined,
+): Promise<T> {
+  const run = currentRun()
+  const write = async (outcome: 'ok' | 'failed', detail?: string) => {
+    if (run.options.dryRun) return
+    try {
+      const { vpsStore } = await import('./store/index.ts')
+      await vpsStore(context.home(), context.deployment.app.name).audit({
+        at: new Date().toISOString(),
+        run: run.id,
+        who: `${owner(run).user}@${owner(run).machine}`,
+        what,
+        deployment: context.deployment.name,
+        commit: commit?.(),
+        outcome,
+        detail,
+      })
+    } catch (error) {
+      run.emit({ type: 'warning', text: `the audit log could not be written: ${(error as Error).message}` })
+    }
+  }
+  try {
+    const value = await fn()
+    await write('ok')
+    return value
+  } catch (error) {
+    await write('failed', (error as Error).message.split('\n')[0])
+    throw error
+  }
+}

@@ -1,0 +1,21 @@
+/** SQLite on a host, as commands. Pure: see sqlite-program.ts for what they run. */
+import { type Command, sh } from '../../../shell/index.ts'
+import { sqliteProgram } from './sqlite-program.ts'
+
+const program = (...words: string[]): Command => sh`python3 -c ${sqliteProgram} ${words}`
+
+/** A consistent copy of `source` at `target` while the app writes. */
+export const copyDatabase = (source: string, target: string, full = true): Command =>
+  program('copy', source, target, ...(full ? ['full'] : []))
+
+export const checkDatabase = (file: string, options: { full?: boolean; sum?: boolean } = {}): Command =>
+  program('check', file, ...(options.full ? ['full'] : []), ...(options.sum ? ['sum'] : []))
+
+/** A verified copy of `source` over `target`; what was there is kept at `kept`. Nothing may have `target` open. */
+export const putDatabase = (source: string, target: string, kept: string): Command =>
+  program('put', source, target, kept)
+
+export const sizes = (files: readonly string[]): Command => program('size', ...files)
+
+/** The files that hold tables, as a JSON list. */
+export const withData = (files: readonly string[]): Command => program('has-data', ...files)

@@ -1,0 +1,247 @@
+/**
+ * Makes the uploaded version ready and current, each part a step that is shown. Until the switch nothing of the
+ * running app is touched; the switch is one rename that is read back.
+ */
+
+import type { HookName } from '../../config/types.ts'
+import { currentRun, OutcomeUnknownError, SlipwayError } from '../../events/index.ts'
+import { ScriptError } from '../../hosts/errors.ts'
+import type { Host, ScriptStep } from '../../hosts/host.ts'
+import { type Command, sh } from '../../shell/index.ts'
+import type { InstallOptions, Version } from '../deployment.ts'
+import { beginChange, type ChangeOn } from './change.ts'
+import { onEach, type VpsContext } from './context.ts'
+import { forgetFacts } from './facts.ts'
+import type { ReleaseLayout } from './layout.ts'
+import { folderStep, releaseFileSteps, requireSecrets, writeFile } from './release-files.ts'
+import { formatRoles } from './roles.ts'
+import { switchCurrent, writeRecord } from './server.ts'
+import { inStep } from './step.ts'
+import { asVersion, installable, type VersionRecord } from './version.ts'
+
+/** Shell text run in the folder of version `id`, with the environment that its programs have. */
+export function inVersion(release: ReleaseLayout, id: string, command: string, start = release.start): Command {
+  return sh`SLIPWAY_VERSION=${id} /bin/sh ${start} run ${command}`
+}
+
+export async function install(context: VpsContext, options: InstallOptions = {}): Promise<Version> {
+  await requireSecrets(context)
+  const installed = await onEach(context.hosts, (host) => installOn(context, host, options))
+  return [...installed.values()][0] as Version
+}
+
+async function installOn(context: VpsContext, host: Host, options: InstallOptions): Promise<Version> {
+  const change = await beginChange(context, host, `install ${context.deployment.name}`)
+  const { facts, release, guard } = change
+  const record = installable(facts.records)
+  if (!record) {
+    if (currentRun().options.dryRun) return heldBack(context)
+    throw new SlipwayError('nothing-uploaded', `there is no uploaded version in ${release.name} on ${host.name}`, {
+      host: host.name,
+      state: 'Nothing was changed.',
+      next: 'Upload the code first: `tasks rsync_code`.',
+    })
+  }
+  const installedRecord: VersionRecord = {
+    ...record,
+    state: record.state === 'live' ? 'live' : 'installed',
+    installedAt: new Date().toISOString(),
+    deployment: context.deployment.name,
+  }
+  const steps = [
+    folderStep(context, facts, release),
+    ...prepareSteps(context, change, record, options),
+    ...(await releaseFileSteps(context, host, facts, release, record.id)),
+    ...commandSteps(context, release, record.id),
+    writeRecord(release, installedRecord, 'record that it is installed'),
+    ...switchSteps(context, change, record.id),
+  ]
+  try {
+    await inStep(`install ${record.id} in ${release.name}`, host.name, () => host.script(steps, { guard }))
+  } catch (error) {
+    throw await afterFailure(context, host, change, record, error, options)
+  }
+  forgetFacts(context.deployment, host)
+  return asVersion(installedRecord, record.id)
+}
+
+function heldBack(context: VpsContext): Version {
+  return {
+    id: 'held-back',
+    state: 'installed',
+    current: false,
+    wasLive: false,
+    by: '',
+    at: new Date().toISOString(),
+    description: `a dry run of ${context.deployment.name}`,
+  }
+}
+
+/** What comes before the commands: the host's own template away, shared paths and links in place. Pure. */
+export function prepareSteps(
+  context: VpsContext,
+  change: Pick<ChangeOn, 'release'>,
+  record: Pick<VersionRecord, 'id'>,
+  options: InstallOptions,
+): ScriptStep[] {
+  const { app } = context.deployment
+  const { release } = change
+  const dir = release.version(record.id)
+  return [
+    ...app.remove.map((path) => ({
+      name: `remove the host's ${path}`,
+      command: sh`case ${`${path}/`} in versions/*|current/*|shared/*|settings/*|bin/*|etc/*|run/*|logs/*|.slipway/*) echo 'this is not a template of the host' >&2; exit 1;; esac
+[ ! -L ${`${release.dir}/${path}`} ] || exit 0
+rm -rf ${`${release.dir}/${path}`}`,
+    })),
+    ...(options.fresh ? [{ name: 'a fresh environment', command: sh`rm -rf ${dir}/.venv ${dir}/node_modules` }] : []),
+    ...Object.entries(app.shared).flatMap(([path, kind]) => sharedSteps(release, dir, path, kind)),
+    ...app.spools.map((path) => ({ name: `shared/${path}`, command: sh`mkdir -p ${release.shared}/${path}` })),
+    ...Object.values(app.databases).flatMap((database) =>
+      database.kind === 'sqlite' && database.path.includes('/')
+        ? [
+            {
+              name: `a folder for ${database.path}`,
+              command: sh`mkdir -p ${`${release.shared}/${database.path.slice(0, database.path.lastIndexOf('/'))}`}`,
+            },
+          ]
+        : [],
+    ),
+    ...Object.entries(app.modes).map(([path, mode]) => ({
+      name: `mode ${mode.toString(8).padStart(3, '0')} for ${path}`,
+      command: sh`chmod ${mode.toString(8).padStart(3, '0')} ${`${dir}/${path}`}`,
+    })),
+    ...Object.entries(app.links).map(([link, target]) => ({
+      name: `${link} → current/${target}`,
+      command: sh`[ -L ${`${release.dir}/${link}`} ] || [ ! -e ${`${release.dir}/${link}`} ] || { echo 'something that is not a link is in its place' >&2; exit 1; }
+ln -sfn ${`current/${target}`} ${`${release.dir}/${link}`}`,
+    })),
+  ]
+}
+
+function sharedSteps(
+  release: ReleaseLayout,
+  dir: string,
+  path: string,
+  kind: 'required' | 'seed' | 'template' | 'directory',
+): ScriptStep[] {
+  const shared = `${release.shared}/${path}`
+  const inside = `${dir}/${path}`
+  const parent = (each: string) => each.slice(0, each.lastIndexOf('/'))
+  const provide: Record<typeof kind, Command> = {
+    directory: sh`mkdir -p ${shared}`,
+    required: sh`[ -e ${shared} ] || { echo ${`shared/${path} is required, and is not there: put it at ${shared}`} >&2; exit 1; }`,
+    seed: sh`[ -e ${shared} ] || { mkdir -p ${parent(shared)}; cp -a ${inside} ${shared}; }`,
+    template: sh`[ -e ${shared} ] || { mkdir -p ${parent(shared)}; cp -a ${`${inside}.template`} ${shared}; }`,
+  }
+  return [
+    {
+      name: `shared ${path}`,
+      command: sh`${provide[kind]}
+mkdir -p ${parent(inside)}
+[ "$(readlink ${inside} 2>/dev/null)" = ${shared} ] || { rm -rf ${inside}; ln -s ${shared} ${inside}; }`,
+    },
+  ]
+}
+
+const hook = (context: VpsContext, release: ReleaseLayout, id: string, name: HookName): ScriptStep[] =>
+  (context.deployment.app.hooks[name] ?? []).map((command) => ({
+    name: `${name.replace('_', ' ')}: ${command}`,
+    command: inVersion(release, id, command),
+  }))
+
+/** Install, build and migration, with their hooks, in the new version's folder. Pure. */
+export function commandSteps(context: VpsContext, release: ReleaseLayout, id: string): ScriptStep[] {
+  const { app } = context.deployment
+  const step = (command: string): ScriptStep => ({ name: command, command: inVersion(release, id, command) })
+  return [
+    ...hook(context, release, id, 'before_install'),
+    ...app.install.map(step),
+    ...app.build.map(step),
+    ...hook(context, release, id, 'after_install'),
+    ...(app.migrate === undefined
+      ? []
+      : [
+          ...hook(context, release, id, 'before_migrate'),
+          { name: `migrate: ${app.migrate}`, command: migrateCommand(context, release, id, app.migrate) },
+          ...hook(context, release, id, 'after_migrate'),
+        ]),
+  ]
+}
+
+/** A first install comes before its database is made: there is nothing to migrate then. */
+function migrateCommand(context: VpsContext, release: ReleaseLayout, id: string, migrate: string): Command {
+  const files = Object.values(context.deployment.app.databases).flatMap((database) =>
+    database.kind === 'sqlite' && database.role === 'data' ? [`${release.shared}/${database.path}`] : [],
+  )
+  const run = inVersion(release, id, migrate)
+  if (files.length === 0) return run
+  return sh`for f in ${files}; do [ -s "$f" ] || { echo "no database yet: $f"; exit 0; }; done
+${run}`
+}
+
+function switchSteps(context: VpsContext, { facts, release }: ChangeOn, id: string): ScriptStep[] {
+  const { deployment } = context
+  return [
+    ...hook(context, release, id, 'before_switch'),
+    { name: `current → ${id}`, command: switchCurrent(release, id) },
+    ...(facts.roles[deployment.name] === release.name
+      ? []
+      : [
+          {
+            name: `remember that ${release.name} is ${deployment.name}`,
+            command: writeFile(
+              facts.app.roles,
+              formatRoles({ ...facts.roles, [deployment.name]: release.name }),
+              0o644,
+            ),
+          },
+        ]),
+    ...hook(context, release, id, 'after_switch'),
+  ]
+}
+
+/** Marks the version as failed, puts `current` back, and removes the remains unless they are to be kept. */
+async function afterFailure(
+  context: VpsContext,
+  host: Host,
+  change: ChangeOn,
+  record: VersionRecord,
+  error: unknown,
+  options: InstallOptions,
+): Promise<unknown> {
+  forgetFacts(context.deployment, host)
+  if (error instanceof OutcomeUnknownError || !(error instanceof ScriptError) || error.step === undefined) return error
+  const { release, facts, guard } = change
+  const keep = options.keepFailed || currentRun().options.keepFailed || record.wasLive
+  const before = facts.current !== undefined && facts.current !== record.id ? facts.current : undefined
+  const onFailure = hook(context, release, record.id, 'on_failure').map((step) => ({ ...step, nothrow: true }))
+  const first = facts.current === undefined
+  await host.script(
+    [
+      ...onFailure,
+      ...(before ? [{ name: `current → ${before}`, command: switchCurrent(release, before) }] : []),
+      ...(first ? [{ name: 'no current version', command: sh`rm -f ${release.current}` }] : []),
+      ...(record.wasLive ? [] : [writeRecord(release, { ...record, state: 'failed' }, 'mark it as failed')]),
+      ...(keep ? [] : [{ name: `remove ${record.id}`, command: sh`rm -rf ${release.version(record.id)}` }]),
+      ...(before
+        ? [
+            {
+              name: 'the start script of before',
+              command: sh`[ ! -f ${release.versionStart(before)} ] || cp -p ${release.versionStart(before)} ${release.start}`,
+            },
+          ]
+        : []),
+    ],
+    { guard, quiet: true },
+  )
+  return new SlipwayError('install-failed', `the install of ${record.id} failed on ${host.name}: ${error.step.name}`, {
+    host: host.name,
+    cause: error,
+    detail: error.detail ?? (`${error.step.stdout}${error.step.stderr}`.trim() || undefined),
+    state: `The running app is untouched${before ? `, and ${before} is still the current version` : ''}. ${keep ? `What is left lies in ${release.version(record.id)}.` : 'The failed version was removed.'}`,
+    next: keep
+      ? 'Correct it, and deploy again.'
+      : 'Correct it, and deploy again; --keep-failed leaves the remains for a look.',
+  })
+}

@@ -1,0 +1,210 @@
+/**
+ * The files that the tool writes into a release for the deployment it serves: settings, environment, start script,
+ * supervisord's configuration. As script steps, so that install, and whatever changes a release's role, does all of
+ * it in one round trip.
+ */
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { resolveSecret, resolveText } from '../../config/secrets.ts'
+import { currentRun } from '../../events/index.ts'
+import type { Host, ScriptStep } from '../../hosts/host.ts'
+import { type Command, quote, Secret, sh } from '../../shell/index.ts'
+import type { VpsContext } from './context.ts'
+import type { HostFacts } from './facts.ts'
+import type { ReleaseLayout } from './layout.ts'
+import { type Program, programs } from './programs.ts'
+import { replaceLink } from './server.ts'
+import { fillSettings, placeholders } from './settings-text.ts'
+import { render, startData, supervisorData } from './templates.ts'
+
+/** Writes `content` beside `path` and renames it there. The content travels on standard input, never as an argument. */
+export function writeFile(path: string, content: string | Secret, mode: number): Command {
+  const secret = typeof content === 'string' ? new Secret(content, basename(path)) : content
+  const octal = mode.toString(8).padStart(3, '0')
+  return sh`umask 077; printf '%s' ${secret} > ${path}.new; chmod ${octal} ${path}.new; mv -f ${path}.new ${path}`
+}
+
+/** The app's own settings, rendered; undefined where the deployment names none. */
+export async function renderSettings(
+  context: VpsContext,
+  facts: HostFacts,
+  release: ReleaseLayout,
+  generated: Record<string, string>,
+): Promise<{ file: string; text: Secret } | undefined> {
+  const { deployment, config } = context
+  if (deployment.settings === undefined) return undefined
+  const file = `config/${deployment.settings}`
+  const template = readFileSync(join(config.dir, file), 'utf8')
+  const found = placeholders(template, file)
+  const secrets = new Map<string, string>()
+  for (const { source, name } of found) {
+    if (source === 'secret') secrets.set(name, (await resolveSecret(config, name, file)).reveal())
+    if (source === 'generate' && generated[name] === undefined) generated[name] = randomBytes(32).toString('hex')
+  }
+  for (const [name, value] of Object.entries(generated)) currentRun().secrets.add(new Secret(value, name))
+  const { listen } = deployment.app
+  const text = fillSettings(template, file, {
+    values: {
+      app: deployment.app.name,
+      deployment: deployment.name,
+      release: release.name,
+      release_dir: release.dir,
+      shared: release.shared,
+      logs: release.logs,
+      home: facts.home,
+      domain: deployment.domain,
+      port: listen.kind === 'port' ? String(listen.port) : undefined,
+      socket: listen.kind === 'socket' ? facts.app.currentSocket(deployment.name) : undefined,
+    },
+    secret: (name) => secrets.get(name) as string,
+    generated: (name) => generated[name] as string,
+  })
+  return { file: basename(deployment.settings), text: new Secret(text, file) }
+}
+
+/** Whether a deployment's settings have values that are made once and kept on the host. */
+function generates(context: VpsContext): boolean {
+  const { deployment, config } = context
+  if (deployment.settings === undefined) return false
+  const file = `config/${deployment.settings}`
+  return placeholders(readFileSync(join(config.dir, file), 'utf8'), file).some((each) => each.source === 'generate')
+}
+
+export const generatedFile = (facts: HostFacts, deployment: string): string =>
+  `${facts.app.dir}/generated/${deployment}.json`
+
+/** The values made once for this deployment, as its host keeps them. */
+export async function readGenerated(
+  context: VpsContext,
+  host: Host,
+  facts: HostFacts,
+): Promise<Record<string, string>> {
+  if (!generates(context) || !facts.hasGenerated) return {}
+  return JSON.parse(await host.read(generatedFile(facts, context.deployment.name))) as Record<string, string>
+}
+
+/** `export NAME='value'` lines, secrets resolved. */
+async function environmentText(context: VpsContext): Promise<Secret> {
+  const lines: string[] = []
+  for (const [name, value] of Object.entries(context.deployment.app.environment)) {
+    const resolved = await resolveText(context.config, value, `[${context.deployment.name}.environment] ${name}`)
+    lines.push(`export ${name}=${quote(typeof resolved === 'string' ? resolved : resolved.reveal())}\n`)
+  }
+  return new Secret(lines.join(''), 'environment')
+}
+
+/** Resolves every secret that the deployment's files need, so that a missing one is told before anything connects. */
+export async function requireSecrets(context: VpsContext): Promise<void> {
+  const { deployment, config } = context
+  await environmentText(context)
+  if (deployment.settings === undefined) return
+  const file = `config/${deployment.settings}`
+  for (const { source, name } of placeholders(readFileSync(join(config.dir, file), 'utf8'), file)) {
+    if (source === 'secret') await resolveSecret(config, name, file)
+  }
+}
+
+export async function supervisorConfSteps(
+  context: VpsContext,
+  release: ReleaseLayout,
+  wanted: readonly Program[],
+): Promise<ScriptStep[]> {
+  const conf = await render(context.config.dir, 'supervisord.conf', supervisorData(release, wanted))
+  return [{ name: 'etc/supervisord.conf', command: writeFile(release.supervisorConf, conf, 0o600) }]
+}
+
+/** The start script of the release for this deployment, as text. */
+export async function startScript(
+  context: VpsContext,
+  release: ReleaseLayout,
+  wanted: readonly Program[],
+): Promise<string> {
+  const { app } = context.deployment
+  return render(
+    context.config.dir,
+    'start',
+    startData({
+      app: app.name,
+      deployment: context.deployment.name,
+      layout: release,
+      programs: wanted,
+      port: app.listen.kind === 'port' ? app.listen.port : undefined,
+    }),
+  )
+}
+
+/** Creates the folders of a release and of its app; changes nothing where they are. */
+export function folderStep(context: VpsContext, facts: HostFacts, release: ReleaseLayout): ScriptStep {
+  const { deployment } = context
+  const folders = [
+    release.versions,
+    release.shared,
+    release.bin,
+    release.etc,
+    release.run,
+    release.logs,
+    release.versionRecords,
+    facts.app.site(deployment.name),
+  ]
+  return {
+    name: 'make the folders',
+    command: sh`mkdir -p ${folders}; (umask 077; mkdir -p ${release.settings} ${`${facts.app.dir}/generated`})`,
+  }
+}
+
+/**
+ * Everything that points the release at `context`'s deployment: its settings and the link to them, its environment,
+ * the start script, supervisord's configuration.
+ */
+export async function releaseFileSteps(
+  context: VpsContext,
+  host: Host,
+  facts: HostFacts,
+  release: ReleaseLayout,
+  version?: string,
+): Promise<ScriptStep[]> {
+  const { deployment } = context
+  const generated = await readGenerated(context, host, facts)
+  const kept = JSON.stringify(generated)
+  const settings = await renderSettings(context, facts, release, generated)
+  const wanted = programs(deployment.app, facts.scale)
+  const start = await startScript(context, release, wanted)
+  return [
+    ...(JSON.stringify(generated) === kept
+      ? []
+      : [
+          {
+            name: 'keep the generated values',
+            command: writeFile(
+              generatedFile(facts, deployment.name),
+              new Secret(JSON.stringify(generated), 'generated'),
+              0o600,
+            ),
+          },
+        ]),
+    ...(settings
+      ? [
+          {
+            name: `settings/${settings.file}`,
+            command: writeFile(`${release.settings}/${settings.file}`, settings.text, 0o600),
+          },
+          { name: `settings/active → ${settings.file}`, command: replaceLink(settings.file, release.activeSettings) },
+        ]
+      : []),
+    {
+      name: 'environment',
+      command: writeFile(`${release.settings}/${deployment.name}.environment`, await environmentText(context), 0o600),
+    },
+    { name: 'bin/start', command: writeFile(release.start, start, 0o700) },
+    ...(version === undefined
+      ? []
+      : [
+          {
+            name: 'keep the start script of this version',
+            command: sh`cp -p ${release.start} ${release.versionStart(version)}`,
+          },
+        ]),
+    ...(await supervisorConfSteps(context, release, wanted)),
+  ]
+}

@@ -1,0 +1,48 @@
+/** Which release a deployment is, and the daemon that it runs under. */
+import { currentRun } from '../../events/index.ts'
+import type { ProcessStatus } from '../deployment.ts'
+import { beginChange } from './change.ts'
+import { onEach, type VpsContext } from './context.ts'
+import { endDaemon, endSurvivors, findDaemon } from './daemon.ts'
+import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
+import { programs } from './programs.ts'
+import { processStatus, stopPrograms } from './server.ts'
+
+/** The name of the release folder: as configured, or as the host remembers. */
+export async function currentRelease(context: VpsContext): Promise<string> {
+  const host = context.home()
+  return requireRelease(context.deployment, await hostFacts(context.deployment, host), host).name
+}
+
+/** Everything that runs under the daemon, app and workers; and the daemon itself first. */
+export async function supervisorStatus(context: VpsContext): Promise<ProcessStatus[]> {
+  const each = await onEach(context.hosts, async (host): Promise<ProcessStatus[]> => {
+    const release = requireRelease(context.deployment, await hostFacts(context.deployment, host), host)
+    const supervisor = await findDaemon(host, release)
+    if (!supervisor) return [{ name: 'supervisord', state: 'stopped', host: host.name }]
+    const [pid, processes] = [await supervisor.pid(), await supervisor.processes()]
+    return [
+      { name: 'supervisord', state: 'running', pid, host: host.name },
+      ...processes.map((info) => processStatus(info, host)),
+    ]
+  })
+  return [...each.values()].flat()
+}
+
+/** Stops everything in the daemon, app and workers, and the daemon; resolves once no process is left. */
+export async function stopSupervisor(context: VpsContext): Promise<void> {
+  await onEach(context.hosts, async (host) => {
+    const change = await beginChange(context, host, `stop all of ${context.deployment.name}`)
+    const { app } = context.deployment
+    const seconds = Math.max(app.drainSeconds, ...Object.values(app.workers).map((worker) => worker.stopSeconds))
+    const names = new Set(programs(app, change.facts.scale).map((program) => program.name))
+    const supervisor = await findDaemon(host, change.release)
+    if (supervisor) {
+      for (const info of await supervisor.processes()) names.add(info.name)
+      await stopPrograms(host, supervisor, [...names], seconds)
+    }
+    await endSurvivors(host, change, [...names], seconds)
+    if (supervisor && !currentRun().options.dryRun) await endDaemon(host, change, supervisor)
+    forgetFacts(context.deployment, host)
+  })
+}

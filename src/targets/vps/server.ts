@@ -1,0 +1,376 @@
+/**
+ * The app server of a release: two slots behind the site's socket, so that a restart fails no request. The new one
+ * answers its health check before the web server is pointed at it; the old one drains after that.
+ */
+import { currentRun, SlipwayError } from '../../events/index.ts'
+import type { Host } from '../../hosts/host.ts'
+import { type Command, sh } from '../../shell/index.ts'
+import type { LogLine, LogOptions, ProcessStatus, Service } from '../deployment.ts'
+import { beginChange, type ChangeOn } from './change.ts'
+import { onEach, type VpsContext } from './context.ts'
+import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, liveProcesses, logTail } from './daemon.ts'
+import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
+import { checkHealth, type Endpoint, type HealthResult } from './health.ts'
+import { otherSlot, type ReleaseLayout, type Slot } from './layout.ts'
+import { readLogs } from './logs.ts'
+import { inStep, until } from './step.ts'
+import { hasFailed, isDown, isUp, type ProcessInfo, type Supervisor } from './supervisor.ts'
+import { formatRecord, type VersionRecord } from './version.ts'
+
+const slots: readonly Slot[] = ['a', 'b']
+const program = (slot: Slot): string => `app-${slot}`
+
+export function serverOf(context: VpsContext): Service {
+  return {
+    start: () => startServer(context),
+    stop: () => stopServer(context),
+    restart: () => restartServer(context),
+    status: () => serverStatus(context),
+    tail: (options?: LogOptions): AsyncIterable<LogLine> => readLogs(context, { source: 'app', ...options }),
+  }
+}
+
+/** Resolves once a server is running and healthy on each web host; one that runs already is left alone. */
+export async function startServer(context: VpsContext): Promise<void> {
+  await onEach(context.role('web'), async (host) => {
+    const change = await beginChange(context, host, `start ${context.deployment.name}`)
+    const running = await findRunning(host, change)
+    if (running.supervisor && running.slot) {
+      const health = await checkHealth(
+        host,
+        endpoint(context, change.release, running.slot),
+        context.deployment.app.health,
+      )
+      if (health.healthy && change.facts.liveSlot === running.slot) {
+        currentRun().emit({ type: 'note', host: host.name, text: `the app runs already: ${health.detail}` })
+        return
+      }
+    }
+    await bringUp(context, host, change, running)
+  })
+}
+
+/** Starts the current version beside the running server, and ends that one only when the new one is well. */
+export async function restartServer(context: VpsContext): Promise<void> {
+  await onEach(
+    context.role('web'),
+    async (host) => {
+      const change = await beginChange(context, host, `restart ${context.deployment.name}`)
+      await bringUp(context, host, change, await findRunning(host, change))
+    },
+    // Rolling: one host after the other, so that the rest serve meanwhile.
+    { parallel: false, maxFailures: 0 },
+  )
+}
+
+interface Running {
+  supervisor?: Supervisor
+  processes: ProcessInfo[]
+  /** The slot that runs, or that holds a process without a daemon. */
+  slot?: Slot
+}
+
+async function findRunning(host: Host, { release, facts }: ChangeOn): Promise<Running> {
+  const supervisor = await findDaemon(host, release)
+  const processes = supervisor ? await supervisor.processes() : []
+  const up = slots.filter((slot) => isUp(processes.find((each) => each.name === program(slot))))
+  const slot = up.find((each) => each === facts.liveSlot) ?? up[0]
+  if (supervisor || slot) return { supervisor, processes, slot }
+  const orphans = await liveProcesses(host, release)
+  const orphan = slots.find((each) => orphans.some((process) => process.program === program(each)))
+  if (orphans.length > 0) {
+    currentRun().emit({
+      type: 'warning',
+      host: host.name,
+      text: `running without their supervisord: ${orphans.map((each) => `${each.program} (pid ${each.pid})`).join(', ')}`,
+    })
+  }
+  return { processes, slot: orphan }
+}
+
+function endpoint(context: VpsContext, release: ReleaseLayout, slot: Slot): Endpoint {
+  const { listen } = context.deployment.app
+  return listen.kind === 'port' ? { port: listen.port } : { socket: release.slotSocket(slot) }
+}
+
+/** Starts the other slot, checks it, flips the site's socket to it, and ends the old one. */
+async function bringUp(context: VpsContext, host: Host, change: ChangeOn, running: Running): Promise<void> {
+  const { app } = context.deployment
+  const run = currentRun()
+  const onPort = app.listen.kind === 'port'
+  const slot: Slot = onPort ? 'a' : running.slot ? otherSlot(running.slot) : (change.facts.liveSlot ?? 'a')
+  const supervisor = running.supervisor ?? (await ensureDaemon(host, change))
+  if (!supervisor || run.options.dryRun) {
+    run.emit({ type: 'held-back', host: host.name, display: `start ${program(slot)}, check it, point the site at it` })
+    return
+  }
+  if (onPort && running.slot) await stopForPort(context, host, change, supervisor)
+  const leftover = running.processes.find((each) => each.name === program(slot))
+  if (!onPort && leftover && !isDown(leftover)) await stopPrograms(host, supervisor, [program(slot)], app.drainSeconds)
+  await supervisor.reload()
+
+  const version = change.facts.current
+  const expected = version === undefined ? undefined : `${change.release.name}/${version}`
+  await inStep(`start ${program(slot)}`, host.name, async () => {
+    await supervisor.start(program(slot))
+    const health = await waitHealthy(context, host, change, supervisor, slot, expected)
+    if (health.release === undefined) {
+      run.emit({
+        type: 'note',
+        host: host.name,
+        text: 'the app sends no X-Release header: which version answers was not checked',
+      })
+    }
+    return health.detail
+  })
+  await inStep('point the site at it', host.name, () => goLive(context, host, change, slot))
+  if (running.slot && !onPort) {
+    const old = running.slot
+    await inStep(`drain ${program(old)}`, host.name, async () => {
+      if (running.supervisor) await stopPrograms(host, supervisor, [program(old)], app.drainSeconds)
+      await endSurvivors(host, change, [program(old)], running.supervisor ? 5 : app.drainSeconds)
+    })
+  }
+  await waitRunning(host, change, supervisor, slot)
+}
+
+/** For an app on a port there is only one place: requests fail from here until the new one listens. */
+async function stopForPort(context: VpsContext, host: Host, change: ChangeOn, supervisor: Supervisor): Promise<void> {
+  currentRun().emit({
+    type: 'note',
+    host: host.name,
+    text: 'the app listens on a port: requests fail while it restarts (listen = socket avoids that)',
+  })
+  await stopPrograms(host, supervisor, [program('a')], context.deployment.app.drainSeconds)
+  await endSurvivors(host, change, [program('a')], context.deployment.app.drainSeconds)
+}
+
+async function waitHealthy(
+  context: VpsContext,
+  host: Host,
+  change: ChangeOn,
+  supervisor: Supervisor,
+  slot: Slot,
+  expected: string | undefined,
+): Promise<HealthResult> {
+  const { health } = context.deployment.app
+  let last: HealthResult = { healthy: false, detail: 'not asked yet' }
+  const failed = (why: string) => giveUp(context, host, change, supervisor, slot, why)
+  return until(
+    async () => {
+      last = await checkHealth(host, endpoint(context, change.release, slot), health, expected)
+      const info = (await supervisor.processes()).find((each) => each.name === program(slot))
+      if (last.healthy && isUp(info)) return last
+      if (hasFailed(info)) throw await failed(`it ended with status ${info?.exitStatus}: ${info?.detail}`)
+      return undefined
+    },
+    {
+      deadlineMs: health.deadlineMs,
+      everyMs: 50,
+      late: () => failed(`after ${health.deadlineMs / 1000} s: ${last.detail}`),
+    },
+  )
+}
+
+/** Ends what was started, puts `current` back to the version that still serves, and says all of it. */
+async function giveUp(
+  context: VpsContext,
+  host: Host,
+  change: ChangeOn,
+  supervisor: Supervisor,
+  slot: Slot,
+  why: string,
+): Promise<SlipwayError> {
+  const { release, facts, guard } = change
+  const detail = await logTail(host, `${release.logs}/app.out`)
+  await supervisor.stop(program(slot))
+  await endSurvivors(host, change, [program(slot)], context.deployment.app.drainSeconds)
+  const serving = facts.liveSlot && facts.liveSlot !== slot ? facts.slotVersions[facts.liveSlot] : undefined
+  const failedRecord = facts.records.find((record) => record.id === facts.current)
+  const keptVersion = serving !== undefined && serving !== facts.current && facts.records.some((r) => r.id === serving)
+  if (keptVersion) {
+    await host.script(
+      [
+        { name: `current → ${serving}`, command: switchCurrent(release, serving) },
+        ...(failedRecord && !failedRecord.wasLive
+          ? [writeRecord(release, { ...failedRecord, state: 'failed' }, 'mark the version as failed')]
+          : []),
+      ],
+      { guard, quiet: true },
+    )
+  }
+  forgetFacts(context.deployment, host)
+  await endIdleDaemon(host, change, supervisor)
+  return new SlipwayError('unhealthy', `${release.name} did not become healthy on ${host.name}: ${why}`, {
+    host: host.name,
+    detail,
+    state: keptVersion
+      ? `The version ${serving} still serves, and is the current one again; ${facts.current} is marked as failed.`
+      : serving !== undefined
+        ? `The server that ran before (version ${serving}) still serves.`
+        : 'No app server runs.',
+    next: `Look at its log: \`tasks tail_app_log:release=${context.deployment.name}\`.`,
+  })
+}
+
+/** Points the site at the slot by one rename, reads it back, and records that the version is live. */
+async function goLive(context: VpsContext, host: Host, change: ChangeOn, slot: Slot): Promise<void> {
+  const { release, facts, guard } = change
+  const { deployment } = context
+  const link = facts.app.currentSocket(deployment.name)
+  const now = new Date().toISOString()
+  const live = facts.records.find((record) => record.id === facts.current)
+  const retired = facts.records.filter((record) => record.state === 'live' && record.id !== facts.current)
+  await host.script(
+    [
+      { name: `current.sock → ${program(slot)}`, command: replaceLink(release.slotSocket(slot), link) },
+      ...(live
+        ? [
+            writeRecord(
+              release,
+              { ...live, state: 'live', wasLive: true, liveAt: live.state === 'live' ? live.liveAt : now },
+              'record that it is live',
+            ),
+          ]
+        : []),
+      ...retired.map((record) => writeRecord(release, { ...record, state: 'retired' }, `retire ${record.id}`)),
+    ],
+    { guard, quiet: true },
+  )
+  forgetFacts(deployment, host)
+}
+
+/** RUNNING by supervisord's own measure: it has been up for startsecs. */
+async function waitRunning(host: Host, { release }: ChangeOn, supervisor: Supervisor, slot: Slot): Promise<void> {
+  await until(
+    async () => {
+      const info = (await supervisor.processes()).find((each) => each.name === program(slot))
+      if (info?.state === 'RUNNING') return info
+      if (hasFailed(info)) {
+        throw new SlipwayError('server-died', `${program(slot)} answered, and then ended: ${info?.detail}`, {
+          host: host.name,
+          detail: await logTail(host, `${release.logs}/app.out`),
+        })
+      }
+      return undefined
+    },
+    {
+      deadlineMs: 10_000,
+      everyMs: 100,
+      late: () => new SlipwayError('server-not-running', `${program(slot)} is not RUNNING`, { host: host.name }),
+    },
+  )
+}
+
+/** Replaces a link by one rename, and reads it back. */
+export function replaceLink(target: string, link: string): Command {
+  const folder = link.slice(0, link.lastIndexOf('/'))
+  return sh`mkdir -p ${folder}
+t=${link}.$$; rm -f "$t"; ln -s ${target} "$t"; mv -fT "$t" ${link}
+[ "$(readlink ${link})" = ${target} ] || { echo "it points at $(readlink ${link})" >&2; exit 1; }`
+}
+
+export const switchCurrent = (release: ReleaseLayout, id: string): Command =>
+  replaceLink(`versions/${id}`, release.current)
+
+export function writeRecord(
+  release: ReleaseLayout,
+  record: VersionRecord,
+  name: string,
+): { name: string; command: Command } {
+  const path = release.versionRecord(record.id)
+  return {
+    name,
+    command: sh`mkdir -p ${release.versionRecords}; printf '%s' ${formatRecord(record)} > ${path}.new; mv -f ${path}.new ${path}`,
+  }
+}
+
+/** Sends the stop signal to all at once, and waits until supervisord has seen each of them end. */
+export async function stopPrograms(
+  host: Host,
+  supervisor: Supervisor,
+  names: readonly string[],
+  seconds: number,
+): Promise<void> {
+  const before = (await supervisor.processes()).filter((each) => names.includes(each.name) && each.pid > 0)
+  if (before.length === 0) return
+  await supervisor.stop(...names)
+  if (currentRun().options.dryRun) return
+  await until(
+    async () =>
+      (await supervisor.processes()).filter((each) => names.includes(each.name)).every(isDown) ? true : undefined,
+    {
+      deadlineMs: (seconds + 20) * 1000,
+      everyMs: 50,
+      late: () =>
+        new SlipwayError('not-stopped', `${names.join(', ')} did not stop within ${seconds + 20} s`, {
+          host: host.name,
+        }),
+    },
+  )
+  // supervisorctl says "stopped" of what it killed, too: its log is what tells.
+  const log = await supervisor.logTail(8192)
+  for (const { name, pid } of before) {
+    if (log.includes(`killing '${name}' (${pid}) with SIGKILL`)) {
+      currentRun().emit({
+        type: 'warning',
+        host: host.name,
+        text: `${name} (pid ${pid}) did not finish within ${seconds} s and was killed`,
+      })
+    }
+  }
+}
+
+/** Resolves once no process of the server is left on any web host. */
+export async function stopServer(context: VpsContext): Promise<void> {
+  await onEach(context.role('web'), async (host) => {
+    const change = await beginChange(context, host, `stop ${context.deployment.name}`)
+    const { drainSeconds } = context.deployment.app
+    const names = slots.map(program)
+    await inStep('stop the app server', host.name, async () => {
+      const supervisor = await findDaemon(host, change.release)
+      if (supervisor) await stopPrograms(host, supervisor, names, drainSeconds)
+      await endSurvivors(host, change, names, drainSeconds)
+      if (supervisor && !currentRun().options.dryRun) await endIdleDaemon(host, change, supervisor)
+    })
+    forgetFacts(context.deployment, host)
+  })
+}
+
+export async function serverStatus(context: VpsContext): Promise<ProcessStatus[]> {
+  const each = await onEach(context.role('web'), async (host): Promise<ProcessStatus[]> => {
+    const facts = await hostFacts(context.deployment, host)
+    const release = requireRelease(context.deployment, facts, host)
+    const supervisor = await findDaemon(host, release)
+    if (!supervisor) return [{ name: 'app', state: 'stopped', host: host.name }]
+    const processes = await supervisor.processes()
+    const shown = slots.flatMap((slot): ProcessStatus[] => {
+      const info = processes.find((process) => process.name === program(slot))
+      return info && info.state !== 'STOPPED'
+        ? [{ ...processStatus(info, host), version: facts.slotVersions[slot] }]
+        : []
+    })
+    return shown.length > 0 ? shown : [{ name: 'app', state: 'stopped', host: host.name }]
+  })
+  return [...each.values()].flat()
+}
+
+export function processStatus(info: ProcessInfo, host: Host): ProcessStatus {
+  const states: Record<string, ProcessStatus['state']> = {
+    RUNNING: 'running',
+    STARTING: 'starting',
+    STOPPING: 'stopping',
+    STOPPED: 'stopped',
+    BACKOFF: 'failed',
+    FATAL: 'failed',
+    EXITED: 'failed',
+  }
+  return {
+    name: info.name,
+    state: states[info.state] ?? 'failed',
+    pid: info.pid > 0 ? info.pid : undefined,
+    uptimeSeconds: info.pid > 0 ? info.uptimeSeconds : undefined,
+    host: host.name,
+    detail: info.detail || undefined,
+  }
+}

@@ -1,0 +1,61 @@
+/** Named parts of an operation, told as events. */
+import { randomBytes } from 'node:crypto'
+import { currentRun } from '../../events/index.ts'
+
+/** Runs `fn` as a step that is shown. `fn` may return `'unchanged'`, or a text that is shown beside it. */
+export async function inStep<T>(title: string, host: string | undefined, fn: () => Promise<T>): Promise<T> {
+  const run = currentRun()
+  const id = randomBytes(4).toString('hex')
+  const begun = performance.now()
+  run.emit({ type: 'step.started', id, title, ...(host === undefined ? {} : { host }) })
+  const finish = (outcome: 'ok' | 'failed' | 'aborted' | 'unchanged', detail?: string) =>
+    run.emit({
+      type: 'step.finished',
+      id,
+      outcome,
+      durationMs: performance.now() - begun,
+      ...(detail ? { detail } : {}),
+    })
+  try {
+    const value = await fn()
+    finish(
+      value === 'unchanged' ? 'unchanged' : 'ok',
+      typeof value === 'string' && value !== 'unchanged' ? value : undefined,
+    )
+    return value
+  } catch (error) {
+    finish(run.signal.aborted ? 'aborted' : 'failed')
+    throw error
+  }
+}
+
+/**
+ * Asks `check` until it answers something else than undefined; rejects with `late()` after `deadlineMs`, and with the
+ * abort's reason as soon as the run is interrupted.
+ */
+export async function until<T>(
+  check: () => Promise<T | undefined>,
+  options: { deadlineMs: number; everyMs?: number; late(): Error | Promise<Error> },
+): Promise<T> {
+  const { signal } = currentRun()
+  const deadline = performance.now() + options.deadlineMs
+  for (;;) {
+    signal.throwIfAborted()
+    const value = await check()
+    if (value !== undefined) return value
+    if (performance.now() >= deadline) throw await options.late()
+    await pause(options.everyMs ?? 50, signal)
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done, { once: true })
+    function done() {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+  })
+}

@@ -1,0 +1,201 @@
+/**
+ * A release's supervisord, spoken to by XML-RPC through its unix socket over the host's connection. Writes are held
+ * back in a dry run.
+ */
+import { currentRun, OutcomeUnknownError, SlipwayError } from '../../events/index.ts'
+import { ConnectError } from '../../hosts/errors.ts'
+import type { Host } from '../../hosts/host.ts'
+import { type HttpConnection, httpOver } from './stream-http.ts'
+import { decodeResponse, encodeCall, RpcFault, type RpcValue } from './xmlrpc.ts'
+
+export const faults = {
+  shutdownState: 6,
+  badName: 10,
+  noFile: 20,
+  spawnError: 50,
+  alreadyStarted: 60,
+  notRunning: 70,
+  alreadyAdded: 90,
+  stillRunning: 91,
+  cantReread: 92,
+} as const
+
+export type StateName = 'STOPPED' | 'STARTING' | 'RUNNING' | 'BACKOFF' | 'STOPPING' | 'EXITED' | 'FATAL' | 'UNKNOWN'
+
+export interface ProcessInfo {
+  name: string
+  group: string
+  state: StateName
+  pid: number
+  /** Seconds since it was started; 0 unless it runs. */
+  uptimeSeconds: number
+  exitStatus: number
+  detail: string
+}
+
+export const isUp = (info: ProcessInfo | undefined): boolean => info?.state === 'RUNNING' || info?.state === 'STARTING'
+/** No process of it is there, and none will be started by itself. */
+export const isDown = (info: ProcessInfo | undefined): boolean =>
+  info === undefined || info.state === 'STOPPED' || info.state === 'EXITED' || info.state === 'FATAL'
+export const hasFailed = (info: ProcessInfo | undefined): boolean =>
+  info?.state === 'FATAL' || info?.state === 'BACKOFF' || info?.state === 'EXITED'
+
+export interface Supervisor {
+  processes(): Promise<ProcessInfo[]>
+  /** Returns without waiting; already running is fine. */
+  start(...names: string[]): Promise<void>
+  /** Sends the stop signal and returns; not running is fine. */
+  stop(...names: string[]): Promise<void>
+  /** Reads the configuration again, and takes added and removed programs up; `changed` ones that are down, too. */
+  reload(): Promise<{ added: string[]; changed: string[]; removed: string[] }>
+  /** Ends the daemon; returns at once. */
+  shutdown(): Promise<void>
+  pid(): Promise<number>
+  /** The end of its own log. */
+  logTail(bytes: number): Promise<string>
+  close(): void
+}
+
+const answerWithinMs = 15_000
+
+/** Connects to the daemon behind `socket`; undefined where nothing listens there. */
+export async function connectSupervisor(host: Host, socket: string): Promise<Supervisor | undefined> {
+  let connection: HttpConnection
+  try {
+    connection = httpOver(await host.openStream(socket))
+  } catch (error) {
+    if (error instanceof OutcomeUnknownError || error instanceof ConnectError || currentRun().signal.aborted)
+      throw error
+    return undefined
+  }
+  const supervisor = client(host, connection)
+  currentRun().defer(() => supervisor.close())
+  return supervisor
+}
+
+function client(host: Host, connection: HttpConnection): Supervisor {
+  const call = async (method: string, ...params: RpcValue[]): Promise<RpcValue> => {
+    let answer: { status: number; body: string }
+    try {
+      answer = await connection.ask({
+        path: '/RPC2',
+        headers: { 'content-type': 'text/xml' },
+        body: encodeCall(method, params),
+        timeoutMs: answerWithinMs,
+        maxBody: 8 * 1024 * 1024,
+        signal: currentRun().signal,
+      })
+    } catch (cause) {
+      if (currentRun().signal.aborted) throw currentRun().signal.reason
+      throw new SlipwayError(
+        'supervisor-silent',
+        `supervisord on ${host.name} did not answer ${method}: ${(cause as Error).message}`,
+        {
+          cause,
+          host: host.name,
+          state: 'The programs it runs are left as they are.',
+          next: `Look at it on the host: \`slipway ssh ${host.name}\`.`,
+        },
+      )
+    }
+    if (answer.status !== 200) {
+      throw new SlipwayError('supervisor-http', `supervisord on ${host.name} answered ${answer.status} to ${method}`, {
+        host: host.name,
+        detail: answer.body.slice(0, 400),
+      })
+    }
+    return decodeResponse(answer.body)
+  }
+
+  /** Many calls in one request; answers `okFaults` are fine, any other is thrown. */
+  const many = async (calls: readonly [string, ...RpcValue[]][], okFaults: readonly number[]): Promise<RpcValue[]> => {
+    if (calls.length === 0) return []
+    const answers = (await call(
+      'system.multicall',
+      calls.map(([methodName, ...params]) => ({ methodName, params })),
+    )) as RpcValue[]
+    return answers.map((answer, index) => {
+      const fault = answer as { faultCode?: number; faultString?: string }
+      if (fault?.faultCode === undefined || okFaults.includes(fault.faultCode)) return answer
+      const [method, name] = calls[index] as [string, ...RpcValue[]]
+      throw new RpcFault(fault.faultCode, `${fault.faultString ?? ''} (${method} ${String(name ?? '')})`.trim())
+    })
+  }
+
+  const write = async (what: string, act: () => Promise<void>): Promise<void> => {
+    const run = currentRun()
+    if (run.options.dryRun) run.emit({ type: 'held-back', host: host.name, display: `supervisor: ${what}` })
+    else await act()
+  }
+
+  return {
+    async processes() {
+      return ((await call('supervisor.getAllProcessInfo')) as Record<string, RpcValue>[]).map(readInfo)
+    },
+    start: (...names) =>
+      write(`start ${names.join(' ')}`, async () => {
+        await many(
+          names.map((name) => ['supervisor.startProcess', name, false]),
+          [faults.alreadyStarted, faults.spawnError],
+        )
+      }),
+    stop: (...names) =>
+      write(`stop ${names.join(' ')}`, async () => {
+        await many(
+          names.map((name) => ['supervisor.stopProcess', name, false]),
+          [faults.notRunning, faults.badName],
+        )
+      }),
+    async reload() {
+      const answer = (await call('supervisor.reloadConfig')) as [[string[], string[], string[]]]
+      const [added, changed, removed] = answer[0]
+      const down = new Set(
+        ((await call('supervisor.getAllProcessInfo')) as Record<string, RpcValue>[])
+          .map(readInfo)
+          .filter(isDown)
+          .map((info) => info.group),
+      )
+      const again = changed.filter((group) => down.has(group))
+      await write(`take up ${[...added, ...again].join(' ')}`, async () => {
+        await many(
+          [
+            ...removed
+              .filter((group) => down.has(group))
+              .map((group): [string, string] => ['supervisor.removeProcessGroup', group]),
+            ...again.flatMap((group): [string, string][] => [
+              ['supervisor.removeProcessGroup', group],
+              ['supervisor.addProcessGroup', group],
+            ]),
+            ...added.map((group): [string, string] => ['supervisor.addProcessGroup', group]),
+          ],
+          [faults.alreadyAdded, faults.badName],
+        )
+      })
+      return { added, changed, removed }
+    },
+    shutdown: () =>
+      write('shutdown', async () => {
+        await call('supervisor.shutdown')
+      }),
+    async pid() {
+      return (await call('supervisor.getPID')) as number
+    },
+    async logTail(bytes) {
+      return String(await call('supervisor.readLog', -bytes, 0))
+    },
+    close: () => connection.close(),
+  }
+}
+
+function readInfo(info: Record<string, RpcValue>): ProcessInfo {
+  const up = info['statename'] === 'RUNNING' || info['statename'] === 'STARTING'
+  return {
+    name: String(info['name']),
+    group: String(info['group']),
+    state: String(info['statename']) as StateName,
+    pid: Number(info['pid']),
+    uptimeSeconds: up ? Math.max(0, Number(info['now']) - Number(info['start'])) : 0,
+    exitStatus: Number(info['exitstatus']),
+    detail: String(info['spawnerr'] || info['description'] || ''),
+  }
+}

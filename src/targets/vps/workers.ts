@@ -1,0 +1,195 @@
+/** The workers of a release: each process a program of its own, so that scaling one touches no other. */
+import { currentRun, SlipwayError, UsageError } from '../../events/index.ts'
+import type { Host } from '../../hosts/host.ts'
+import { sh } from '../../shell/index.ts'
+import type { LogLine, LogOptions, ProcessStatus, Workers } from '../deployment.ts'
+import { beginChange, type ChangeOn } from './change.ts'
+import { onEach, type VpsContext } from './context.ts'
+import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, findOrphans, logTail } from './daemon.ts'
+import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
+import { readLogs } from './logs.ts'
+import { type Program, programs } from './programs.ts'
+import { supervisorConfSteps } from './release-files.ts'
+import { processStatus, stopPrograms } from './server.ts'
+import { inStep, until } from './step.ts'
+import { hasFailed, isDown, isUp, type Supervisor } from './supervisor.ts'
+
+export function workersOf(context: VpsContext): Workers {
+  const { app } = context.deployment
+  const first = Object.keys(app.workers)[0]
+  return {
+    start: () => eachWorkerHost(context, 'start', (host, change) => startWorkers(context, host, change)),
+    stop: () => eachWorkerHost(context, 'stop', (host, change) => stopWorkers(context, host, change, true)),
+    restart: () =>
+      eachWorkerHost(context, 'restart', async (host, change) => {
+        await stopWorkers(context, host, change, false)
+        await startWorkers(context, host, change)
+      }),
+    status: () => workerStatus(context),
+    tail: (options?: LogOptions): AsyncIterable<LogLine> =>
+      readLogs(context, { source: first ?? 'supervisor', ...options }),
+    scale: (sizes) => scaleWorkers(context, sizes),
+  }
+}
+
+async function eachWorkerHost(
+  context: VpsContext,
+  verb: string,
+  act: (host: Host, change: ChangeOn) => Promise<void>,
+): Promise<void> {
+  await onEach(context.role('worker'), async (host) => {
+    await act(host, await beginChange(context, host, `${verb} the workers of ${context.deployment.name}`))
+  })
+}
+
+const wantedPrograms = (context: VpsContext, change: ChangeOn): Program[] =>
+  programs(context.deployment.app, change.facts.scale).filter((each) => each.kind === 'worker')
+
+const longestDrain = (context: VpsContext): number =>
+  Math.max(0, ...Object.values(context.deployment.app.workers).map((worker) => worker.stopSeconds))
+
+/** Starts the workers that are not running, the daemon too if need be, and waits until each is RUNNING. */
+async function startWorkers(context: VpsContext, host: Host, change: ChangeOn): Promise<void> {
+  const wanted = wantedPrograms(context, change)
+  if (wanted.length === 0) {
+    currentRun().emit({ type: 'note', host: host.name, text: 'no workers are configured' })
+    return
+  }
+  await inStep(`start ${wanted.map((each) => each.name).join(' ')}`, host.name, async () => {
+    const found = await findDaemon(host, change.release)
+    if (!found) await endOrphans(context, host, change, [])
+    const supervisor = found ?? (await ensureDaemon(host, change))
+    if (!supervisor || currentRun().options.dryRun) return
+    await supervisor.reload()
+    await supervisor.start(...wanted.map((each) => each.name))
+    await waitUp(host, change, supervisor, wanted)
+  })
+}
+
+async function waitUp(
+  host: Host,
+  { release }: ChangeOn,
+  supervisor: Supervisor,
+  wanted: readonly Program[],
+): Promise<void> {
+  const state = async () => {
+    const processes = await supervisor.processes()
+    return wanted.map((program) => ({ program, info: processes.find((each) => each.name === program.name) }))
+  }
+  const describe = (each: Awaited<ReturnType<typeof state>>) =>
+    each
+      .filter(({ info }) => info?.state !== 'RUNNING')
+      .map(
+        ({ program, info }) =>
+          `${program.name} is ${info?.state ?? 'unknown'}${info?.detail ? ` (${info.detail})` : ''}`,
+      )
+      .join(', ')
+  const error = async (each: Awaited<ReturnType<typeof state>>) => {
+    const bad = each.find(({ info }) => info?.state !== 'RUNNING')
+    return new SlipwayError('worker-failed', `a worker did not start on ${host.name}: ${describe(each)}`, {
+      host: host.name,
+      detail: bad ? await logTail(host, `${release.logs}/${bad.program.log}`) : undefined,
+      state: 'The app server is left as it is.',
+      next: `Look at its log: \`tasks logs --source ${bad?.program.of ?? 'supervisor'}\`.`,
+    })
+  }
+  await until(
+    async () => {
+      const each = await state()
+      if (each.every(({ info }) => info?.state === 'RUNNING')) return true
+      if (each.some(({ info }) => hasFailed(info))) throw await error(each)
+      return undefined
+    },
+    { deadlineMs: 20_000, everyMs: 100, late: async () => error(await state()) },
+  )
+}
+
+/** Drains the workers and proves them gone; the app server is not touched. Ends the daemon if nothing is left in it. */
+async function stopWorkers(context: VpsContext, host: Host, change: ChangeOn, endDaemon: boolean): Promise<void> {
+  const names = new Set(wantedPrograms(context, change).map((each) => each.name))
+  const seconds = longestDrain(context)
+  await inStep('stop the workers', host.name, async () => {
+    const supervisor = await findDaemon(host, change.release)
+    if (!supervisor) {
+      await endOrphans(context, host, change, [])
+      return
+    }
+    for (const each of await supervisor.processes()) if (!/^app-[ab]$/.test(each.name)) names.add(each.name)
+    await stopPrograms(host, supervisor, [...names], seconds)
+    await endSurvivors(host, change, [...names], 5)
+    if (endDaemon && !currentRun().options.dryRun) await endIdleDaemon(host, change, supervisor)
+  })
+  forgetFacts(context.deployment, host)
+}
+
+/** Workers whose daemon was killed: named, and ended before others are started beside them. */
+async function endOrphans(context: VpsContext, host: Host, change: ChangeOn, known: readonly number[]): Promise<void> {
+  const orphans = (await findOrphans(host, change.release, known)).filter((each) => !/^app-[ab]$/.test(each.program))
+  if (orphans.length === 0) return
+  currentRun().emit({
+    type: 'warning',
+    host: host.name,
+    text: `running without their supervisord, and ended now: ${orphans.map((each) => `${each.program} (pid ${each.pid})`).join(', ')}`,
+  })
+  await endSurvivors(host, change, [...new Set(orphans.map((each) => each.program))], longestDrain(context))
+}
+
+async function workerStatus(context: VpsContext): Promise<ProcessStatus[]> {
+  const each = await onEach(context.role('worker'), async (host): Promise<ProcessStatus[]> => {
+    const facts = await hostFacts(context.deployment, host)
+    const release = requireRelease(context.deployment, facts, host)
+    const supervisor = await findDaemon(host, release)
+    const processes = supervisor ? await supervisor.processes() : []
+    return programs(context.deployment.app, facts.scale)
+      .filter((program) => program.kind === 'worker')
+      .map((program) => {
+        const info = processes.find((process) => process.name === program.name)
+        return info ? processStatus(info, host) : { name: program.name, state: 'stopped' as const, host: host.name }
+      })
+  })
+  return [...each.values()].flat()
+}
+
+/** Sets the numbers of processes, which later deploys keep; starts and stops only what differs. */
+async function scaleWorkers(context: VpsContext, sizes: Record<string, number>): Promise<void> {
+  const known = Object.keys(context.deployment.app.workers)
+  for (const [name, size] of Object.entries(sizes)) {
+    if (!known.includes(name)) {
+      throw new UsageError(
+        'no-worker',
+        `there is no worker ${name}; there ${known.length === 1 ? 'is' : 'are'} ${known.join(', ') || 'none'}`,
+      )
+    }
+    if (!Number.isInteger(size) || size < 0) throw new UsageError('bad-value', `${name} can't have ${size} processes`)
+  }
+  await eachWorkerHost(context, 'scale', async (host, change) => {
+    const scale = { ...change.facts.scale, ...sizes }
+    const after = programs(context.deployment.app, scale)
+    await host.script(
+      [
+        {
+          name: 'record the numbers',
+          command: sh`printf '%s\n' ${JSON.stringify(scale)} > ${change.release.records}/scale.json.new; mv -f ${change.release.records}/scale.json.new ${change.release.records}/scale.json`,
+        },
+        ...(await supervisorConfSteps(context, change.release, after)),
+      ],
+      { guard: change.guard },
+    )
+    forgetFacts(context.deployment, host)
+    const supervisor = await findDaemon(host, change.release)
+    if (!supervisor || currentRun().options.dryRun) return
+    const workers = (await supervisor.processes()).filter((each) => !/^app-[ab]$/.test(each.name))
+    const someRan = workers.some(isUp)
+    const names = new Set(after.map((each) => each.name))
+    const gone = workers.filter((each) => !names.has(each.name) && !isDown(each)).map((each) => each.name)
+    if (gone.length > 0) {
+      await stopPrograms(host, supervisor, gone, longestDrain(context))
+      await endSurvivors(host, change, gone, 5)
+    }
+    await supervisor.reload()
+    const wanted = after.filter((each) => each.kind === 'worker')
+    if (!someRan || wanted.length === 0) return
+    await supervisor.start(...wanted.map((each) => each.name))
+    await waitUp(host, change, supervisor, wanted)
+  })
+}
