@@ -153,6 +153,18 @@ ${temporary.map((kind) => `  ${kind}_temp_path ${own}/${kind};`).join('\n')}
     default_type text/plain;
     return 404 "No site of this sandbox has the name $host.\\n";
   }
+  # Browsers take every name below localhost to this machine: <site>.localhost is the site.
+  server {
+    listen ${address}:${port};
+    server_name ~^(?<site>.+)\\.localhost$;
+    location / {
+      proxy_pass http://${address}:${port};
+      proxy_http_version 1.1;
+      proxy_set_header Host $site;
+      proxy_set_header Connection '';
+      client_max_body_size 0;
+    }
+  }
 ${include.map((pattern) => `  include ${pattern};`).join('\n')}
 }
 `

@@ -32,3 +32,12 @@ export async function freePort(address = '127.0.0.1'): Promise<number> {
   if (port === undefined) throw new Error('no free port')
   return port
 }
+
+/** Whether nothing listens on the port now. */
+export async function isFree(port: number, address = '127.0.0.1'): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(port, address, () => server.close(() => resolve(true)))
+  })
+}
