@@ -177,12 +177,16 @@ function ssh2Transport(client: Client, config: SshConfig): Transport {
     gone = error
   })
 
-  /** Opens a channel; a full sshd (reason 2: nothing was started) is asked again for ten seconds. */
+  /**
+   * Opens a channel. For a command, a full sshd (reason 2: nothing was started) is asked again for ten seconds; for a
+   * stream the same reason says at once that nothing listens there.
+   */
   async function open<T>(
     what: string,
     start: (done: (error: Error | undefined, value: T) => void) => void,
+    kind: 'command' | 'stream' = 'command',
   ): Promise<T> {
-    const giveUp = Date.now() + 10_000
+    const giveUp = Date.now() + (kind === 'command' ? 10_000 : 0)
     for (let pause = 5; ; pause = Math.min(pause * 2, 250)) {
       try {
         return await new Promise<T>((resolve, reject) => {
@@ -202,7 +206,8 @@ function ssh2Transport(client: Client, config: SshConfig): Transport {
             code === 1
               ? 'The host forbids it (AllowTcpForwarding or AllowStreamLocalForwarding in its sshd_config).'
               : 'Its sshd allows too few sessions at once (MaxSessions), or what was asked for does not answer.'
-          throw new ConnectError('channel-refused', `${config.destination} refused ${what}`, {
+          const refusal = kind === 'stream' && code === 2 ? 'stream-refused' : 'channel-refused'
+          throw new ConnectError(refusal, `${config.destination} refused ${what}`, {
             host: config.destination,
             detail: message,
             cause: error,
@@ -244,12 +249,16 @@ function ssh2Transport(client: Client, config: SshConfig): Transport {
     lost,
     exec,
     openStream: (path) =>
-      open<Duplex>(`a connection to the socket ${path}`, (done) =>
-        client.openssh_forwardOutStreamLocal(path, (error, stream) => done(error, stream)),
+      open<Duplex>(
+        `a connection to the socket ${path}`,
+        (done) => client.openssh_forwardOutStreamLocal(path, (error, stream) => done(error, stream)),
+        'stream',
       ),
     openTcp: (host, port) =>
-      open<Duplex>(`a connection to ${host} port ${port}`, (done) =>
-        client.forwardOut('127.0.0.1', 0, host, port, (error, stream) => done(error, stream)),
+      open<Duplex>(
+        `a connection to ${host} port ${port}`,
+        (done) => client.forwardOut('127.0.0.1', 0, host, port, (error, stream) => done(error, stream)),
+        'stream',
       ),
     rsyncShell: async () => rsyncBridge(exec),
     async close() {
