@@ -2,7 +2,7 @@
  * Processes that outlive us, told apart from later ones that got the same number: a pid together with its start
  * time. Linux only where the start time is asked for (/proc); elsewhere a pid alone has to do.
  */
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, readlink } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 
 export interface ProcessIdentity {
@@ -74,6 +74,23 @@ export async function withEnvironment(variables: Readonly<Record<string, string>
     const environment = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '')
     if (!wanted.every((variable) => `\0${environment}\0`.includes(variable))) continue
     const identity = await identify(pid)
+    if (identity) found.push(identity)
+  }
+  return found
+}
+
+/**
+ * Processes of the programs `names` that hold a file below `dir` open, ours excluded. nginx and sshd overwrite their
+ * environment with their titles, so this is how their orphans are known.
+ */
+export async function holding(dir: string, names: readonly string[]): Promise<ProcessIdentity[]> {
+  const found: ProcessIdentity[] = []
+  for (const pid of await pids()) {
+    const name = (await readFile(`/proc/${pid}/comm`, 'latin1').catch(() => '')).trim()
+    if (pid === process.pid || !names.includes(name)) continue
+    const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => [])
+    const files = await Promise.all(descriptors.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')))
+    const identity = files.some((file) => file.startsWith(`${dir}/`)) ? await identify(pid) : undefined
     if (identity) found.push(identity)
   }
   return found

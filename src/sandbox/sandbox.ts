@@ -9,7 +9,7 @@ import { SlipwayError } from '../events/errors.ts'
 import { type Nginx, startNginx } from './nginx.ts'
 import { makePlace, removePlace, type SandboxPlace, sandboxPlace } from './place.ts'
 import { freePort, isFree } from './ports.ts'
-import { endProcesses, identify, isRunning, withEnvironment } from './process.ts'
+import { endProcesses, holding, identify, isRunning, withEnvironment } from './process.ts'
 import { moveSites } from './sites.ts'
 import { endSshd, type Sshd, startSshd } from './sshd.ts'
 import { sandboxMarker, writeHostStandIns } from './standins.ts'
@@ -98,7 +98,8 @@ async function start(place: SandboxPlace): Promise<SandboxState> {
 async function end(place: SandboxPlace): Promise<boolean> {
   const state = await recordedState(place)
   const marked = await withEnvironment(sandboxMarker(place.root))
-  const servers = state ? [state.sshd, state.nginx] : []
+  const orphans = await holding(place.root, ['nginx', 'sshd'])
+  const servers = [...(state ? [state.sshd, state.nginx] : []), ...orphans]
   const alive = (await Promise.all(servers.map(isRunning))).some(Boolean) || marked.length > 0
   if (state) await endSshd(state.sshd, place.root)
   await endProcesses([...servers, ...marked])

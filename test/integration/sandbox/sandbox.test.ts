@@ -25,7 +25,7 @@ import {
   startSandbox,
   stopSandbox,
 } from '../../../src/sandbox/index.ts'
-import { identify } from '../../../src/sandbox/process.ts'
+import { descendants, identify, isRunning } from '../../../src/sandbox/process.ts'
 import { ask } from '../../servers/pony.ts'
 
 const run = promisify(execFile)
@@ -87,8 +87,9 @@ describe('a sandbox', () => {
     await ssh(sandbox, 'sudo -n nginx -t && sudo -n nginx -s reload')
     const get = async (host: string) => (await ask({ port: sandbox.httpPort }, { headers: { host } })).body
     await expect.poll(() => get('staging.pony.example.org'), { timeout: 5000 }).toBe('staging')
-    expect(await get('www.pony.example.org')).toBe('production')
-    expect(await get(`staging.pony.example.org.localhost:${sandbox.httpPort}`)).toBe('staging')
+    await expect.poll(() => get('www.pony.example.org'), { timeout: 5000 }).toBe('production')
+    const local = `staging.pony.example.org.localhost:${sandbox.httpPort}`
+    await expect.poll(() => get(local), { timeout: 5000 }).toBe('staging')
     const { status, text } = await output('status', '--dir', dir)
     expect(status).toBe(0)
     expect(text).toContain(`http://www.pony.example.org.localhost:${sandbox.httpPort}/`)
@@ -126,10 +127,13 @@ describe('a sandbox', () => {
   })
 
   test('half dead is down, and up mends it', async () => {
+    const workers = await descendants([sandbox.nginx.pid])
+    expect(workers).toHaveLength(1)
     process.kill(sandbox.nginx.pid, 'SIGKILL')
     await expect.poll(() => sandboxState(dir)).toBeUndefined()
     const mended = await startSandbox({ dir })
-    expect(mended.started).toBe(true)
+    expect(mended).toMatchObject({ started: true, httpPort: sandbox.httpPort })
+    expect(await Promise.all(workers.map(isRunning))).toEqual([false])
     expect((await ask({ port: mended.httpPort })).status).toBe(404)
     expect(await ssh(mended, 'echo hello')).toBe('hello')
   })
@@ -190,7 +194,7 @@ test('in a deep checkout with spaces, the home is short and of this user alone',
 test.runIf(process.getuid?.() === 0)(
   'works for an ordinary user',
   async () => {
-    const base = await mkdtemp('/tmp/slipway-user-')
+    const base = await mkdtemp('/tmp/sl-user-')
     const bundle = join(base, 'sandbox.mjs')
     const { build } = await import('esbuild')
     await build({
