@@ -1,5 +1,5 @@
 /** A build of this package in a folder of its own, for tests that start its commands as users do. */
-import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'tsdown'
@@ -15,16 +15,18 @@ export interface Built {
   remove(): void
 }
 
-export async function buildSlipway(): Promise<Built> {
+/** With `types`, all that a package holds: what is packed. */
+export async function buildSlipway({ types = false }: { types?: boolean } = {}): Promise<Built> {
   const root = mkdtempSync(join(tmpdir(), 'slipway-built-'))
-  cpSync(join(repository, 'package.json'), join(root, 'package.json'))
-  cpSync(join(repository, 'templates'), join(root, 'templates'), { recursive: true })
+  for (const part of ['package.json', 'templates', 'LICENSE', 'README.md', 'CHANGELOG.md']) {
+    if (existsSync(join(repository, part))) cpSync(join(repository, part), join(root, part), { recursive: true })
+  }
   symlinkSync(join(repository, 'node_modules'), join(root, 'node_modules'))
   await build({
     cwd: repository,
     config: join(repository, 'tsdown.config.ts'),
     outDir: join(root, 'dist'),
-    dts: false,
+    ...(types ? {} : { dts: false }),
     logLevel: 'silent',
   })
   return {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { packageRoot } from './package.ts'
 
 /** Relative to the working directory where that is shorter to read. */
 export function shortPath(path: string, cwd = process.cwd()): string {
@@ -34,13 +35,19 @@ interface Frame {
   column: number
 }
 
+/** Slipway's own repository is a project too, and its library is not the project's task file. */
+function isOurs(file: string): boolean {
+  const root = packageRoot()
+  return file.startsWith(`${root}/dist/`) || file.startsWith(`${root}/src/`)
+}
+
 function ownFrame(error: unknown, dir: string): Frame | undefined {
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
     for (const line of (at.stack ?? '').split('\n')) {
       const match = /(?:\(|at (?:async )?)((?:file:\/\/)?\/[^()]*?):(\d+):(\d+)\)?$/.exec(line)
       if (!match) continue
       const file = match[1]!.startsWith('file://') ? fileURLToPath(match[1]!) : match[1]!
-      if (!file.startsWith(`${dir}/`) || file.includes('/node_modules/')) continue
+      if (!file.startsWith(`${dir}/`) || file.includes('/node_modules/') || isOurs(file)) continue
       return { file, line: Number(match[2]), column: Number(match[3]) }
     }
   }

@@ -1,43 +1,79 @@
 /** The `slipway` command: the tool beside the tasks. Each of its commands is loaded when it is called. */
+import { Command, CommanderError } from 'commander'
 import { asSlipwayError, UsageError } from '../events/errors.ts'
-import { didYouMean } from '../tasks/suggest.ts'
 import type { Io } from './io.ts'
 import { packageVersion } from './package.ts'
 import { showFailure } from './tasks.ts'
 
-interface ToolCommand {
-  about: string
-  run(argv: readonly string[], io: Io): Promise<number>
-}
-
-const commands: Record<string, ToolCommand> = {}
-
-/** Never rejects. */
+/** Never rejects: what goes wrong is shown, and becomes the status. */
 export async function slipwayCommand(argv: readonly string[], io: Io): Promise<number> {
+  let status = 0
+  const program = slipwayProgram(io, (result) => {
+    status = result
+  })
   try {
-    const [name, ...rest] = argv
-    if (name === '--version') {
-      io.out(`${packageVersion()}\n`)
-      return 0
+    if (argv.length === 0) {
+      program.outputHelp()
+      return 2
     }
-    if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
-      io.out(overview())
-      return name === undefined ? 2 : 0
-    }
-    const command = commands[name]
-    if (!command) {
-      throw new UsageError('unknown-command', `slipway has no command "${name}"`, {
-        next: didYouMean(name, Object.keys(commands)) ?? 'See `slipway --help`.',
-      })
-    }
-    return await command.run(rest, io)
+    await program.parseAsync([...argv], { from: 'user' })
+    return status
   } catch (error) {
-    return showFailure(io, asSlipwayError(error), argv.includes('--debug'))
+    if (error instanceof CommanderError && error.exitCode === 0) return 0
+    return showFailure(
+      io,
+      error instanceof CommanderError ? wronglyUsed(error) : asSlipwayError(error),
+      argv.includes('--debug'),
+    )
   }
 }
 
-function overview(): string {
-  const width = Math.max(...Object.keys(commands).map((name) => name.length))
-  const lines = Object.entries(commands).map(([name, { about }]) => `  ${name.padEnd(width)}  ${about}`)
-  return `slipway: the tool beside \`tasks\`.\n\n${lines.join('\n')}\n`
+function wronglyUsed(error: CommanderError): UsageError {
+  const [message = '', hint] = error.message.replace(/^error: /, '').split('\n')
+  return new UsageError('wrongly-used', message, { next: hint?.replace(/^\(|\)$/g, '') || 'See `slipway --help`.' })
+}
+
+/** All commands, with their help. `done` gets the exit status of the one that was called. */
+export function slipwayProgram(io: Io, done: (status: number) => void): Command {
+  const program = new Command('slipway')
+    .description('The tool beside `tasks`: sets up, checks, rehearses, and looks back.')
+    .version(packageVersion(), '--version', 'Show the version')
+    .helpOption('-h, --help', 'Show help')
+    .helpCommand(false)
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({
+      writeOut: io.out,
+      writeErr: () => {},
+      getOutHelpWidth: () => Math.max(40, io.stdout.columns ?? 100),
+    })
+
+  const add = (name: string, about: string, examples: readonly string[]) =>
+    program
+      .command(name)
+      .description(about)
+      .addHelpText('after', `\nExamples:\n${examples.map((example) => `  ${example}`).join('\n')}`)
+
+  program
+    .command('sandbox')
+    .description('A throwaway host on this machine to rehearse on: up, status, down, reset')
+    .argument('[words...]')
+    .helpOption(false)
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (words: string[]) => done(await (await import('../sandbox/index.ts')).sandboxCommand(words, io.out)))
+
+  add('ssh [where] [command...]', 'A shell on a host, over the connection that tasks use', [
+    'slipway ssh                      the only host of config/deploy.ini',
+    'slipway ssh staging              the first host of a deployment',
+    'slipway ssh web1 -- uptime       a command, with a terminal',
+    'slipway ssh staging --sandbox    the sandbox in its place',
+  ])
+    .option('-S, --ssh-config <FILE>', 'The ssh configuration (also SLIPWAY_SSH_CONFIG)')
+    .option('--sandbox', 'The sandbox in place of the configured hosts')
+    .action(async (where: string | undefined, words: string[], options: { sshConfig?: string; sandbox?: boolean }) =>
+      done(await (await import('./ssh.ts')).sshCommand(where, words, options, io)),
+    )
+
+  return program
 }
