@@ -3,6 +3,7 @@
  * OpenSSH's business. Everything that connects uses this one record.
  */
 import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { homedir, userInfo } from 'node:os'
 import { UsageError } from '../events/errors.ts'
 
@@ -131,6 +132,18 @@ function agentSocket(
   return tilde(configured)
 }
 
+/**
+ * The first line of an ssh_config that is one host whatever a destination says, its user and its port too: a
+ * sandbox's. OpenSSH has no way to say that, since what is written in a destination wins over the file.
+ */
+export const anyDestination = '# slipway: any destination, whatever its user and port'
+
+async function hostAlone(destination: string, configFile: string | undefined): Promise<string> {
+  const text = configFile === undefined ? '' : await readFile(configFile, 'utf8').catch(() => '')
+  if (!text.startsWith(anyDestination)) return destination
+  return /^(?:ssh:\/\/)?(?:[^@]*@)?(\[[^\]]+\]|[^:/]+)/.exec(destination)?.[1] ?? destination
+}
+
 /** Asks `ssh -G`. Rejects with a UsageError where the configuration itself is wrong. */
 export async function resolveSshConfig(destination: string, configFile?: string): Promise<SshConfig> {
   if (destination === '' || destination.startsWith('-') || /[\s\0]/.test(destination)) {
@@ -139,7 +152,12 @@ export async function resolveSshConfig(destination: string, configFile?: string)
     })
   }
   const surroundings = { home: homedir(), env: process.env }
-  const args = ['-G', ...(configFile === undefined ? [] : ['-F', configFile]), '--', destination]
+  const args = [
+    '-G',
+    ...(configFile === undefined ? [] : ['-F', configFile]),
+    '--',
+    await hostAlone(destination, configFile),
+  ]
   const { code, stdout, stderr } = await new Promise<{ code: unknown; stdout: string; stderr: string }>((resolve) => {
     execFile('ssh', args, { maxBuffer: 1 << 20 }, (error, stdout, stderr) => {
       resolve({ code: error ? (error.code ?? 1) : 0, stdout, stderr })

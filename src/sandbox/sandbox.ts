@@ -69,6 +69,7 @@ async function start(place: SandboxPlace): Promise<SandboxState> {
       dir: root,
       home,
       port: await keptPort(before?.sshPort),
+      anyDestination: true,
       environment: { SLIPWAY_NGINX_LISTEN: `127.0.0.1:${httpPort}` },
       detached: true,
     })

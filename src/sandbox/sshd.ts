@@ -11,6 +11,7 @@ import { delimiter, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { SlipwayError } from '../events/errors.ts'
+import { anyDestination } from '../hosts/ssh-config.ts'
 import { freePort } from './ports.ts'
 import { descendants, endProcesses, identify, isRunning, type ProcessIdentity, withEnvironment } from './process.ts'
 import { sandboxMarker, writeStandIns } from './standins.ts'
@@ -32,6 +33,8 @@ export interface SshdOptions {
   environment?: Readonly<Record<string, string>>
   /** Public keys that may log in, beside the client key made here. */
   authorizedKeys?: readonly string[]
+  /** Whether a user and a port written in a destination are overruled, as far as Slipway itself connects. */
+  anyDestination?: boolean
   /** Survives this process. */
   detached?: boolean
 }
@@ -91,7 +94,15 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
     await writeFile(knownHostsFile, `[${address}]:${port} ${hostKey}\n`)
     await writeFile(
       sshConfigFile,
-      clientConfig({ address, port, user, clientKeyFile, knownHostsFile, extra: options.extraClientConfig }),
+      clientConfig({
+        address,
+        port,
+        user,
+        clientKeyFile,
+        knownHostsFile,
+        first: options.anyDestination ? anyDestination : undefined,
+        extra: options.extraClientConfig,
+      }),
     )
     await writeFile(logFile, '')
     const child = spawn(program, ['-D', '-f', configFile, '-E', logFile], {
@@ -190,12 +201,21 @@ interface ClientConfig {
   user: string
   clientKeyFile: string
   knownHostsFile: string
+  first?: string
   extra?: string
 }
 
 /** ssh_config in which every destination is the server. The client ignores HOME, so each file is named. */
-export function clientConfig({ address, port, user, clientKeyFile, knownHostsFile, extra }: ClientConfig): string {
-  return `# Written by slipway: every destination is the sandbox on ${address}:${port}.
+export function clientConfig({
+  address,
+  port,
+  user,
+  clientKeyFile,
+  knownHostsFile,
+  first,
+  extra,
+}: ClientConfig): string {
+  return `${first === undefined ? '' : `${first}\n`}# Written by slipway: every destination is the sandbox on ${address}:${port}.
 ${extra === undefined ? '' : `${extra}\n`}Host *
   HostName ${address}
   Port ${port}

@@ -16,6 +16,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { resolveSshConfig } from '../../../src/hosts/ssh-config.ts'
 import {
   removeSandbox,
   type Sandbox,
@@ -70,6 +71,13 @@ describe('a sandbox', () => {
     expect(await ssh(sandbox, 'pwd; echo $HOME')).toBe(`${sandbox.home}\n${sandbox.home}`)
     expect(sandbox.home).toContain(join('.slipway', 'sandbox'))
     expect((await run('ssh', ['-F', sandbox.sshConfigFile, '-G', 'web1'])).stdout).not.toMatch(/\/\.ssh\//)
+  })
+
+  test('is reached by destinations with any user and port, as far as tasks go', async () => {
+    for (const destination of ['deploy@pony.example.org', 'ssh://deploy@web1:2222', 'pony']) {
+      const resolved = await resolveSshConfig(destination, sandbox.sshConfigFile)
+      expect(resolved).toMatchObject({ hostName: '127.0.0.1', port: sandbox.sshPort, user: sandbox.user })
+    }
   })
 
   test('says what it is, and is up once', async () => {
