@@ -1,6 +1,7 @@
 /** Whether an app server is well: an HTTP request to its own socket or port on the host, and what the answer must be. */
 import type { HealthConfig } from '../../config/types.ts'
 import { currentRun, OutcomeUnknownError } from '../../events/index.ts'
+import { ConnectError } from '../../hosts/errors.ts'
 import type { Host } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
 import { type HttpAnswer, httpOver } from './stream-http.ts'
@@ -52,6 +53,7 @@ export async function checkHealth(
   } catch (error) {
     currentRun().signal.throwIfAborted()
     if (error instanceof OutcomeUnknownError) throw error
+    if (error instanceof ConnectError && error.code !== 'stream-refused') throw error
     return { healthy: false, detail: `no answer: ${(error as Error).message}` }
   }
 }

@@ -19,25 +19,18 @@ export interface HttpAsk {
   signal?: AbortSignal
 }
 
-/** Keeps using one stream, which need not be a socket. */
+/** Keeps using one stream, which need not be a socket: what an agent calls of a socket does nothing on it. */
 class StreamAgent extends Agent {
   private readonly stream: Duplex
 
   constructor(stream: Duplex) {
     super({ keepAlive: true, maxSockets: 1 })
-    this.stream = stream
+    const nothing = () => stream
+    this.stream = Object.assign(stream, { ref: nothing, unref: nothing, setKeepAlive: nothing, setTimeout: nothing })
   }
 
   override createConnection(): Duplex {
     return this.stream
-  }
-
-  override keepSocketAlive(): boolean {
-    return true
-  }
-
-  override reuseSocket(): void {
-    // A stream has no ref() and no timers to set.
   }
 }
 

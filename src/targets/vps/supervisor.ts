@@ -64,8 +64,8 @@ export async function connectSupervisor(host: Host, socket: string): Promise<Sup
   try {
     connection = httpOver(await host.openStream(socket))
   } catch (error) {
-    if (error instanceof OutcomeUnknownError || error instanceof ConnectError || currentRun().signal.aborted)
-      throw error
+    if (currentRun().signal.aborted || error instanceof OutcomeUnknownError) throw error
+    if (error instanceof ConnectError && error.code !== 'stream-refused') throw error
     return undefined
   }
   const supervisor = client(host, connection)
