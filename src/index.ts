@@ -1,6 +1,9 @@
 /** The public API, re-exported, and nothing else. Loading it is cheap: what is heavy is imported when first used. */
 import './only-copy.ts'
 
+export type { Application, ApplicationOptions } from './application.ts'
+export { application, onHosts, show } from './application.ts'
+export type { Config, DeploymentConfig, HerokuConfig, VpsConfig } from './config/types.ts'
 export type { ErrorDetails, EventBody, Outcome, Run, RunEvent, RunOptions, Selection } from './events/index.ts'
 export {
   AbortedError,
@@ -31,6 +34,8 @@ export type {
 export { CommandError, ConnectError, FleetError, host, hosts, local, ScriptError, TimeoutError } from './hosts/index.ts'
 export type { Command, Word } from './shell/index.ts'
 export { raw, Secret, sh } from './shell/index.ts'
+export type * from './targets/deployment.ts'
+export { processTable, statusText, table, versionTable } from './targets/status-text.ts'
 export type {
   CallParams,
   ParamDefinition,

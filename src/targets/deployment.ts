@@ -116,7 +116,8 @@ export interface LogLine {
 
 export interface Database {
   /** Creates and fills it with the app's command. Refuses where there is data, unless `force`. */
-  init(options?: { force?: boolean }): Promise<void>
+  /** `unlessThere`: data that is there already is left as it is, and that is fine. */
+  init(options?: { force?: boolean; unlessThere?: boolean }): Promise<void>
   migrate(): Promise<void>
   backup(): Promise<Backup>
   backups(): Promise<Backup[]>

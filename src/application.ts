@@ -1,0 +1,188 @@
+/**
+ * `application()`: the deployments of config/deploy.ini as objects of a task file. Nothing is read before it is used,
+ * so that listing tasks costs nothing.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setIniValue } from './config/edit.ts'
+import { configFile, loadConfig } from './config/load.ts'
+import { resolveSecret } from './config/secrets.ts'
+import { didYouMean } from './config/suggest.ts'
+import type { Config } from './config/types.ts'
+import type { AuditLine, LockInfo } from './engine/types.ts'
+import { currentRun, maybeRun, UsageError } from './events/index.ts'
+import type { Secret } from './shell/index.ts'
+import type { Deployment, DeploymentOperations, LogLine } from './targets/deployment.ts'
+import { createVpsDeployment } from './targets/vps/create.ts'
+import type { VpsDeployment } from './targets/vps/deployment.ts'
+import { type ParamType, param } from './tasks/params.ts'
+
+export interface ApplicationOptions<Name extends string> {
+  /** Sections of config/deploy.ini. */
+  deployments: readonly Name[]
+}
+
+export interface ApplicationBase {
+  /** The checked configuration. */
+  readonly config: Config
+  /** A parameter that names a deployment: `:release=staging`. For tasks that change something: it has no default. */
+  readonly deployment: ParamType<Deployment>
+  /**
+   * The same for tasks that only read: production if there is one, staging otherwise; which one it was is told.
+   */
+  readonly deploymentToRead: ParamType<Deployment, false>
+  /** A secret of .env, the environment, a command or a question. */
+  secret(name: string): Promise<Secret>
+  /** The lock on a deployment, broken whoever holds it; resolves with whose it was. */
+  unlock(deployment: Deployment): Promise<LockInfo | undefined>
+  /** The audit log where the deployment lives, newest first. */
+  audit(deployment: Deployment, limit?: number): Promise<AuditLine[]>
+  /** Makes `release` the one that `deployment` is in config/deploy.ini. */
+  setRelease(deployment: Deployment, release: string): void
+}
+
+export type Application<Name extends string> = ApplicationBase & { readonly [K in Name]: Deployment }
+
+/** The application that this task file deploys. Names that config/deploy.ini does not have are refused when used. */
+export function application<const Name extends string>(options: ApplicationOptions<Name>): Application<Name> {
+  const names: readonly string[] = options.deployments
+  const base: ApplicationBase = {
+    get config() {
+      return projectConfig()
+    },
+    deployment: deploymentParam(names),
+    deploymentToRead: deploymentToRead(names),
+    secret: (name) => resolveSecret(projectConfig(), name),
+    unlock,
+    audit,
+    setRelease,
+  }
+  for (const name of names) {
+    Object.defineProperty(base, name, { enumerable: true, get: () => deploymentNamed(name) })
+  }
+  return base as Application<Name>
+}
+
+const projectDir = (): string => maybeRun()?.options.projectDir ?? process.cwd()
+
+function remembered<T>(key: string, make: () => T): T {
+  const run = maybeRun()
+  return run ? run.memo(key, make) : make()
+}
+
+function projectConfig(): Config {
+  const dir = projectDir()
+  return remembered(`config of ${dir}`, () => loadConfig(dir))
+}
+
+function deploymentNamed(name: string): Deployment {
+  return remembered(`deployment ${projectDir()} ${name}`, () => {
+    const config = projectConfig()
+    const found = config.deployments[name]
+    if (!found) {
+      const known = Object.keys(config.deployments)
+      throw new UsageError('no-deployment', `${configFile} has no section [${name}]${didYouMean(name, known)}`, {
+        state: 'Nothing has connected.',
+        next: `It has ${known.join(', ')}; the names in the task file's application() must be among them.`,
+      })
+    }
+    return createDeployment(config, name)
+  })
+}
+
+function createDeployment(config: Config, name: string): Deployment {
+  const deployment = config.deployments[name]
+  if (deployment?.target === 'vps') return createVpsDeployment(config, deployment)
+  throw new UsageError('no-target', `[${name}] has a target that this version does not know`)
+}
+
+function deploymentParam(names: readonly string[]): ParamType<Deployment> {
+  return param<Deployment>({
+    placeholder: names.join('|'),
+    parse: (text) => parseDeployment(names, text),
+    format: (deployment) => deployment.name,
+    choices: () => names,
+  })
+}
+
+function parseDeployment(names: readonly string[], text: string): Deployment {
+  if (names.includes(text)) return deploymentNamed(text)
+  throw new UsageError('no-deployment', `there is no deployment "${text}"${didYouMean(text, names)}`, {
+    next: `There ${names.length === 1 ? 'is' : 'are'} ${names.join(', ')}.`,
+  })
+}
+
+function deploymentToRead(names: readonly string[]): ParamType<Deployment, false> {
+  return param<Deployment>({
+    placeholder: names.join('|'),
+    parse: (text) => parseDeployment(names, text),
+    format: (deployment) => deployment.name,
+    choices: () => names,
+    fallback: async () => {
+      const name = (await hasProduction(names)) ? 'production' : names.includes('staging') ? 'staging' : names[0]
+      currentRun().emit({ type: 'note', text: `of ${name}, as no release was given` })
+      return deploymentNamed(name as string)
+    },
+  })
+}
+
+/** On hosts, production is what the host remembers; on Heroku, what is configured. */
+async function hasProduction(names: readonly string[]): Promise<boolean> {
+  if (!names.includes('production')) return false
+  const production = deploymentNamed('production')
+  if (production.target !== 'vps') return true
+  return production.release().then(
+    () => true,
+    (error: { code?: string }) => {
+      if (error.code === 'no-release') return false
+      throw error
+    },
+  )
+}
+
+async function unlock(deployment: Deployment): Promise<LockInfo | undefined> {
+  const { storeOf } = await import('./targets/store.ts')
+  const { owner } = await import('./targets/vps/change.ts')
+  return (await storeOf(projectConfig(), deployment)).breakLock(deployment.name, owner(currentRun(), 'unlock'))
+}
+
+async function audit(deployment: Deployment, limit = 30): Promise<AuditLine[]> {
+  const { storeOf } = await import('./targets/store.ts')
+  return (await storeOf(projectConfig(), deployment)).audits(limit)
+}
+
+function setRelease(deployment: Deployment, release: string): void {
+  const run = currentRun()
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(release)) {
+    throw new UsageError('bad-value', `"${release}" can't name a release: letters, digits, ".", "_" and "-"`)
+  }
+  const file = join(projectDir(), configFile)
+  const text = readFileSync(file, 'utf8')
+  const changed = setIniValue(text, deployment.name, 'release', release)
+  const what = `${configFile}: [${deployment.name}] release = ${release}`
+  if (run.options.dryRun) run.emit({ type: 'held-back', host: 'local', display: what })
+  else if (changed !== text) {
+    writeFileSync(file, changed)
+    run.emit({ type: 'changed', what })
+  }
+}
+
+/** Shows log lines as they come, until there are no more or the run is interrupted. */
+export async function show(lines: AsyncIterable<LogLine>): Promise<void> {
+  const run = currentRun()
+  for await (const line of lines) {
+    const text = line.mark ? `--- ${line.mark} ---` : line.text
+    run.emit({ type: 'log.line', host: line.host, source: line.source, text, ...(line.at ? { time: line.at } : {}) })
+  }
+}
+
+/** A deployment on hosts, or a UsageError: for what only hosts have. */
+export function onHosts(deployment: Deployment): VpsDeployment {
+  if (deployment.target === 'vps') return deployment
+  throw new UsageError(
+    'not-on-heroku',
+    `${deployment.name} runs on Heroku, and this is only there on hosts of one's own`,
+  )
+}
+
+export type { DeploymentOperations }

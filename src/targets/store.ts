@@ -1,0 +1,14 @@
+/** Where a deployment's locks, journals and audit log are. */
+import type { Config } from '../config/types.ts'
+import type { ChangeStore } from '../engine/types.ts'
+import { UsageError } from '../events/index.ts'
+import type { Deployment } from './deployment.ts'
+
+export async function storeOf(config: Config, deployment: Deployment): Promise<ChangeStore> {
+  if (deployment.target === 'vps') {
+    const { vpsContext } = await import('./vps/create.ts')
+    const { vpsStore } = await import('./vps/store/index.ts')
+    return vpsStore(vpsContext(config, deployment.config).home(), deployment.appName)
+  }
+  throw new UsageError('no-store', `${deployment.name} keeps no locks here`)
+}

@@ -1,0 +1,286 @@
+/** Tasks of this repository: they deploy examples/pony. `tasks` alone deploys to staging. */
+import {
+  application,
+  flag,
+  note,
+  number,
+  onHosts,
+  processTable,
+  rest,
+  result,
+  show,
+  statusText,
+  string,
+  task,
+  versionTable,
+} from 'slipway'
+
+const app = application({ deployments: ['staging', 'production'] }) // config/deploy.ini, read when first used
+
+const release = app.deployment
+const releaseToRead = app.deploymentToRead
+const log = {
+  follow: flag().about('go on until interrupted'),
+  lines: number().default(20).about('how many of the last lines'),
+  since: string().optional().about('from then on: 10m, or a date'),
+  grep: string().optional().about('only lines with this'),
+}
+
+// ── Staging: from nothing to a running app ──────────────────────────────────────────────────────────────────────────
+
+export const init_staging_app = task({
+  group: 'staging',
+  about: 'Make what a control panel would: the folder, the site and its domain',
+  run: () => onHosts(app.staging).initApp(),
+})
+
+export const rsync_code = task({
+  group: 'staging',
+  about: 'Upload the code to staging, as a version of its own',
+  params: {
+    ref: string().optional().about('a branch, tag or commit; the working tree unless given'),
+    allow_dirty: flag().about('upload changes that are not committed to a deployment with a branch'),
+  },
+  run: ({ ref, allow_dirty }) => app.staging.upload({ ref, allowDirty: allow_dirty }),
+})
+
+export const install_app = task({
+  group: 'staging',
+  about: 'Install the uploaded version: template app removed, modes, links, settings, start script, dependencies',
+  params: { fresh: flag().about('with a new virtualenv or node_modules') },
+  run: ({ fresh }) => app.staging.install({ fresh }),
+})
+
+export const init_staging_db = task({
+  group: 'staging',
+  about: 'Create the staging database and fill it',
+  params: { force: flag().about('start over; what is there is kept in the backups') },
+  run: ({ force }) => app.staging.database.init({ force }),
+})
+
+export const init_staging = task({
+  group: 'staging',
+  about: 'Everything that staging needs before it can be started',
+  run: async () => {
+    await rsync_code()
+    await install_app()
+    await app.staging.database.init({ unlessThere: true })
+  },
+})
+
+export const new_staging_release = task({
+  group: 'staging',
+  about: 'Begin a new staging release: `new_staging_release:2026r3`',
+  params: { name: string().about('such as 2026r3') },
+  run: ({ name }) => {
+    app.setRelease(app.staging, name)
+    note('next: tasks init_staging_app init_staging start_app:release=staging start_staging_supervisor')
+  },
+})
+
+export const deploy_staging = task({
+  group: 'staging',
+  about: 'Deploy the code to staging and restart it',
+  params: {
+    ref: string().optional().about('a branch, tag or commit; the working tree unless given'),
+    allow_dirty: flag().about('deploy changes that are not committed to a deployment with a branch'),
+  },
+  run: async ({ ref, allow_dirty }) => {
+    await rsync_code({ ref, allow_dirty })
+    await install_app()
+    await restart_app({ release: app.staging })
+    await restart_staging_supervisor()
+  },
+})
+export default deploy_staging
+
+// ── Running: the app server, the workers ────────────────────────────────────────────────────────────────────────────
+
+export const start_app = task({
+  group: 'running',
+  about: 'Start the app server',
+  params: { release },
+  run: ({ release }) => release.server.start(),
+})
+
+export const stop_app = task({
+  group: 'running',
+  about: 'Stop the app server',
+  params: { release },
+  run: ({ release }) => release.server.stop(),
+})
+
+export const restart_app = task({
+  group: 'running',
+  about: 'Restart the app server without failing a request',
+  params: { release },
+  run: ({ release }) => release.server.restart(),
+})
+
+export const start_staging_supervisor = task({
+  group: 'running',
+  about: 'Start the staging workers under their supervisor',
+  run: () => app.staging.workers.start(),
+})
+
+export const stop_staging_supervisor = task({
+  group: 'running',
+  about: 'Stop the staging workers; what they have in hand is finished',
+  run: () => app.staging.workers.stop(),
+})
+
+export const restart_staging_supervisor = task({
+  group: 'running',
+  about: 'Restart the staging workers under their supervisor',
+  run: () => app.staging.workers.restart(),
+})
+
+export const start_production_supervisor = task({
+  group: 'running',
+  about: 'Start the production workers under their supervisor',
+  run: () => app.production.workers.start(),
+})
+
+export const stop_production_supervisor = task({
+  group: 'running',
+  about: 'Stop the production workers; what they have in hand is finished',
+  run: () => app.production.workers.stop(),
+})
+
+export const restart_production_supervisor = task({
+  group: 'running',
+  about: 'Restart the production workers under their supervisor',
+  run: () => app.production.workers.restart(),
+})
+
+export const scale = task({
+  group: 'running',
+  about: 'Set how many processes a worker has: `scale:release=staging,worker=mailer,to=2`',
+  params: { release, worker: string(), to: number() },
+  run: ({ release, worker, to }) => release.workers.scale({ [worker]: to }),
+})
+
+// ── Looking: status, processes, logs ────────────────────────────────────────────────────────────────────────────────
+
+export const status = task({
+  group: 'looking',
+  about: 'One screen: version, processes, health, databases, domain, disk, lock',
+  params: { release: releaseToRead },
+  run: async ({ release }) => result(statusText(await release.status())),
+})
+
+export const ps = task({
+  group: 'looking',
+  about: 'What runs',
+  params: { release: releaseToRead },
+  run: async ({ release }) =>
+    result(processTable([...(await release.server.status()), ...(await release.workers.status())])),
+})
+
+export const tail_app_log = task({
+  group: 'looking',
+  about: "The app's log",
+  params: { release: releaseToRead, ...log },
+  run: ({ release, ...options }) => show(release.logs({ source: 'app', ...options })),
+})
+
+export const tail_staging_supervisor_log = task({
+  group: 'looking',
+  about: "The staging supervisor's log",
+  params: log,
+  run: (options) => show(app.staging.logs({ source: 'supervisor', ...options })),
+})
+
+export const tail_production_supervisor_log = task({
+  group: 'looking',
+  about: "The production supervisor's log",
+  params: log,
+  run: (options) => show(app.production.logs({ source: 'supervisor', ...options })),
+})
+
+export const tail_staging_celery_log = task({
+  group: 'looking',
+  about: "The staging workers' log",
+  params: log,
+  run: (options) => show(app.staging.workers.tail(options)),
+})
+
+export const tail_production_celery_log = task({
+  group: 'looking',
+  about: "The production workers' log",
+  params: log,
+  run: (options) => show(app.production.workers.tail(options)),
+})
+
+export const logs = task({
+  group: 'looking',
+  about: 'All logs together, or one of them: `logs:release=staging,source=mailer`',
+  params: { release: releaseToRead, source: string().optional(), ...log },
+  run: ({ release, ...options }) => show(release.logs(options)),
+})
+
+export const audit = task({
+  group: 'looking',
+  about: 'Who changed what, and how it ended',
+  params: { release: releaseToRead, lines: number().default(30) },
+  run: async ({ release, lines }) => {
+    for (const each of await app.audit(release, lines)) {
+      result(
+        `${each.at}  ${each.outcome}  ${each.who}  ${each.deployment}: ${each.what}${each.detail ? ` (${each.detail})` : ''}`,
+      )
+    }
+  },
+})
+
+// ── Versions ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const deploy = task({
+  group: 'versions',
+  about: 'Deploy straight to a release: `deploy:release=production`',
+  params: { release, ref: string().optional(), allow_dirty: flag() },
+  run: async ({ release, ref, allow_dirty }) => {
+    const version = await release.deploy({ ref, allowDirty: allow_dirty })
+    note(`${version.id} is live`)
+  },
+})
+
+export const versions = task({
+  group: 'versions',
+  about: 'The versions of a release, newest first',
+  params: { release: releaseToRead },
+  run: async ({ release }) => result(versionTable(await release.versions())),
+})
+
+export const rollback = task({
+  group: 'versions',
+  about: 'Go back to the version that was live before, or to another one',
+  params: { release, to: string().optional().about('a version or a commit'), migrate: flag().about('the schema too') },
+  run: async ({ release, to, migrate }) => {
+    const version = await release.rollback({ to, migrate })
+    note(`${version.id} is live again`)
+  },
+})
+
+export const prune = task({
+  group: 'versions',
+  about: 'Remove old versions; never the current one or the one before',
+  params: { release, keep: number().optional().about('how many that were live') },
+  run: ({ release, keep }) => release.prune({ keep }),
+})
+
+export const run = task({
+  group: 'versions',
+  about: 'A command in the current version: `run:release=staging -- python3 -m pony.migrate --status`',
+  params: { release, command: rest() },
+  run: ({ release, command }) => release.run(command),
+})
+
+export const unlock = task({
+  group: 'versions',
+  about: 'Break the lock that a dead run left',
+  params: { release },
+  run: async ({ release }) => {
+    const lock = await app.unlock(release)
+    note(lock ? `it was ${lock.user}@${lock.machine}'s, since ${lock.since}: ${lock.command}` : 'there was no lock')
+  },
+})
