@@ -27,6 +27,16 @@ export function decodeEntries(text: string): JournalEntry[] {
   return entries
 }
 
+/** Bytes of a journal's text up to the end of its last whole line: where the next one goes. */
+export function wholeBytes(text: string): number {
+  let bytes = 0
+  for (const line of text.replaceAll('\0', '').split('\n').slice(0, -1)) {
+    if (!decodeLine(line)) break
+    bytes += Buffer.byteLength(line) + 1
+  }
+  return bytes
+}
+
 function decodeLine(line: string): JournalEntry | undefined {
   const json = line.slice(9)
   if (line.length < 11 || line[8] !== ' ' || line.slice(0, 8) !== checksum(json)) return undefined

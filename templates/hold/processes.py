@@ -208,7 +208,8 @@ def send(pid, number):
 
 def clean_environment():
     """What a daemon may inherit: nothing of this script's."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(('SLIPWAY_', 'SUPERVISOR_'))}
+    ours = ('SLIPWAY_VERSION', 'SLIPWAY_PROCESS', 'SUPERVISOR_')
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 def connections_to(path):

@@ -336,6 +336,10 @@ class Command(Step):
         run_command(self.spec['argv'], self.change.at_most(self.spec['seconds']), self.spec['folder'])
         return {'commandMs': ms(began)}
 
+    def undo(self, kept):
+        for path in self.spec.get('made', []):
+            discard(path)
+
 
 def run_command(argv, seconds, folder):
     try:

@@ -31,7 +31,7 @@ class Change:
         self.python = sys.executable
         self.journal = Journal(self.spec['journal'])
         self.deadline = None
-        self.steps = {spec['id']: KINDS[spec['kind']](self, spec) for spec in self.spec['steps']}
+        self.steps = {spec['id']: KINDS[spec['kind']](self, spec) for spec in self.spec['steps'] if spec['kind'] in KINDS}
         self.window = [spec['id'] for spec in self.spec['steps'] if spec.get('window')]
 
     def path(self, name):

@@ -3,7 +3,7 @@
  * agrees, without a server of ours. One round trip an operation.
  */
 import type { BeginEntry } from '../../../engine/index.ts'
-import { decodeEntries, encodeEntry, LockedError, summaryOf } from '../../../engine/index.ts'
+import { decodeEntries, encodeEntry, LockedError, summaryOf, wholeBytes } from '../../../engine/index.ts'
 import type {
   AuditLine,
   ChangeStore,
@@ -98,12 +98,8 @@ export function vpsStore(host: Host, app: string): ChangeStore {
     const entries = async (): Promise<JournalEntry[]> => {
       const { stdout } = await read(scripts.readScript(app, id))
       const [count, text] = cut(stdout, '\n')
-      const whole = decodeEntries(text)
-      place = {
-        bytes: Number(count),
-        offset: whole.reduce((sum, entry) => sum + Buffer.byteLength(encodeEntry(entry)), 0),
-      }
-      return whole
+      place = { bytes: Number(count), offset: wholeBytes(text) }
+      return decodeEntries(text)
     }
     return {
       id,

@@ -1,0 +1,339 @@
+/** What a promotion rests on, read from the host in two rounds. What may vary (sizes, rates) is kept apart. */
+import { SlipwayError } from '../../../events/index.ts'
+import type { Host } from '../../../hosts/host.ts'
+import { sh } from '../../../shell/index.ts'
+import type { VpsContext } from '../context.ts'
+import { type HostFacts, hostFacts } from '../facts.ts'
+import { checkHealth } from '../health.ts'
+import { type AppLayout, type ReleaseLayout, releaseLayout } from '../layout.ts'
+import { programs } from '../programs.ts'
+import { readSite, type Site } from './site.ts'
+
+/** One release as a promotion sees it. */
+export interface Side {
+  deployment: string
+  release: string
+  version: string
+  /** `pony2026r2/20261127-101500-ab12cd` where the app says so in X-Release; else the version can't be told apart. */
+  sends?: string
+  dir: string
+  /** Server programs, and the one whose socket the site points at. */
+  server: string[]
+  live?: string
+  workers: string[]
+  /** The longest that a worker, and that the server, gets to finish. */
+  workerSeconds: number
+  serverSeconds: number
+}
+
+export interface Data {
+  name: string
+  kind: 'sqlite' | 'tree'
+  /** Below a release's shared folder. */
+  path: string
+}
+
+/** All that the steps rest on: a plan whose facts changed is refused. */
+export interface PromotionFacts {
+  kind: 'promote' | 'demote'
+  app: string
+  home: string
+  host: string
+  /** The deployment that is being replaced: `production`. */
+  production: string
+  /** `copy` from the old production, `init` where there is none, `fresh`: its data stays with it. */
+  data: 'copy' | 'init' | 'fresh'
+  next: Side
+  /** The next release as the deployment that it still is. */
+  staging?: Side
+  old?: Side
+  items: Data[]
+  /** Shell text of the app's own commands. */
+  migrate?: string
+  init?: string
+  health: { path: string; status: number; body?: string; deadlineSeconds: number }
+  domain: string
+  site: Site
+  /** Connections that can wait. */
+  backlog: number
+  /** Seconds from holding until requests are let go, or all goes back. */
+  deadline: number
+  roles: Record<string, string>
+  supervisord: string
+  python: string
+}
+
+/** What is shown, and may change from one minute to the next. */
+export interface Measures {
+  bytes: Record<string, number>
+  freeBytes: number
+  /** Requests a second, as the site's access log grows. */
+  requestsPerSecond: number
+  /** Free space wanted: the databases three times. */
+  wantedBytes: number
+  queued: Record<string, number>
+}
+
+export interface Sides {
+  next: { context: VpsContext; facts: HostFacts; release: ReleaseLayout }
+  old?: { context: VpsContext; facts: HostFacts; release: ReleaseLayout }
+  app: AppLayout
+}
+
+export interface Gathered {
+  facts: PromotionFacts
+  measures: Measures
+  sides: Sides
+}
+
+export interface GatherOptions {
+  data?: 'copy' | 'fresh'
+  /** The release that becomes production again: for going back. */
+  demoteTo?: string
+}
+
+/** The reserve below the web server's timeout: starting the old app again, should all go back at the deadline. */
+const reserveSeconds = 15
+
+/** Reads the host. Rejects with what stands in the way. Changes nothing. */
+export async function gather(from: VpsContext, to: VpsContext, options: GatherOptions = {}): Promise<Gathered> {
+  const host = oneHost(from, to)
+  const { app } = to.deployment
+  const [staging, production] = [await hostFacts(from.deployment, host), await hostFacts(to.deployment, host)]
+  const oldName = production.roles[to.deployment.name]
+  const nextName = options.demoteTo ?? staging.release?.name
+  if (nextName === undefined)
+    throw new SlipwayError('no-release', `[${from.deployment.name}] has no release to promote`, {
+      state: 'Nothing was changed.',
+    })
+  if (nextName === oldName) {
+    throw new SlipwayError('already-production', `${nextName} is ${to.deployment.name} already`, {
+      host: host.name,
+      state: 'Nothing was changed.',
+      next: 'Begin a new release: `tasks new_staging_release`.',
+    })
+  }
+  const layout = (name: string) => releaseLayout(app.root, production.home, name)
+  const next = layout(nextName)
+  const old = oldName === undefined ? undefined : layout(oldName)
+  const items = dataOf(to)
+  const probed = await probe(host, to, production, { next, old, items })
+  const health = {
+    path: app.health.path,
+    status: app.health.status,
+    ...(app.health.body ? { body: app.health.body } : {}),
+    deadlineSeconds: app.health.deadlineMs / 1000,
+  }
+  const site = readSite(probed.site)
+  if (!site) {
+    throw new SlipwayError('no-site', `there is no site for ${to.deployment.name} on ${host.name}`, {
+      host: host.name,
+      state: 'Nothing was changed.',
+      next: 'Make it: `tasks setup_host`.',
+    })
+  }
+  const domain = to.deployment.domain
+  if (domain === undefined)
+    throw new SlipwayError('no-domain', `[${to.deployment.name}] has no domain`, { next: 'Set domain = … there.' })
+  const supervisord = production.tools.supervisord
+  if (!supervisord)
+    throw new SlipwayError('no-supervisord', `supervisord is not installed on ${host.name}`, {
+      host: host.name,
+      state: 'Nothing was changed.',
+    })
+  const sendsRelease = await sendsXRelease(from, host, staging, next, probed.nextLive)
+  const side = (
+    context: VpsContext,
+    facts: HostFacts,
+    release: ReleaseLayout,
+    version: string,
+    live?: string,
+  ): Side => {
+    const all = programs(context.deployment.app, facts.scale)
+    const { workers, drainSeconds } = context.deployment.app
+    return {
+      deployment: context.deployment.name,
+      release: release.name,
+      version,
+      ...(sendsRelease ? { sends: `${release.name}/${version}` } : {}),
+      dir: release.dir,
+      server: all.filter((each) => each.kind === 'server').map((each) => each.name),
+      ...(live ? { live } : {}),
+      workers: all.filter((each) => each.kind === 'worker').map((each) => each.name),
+      workerSeconds: Math.max(0, ...Object.values(workers).map((each) => each.stopSeconds)) || 60,
+      serverSeconds: drainSeconds,
+    }
+  }
+  if (!probed.nextVersion) {
+    throw new SlipwayError('no-version', `${nextName} has no version that could serve`, {
+      host: host.name,
+      state: 'Nothing was changed.',
+      next: `Deploy to it first: \`tasks deploy_${from.deployment.name}\`.`,
+    })
+  }
+  const data = old === undefined ? 'init' : (options.data ?? 'copy')
+  const facts: PromotionFacts = {
+    kind: options.demoteTo === undefined ? 'promote' : 'demote',
+    app: app.name,
+    home: production.home,
+    host: host.name,
+    production: to.deployment.name,
+    data,
+    next: side(to, production, next, probed.nextVersion),
+    ...(options.demoteTo === undefined
+      ? { staging: side(from, staging, next, probed.nextVersion, staging.liveSlot && `app-${staging.liveSlot}`) }
+      : {}),
+    ...(old && probed.oldVersion ? { old: side(to, production, old, probed.oldVersion, probed.oldLive) } : {}),
+    items,
+    ...(app.migrate ? { migrate: app.migrate } : {}),
+    ...(app.initDb ? { init: app.initDb } : {}),
+    health,
+    domain,
+    site,
+    backlog: Math.min(4096, probed.somaxconn),
+    deadline: Math.max(5, Math.min(45, site.timeoutSeconds - reserveSeconds)),
+    roles: { ...production.roles },
+    supervisord,
+    python: probed.python,
+  }
+  const total = Object.values(probed.bytes).reduce((sum, bytes) => sum + bytes, 0)
+  return {
+    facts,
+    measures: {
+      bytes: probed.bytes,
+      freeBytes: production.disk?.freeBytes ?? Number.POSITIVE_INFINITY,
+      requestsPerSecond: probed.requestsPerSecond,
+      wantedBytes: data === 'copy' ? total * 3 : 0,
+      queued: probed.queued,
+    },
+    sides: {
+      app: production.app,
+      next: { context: to, facts: production, release: next },
+      ...(old ? { old: { context: to, facts: production, release: old } } : {}),
+    },
+  }
+}
+
+function oneHost(from: VpsContext, to: VpsContext): Host {
+  const names = new Set([...from.hosts, ...to.hosts].map((host) => host.name))
+  if (names.size !== 1) {
+    throw new SlipwayError(
+      'several-hosts',
+      `a promotion across several hosts is not supported: ${[...names].join(', ')}`,
+      {
+        state: 'Nothing was changed.',
+        next: 'Give both deployments the same single host.',
+      },
+    )
+  }
+  return to.home()
+}
+
+/** The databases and spools that production has, in the order in which they are copied. */
+function dataOf(to: VpsContext): Data[] {
+  const { databases, spools } = to.deployment.app
+  return [
+    ...Object.entries(databases).map(([name, database]): Data => {
+      if (database.kind !== 'sqlite') {
+        throw new SlipwayError(
+          'database-kind',
+          `a promotion can't carry over ${name} yet: it is ${database.kind}, not SQLite`,
+          { state: 'Nothing was changed.' },
+        )
+      }
+      return { name, kind: 'sqlite', path: database.path.replace(/^shared\//, '') }
+    }),
+    ...spools.map(
+      (path): Data => ({ name: path, kind: 'tree', path: path.replace(/^shared\//, '').replace(/\/$/, '') }),
+    ),
+  ]
+}
+
+interface Probed {
+  site: string
+  somaxconn: number
+  python: string
+  nextVersion?: string
+  oldVersion?: string
+  oldLive?: string
+  nextLive?: string
+  bytes: Record<string, number>
+  queued: Record<string, number>
+  requestsPerSecond: number
+}
+
+async function probe(
+  host: Host,
+  to: VpsContext,
+  facts: HostFacts,
+  at: { next: ReleaseLayout; old?: ReleaseLayout; items: readonly Data[] },
+): Promise<Probed> {
+  const site = facts.app.site(to.deployment.name)
+  const { next, old, items } = at
+  const answers = await host.probes({
+    site: sh`cat ${`${site}/nginx.conf`} 2>/dev/null || :`,
+    somaxconn: sh`cat /proc/sys/net/core/somaxconn 2>/dev/null || echo 128`,
+    python: sh`[ -x /usr/bin/python3 ] && echo /usr/bin/python3 || command -v python3`,
+    next: sh`readlink ${next.current} || :`,
+    old: old ? sh`readlink ${old.current} || :` : sh`:`,
+    live: sh`readlink ${facts.app.currentSocket(to.deployment.name)} || :`,
+    nextLive: sh`for s in a b; do [ -S ${next.run}/app-$s.sock ] && echo "app-$s"; done; :`,
+    sizes: old
+      ? sh`cd ${old.shared} && for f in ${items.map((item) => item.path)}; do printf '%s\t%s\n' "$(du -sb "$f" 2>/dev/null | cut -f1)" "$f"; done`
+      : sh`:`,
+    queued: old
+      ? sh`cd ${old.shared} && for f in ${items.filter((item) => item.kind === 'tree').map((item) => item.path)}; do printf '%s\t%s\n' "$(find "$f" -type f 2>/dev/null | wc -l)" "$f"; done; :`
+      : sh`:`,
+    rate: sh`a=$(wc -c <${`${site}/access.log`} 2>/dev/null) || exit 0; sleep 0.5; tail -c +$((a + 1)) ${`${site}/access.log`} | wc -l`,
+  })
+  const text = (name: keyof typeof answers) => answers[name].stdout.trim()
+  const slot = /\/run\/(app-[ab])\.sock$/.exec(text('live'))?.[1]
+  if (!text('python')) {
+    throw new SlipwayError('no-python', `there is no python3 on ${host.name}`, {
+      host: host.name,
+      state: 'Nothing was changed.',
+      next: 'Install python3.',
+    })
+  }
+  const versionIn = (name: keyof typeof answers) => text(name).split('/').pop() || undefined
+  return {
+    site: answers.site.stdout,
+    somaxconn: Number(text('somaxconn')) || 128,
+    python: text('python'),
+    ...optional('nextVersion', versionIn('next')),
+    ...optional('oldVersion', versionIn('old')),
+    ...optional('oldLive', old && text('live').startsWith(`${old.dir}/`) ? slot : undefined),
+    ...optional('nextLive', text('nextLive').split('\n')[0] || undefined),
+    bytes: numbers(answers.sizes.stdout),
+    queued: numbers(answers.queued.stdout),
+    requestsPerSecond: Number(text('rate') || 0) * 2,
+  }
+}
+
+function optional<K extends string>(name: K, value: string | undefined): Partial<Record<K, string>> {
+  return (value === undefined ? {} : { [name]: value }) as Partial<Record<K, string>>
+}
+
+function numbers(text: string): Record<string, number> {
+  return Object.fromEntries(
+    text
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => line.split('\t'))
+      .map(([count, name]) => [name as string, Number(count) || 0]),
+  )
+}
+
+/** Whether the app tells its release in X-Release: asked of the one that runs. */
+async function sendsXRelease(
+  from: VpsContext,
+  host: Host,
+  staging: HostFacts,
+  next: ReleaseLayout,
+  program: string | undefined,
+): Promise<boolean> {
+  const slot = staging.liveSlot ?? (program?.endsWith('b') ? 'b' : 'a')
+  if (program === undefined && staging.liveSlot === undefined) return true
+  const answer = await checkHealth(host, { socket: next.slotSocket(slot) }, from.deployment.app.health)
+  return answer.healthy ? answer.release !== undefined : true
+}

@@ -1,0 +1,159 @@
+/** A promotion's specification as a plan of the engine: each step is done by the host's scripts, but for two. */
+import type { Plan, Step, UndoData } from '../../../engine/types.ts'
+import { currentRun } from '../../../events/index.ts'
+import type { Host } from '../../../hosts/host.ts'
+import { lines, sh } from '../../../shell/index.ts'
+import type { VpsContext } from '../context.ts'
+import { hostFacts } from '../facts.ts'
+import { releaseLayout } from '../layout.ts'
+import { releaseFileSteps } from '../release-files.ts'
+import type { PromotionFacts } from './facts.ts'
+import { askOutside } from './outside.ts'
+import { predictedWindow } from './prediction.ts'
+import { placesOf, type StepSpec, specOf } from './spec.ts'
+import { type Scripts, scriptsOn } from './window.ts'
+
+export interface BuiltPlan {
+  plan: Plan
+  scripts: Scripts
+}
+
+/** The plan of change `id`. Pure but for what its steps do when they are done. */
+export function buildPlan(facts: PromotionFacts, id: string, to: VpsContext, notes: readonly string[] = []): BuiltPlan {
+  const host = to.home()
+  const spec = specOf(facts, id)
+  const titles = new Map(spec.steps.map((step) => [step.id, step.title]))
+  const scripts = scriptsOn(host, facts.python, placesOf(facts, id).folder, titles)
+  const old = facts.old?.release
+  const plan: Plan = {
+    kind: facts.kind,
+    title: `${facts.app}: ${facts.next.release} becomes ${facts.production}${old ? `, in place of ${old}` : ''}`,
+    facts: { ...facts },
+    locks: [...new Set([facts.production, facts.staging?.deployment ?? 'staging'])],
+    steps: spec.steps.map((step) => stepOf(step, scripts, facts, id, to, host)),
+    notes,
+    pointOfNoReturn: spec.pointOfNoReturn,
+    afterwards: old ? '`tasks demote`, which carries the data back' : 'there was nothing before it',
+    window: scripts.window,
+  }
+  return { plan, scripts }
+}
+
+function stepOf(spec: StepSpec, scripts: Scripts, facts: PromotionFacts, id: string, to: VpsContext, host: Host): Step {
+  const shown = {
+    id: spec.id,
+    title: spec.title,
+    ...(spec.undoTitle === undefined ? {} : { undoTitle: spec.undoTitle }),
+    ...(spec.irreversible === undefined ? {} : { irreversible: spec.irreversible }),
+    ...(spec.window === undefined ? {} : { window: spec.window }),
+  }
+  if (spec.kind === 'settings') return { ...shown, ...settingsStep(facts, id, to, host) }
+  if (spec.kind === 'outside') {
+    return {
+      ...shown,
+      check: async () => 'todo',
+      do: async () => ({ answer: await askOutside(facts) }),
+    }
+  }
+  return {
+    ...shown,
+    check: () => scripts.state(spec.id),
+    prepare: () => scripts.prepare(spec.id),
+    do: async (kept: UndoData) => {
+      const data = await scripts.act('do', spec.id, kept)
+      if (spec.kind === 'trial') tellPrediction(data, host)
+      return data
+    },
+    verify: async () => {
+      const state = await scripts.state(spec.id)
+      if (state !== 'done') throw new Error(`afterwards it was not done: ${spec.title}`)
+    },
+    ...(spec.undoTitle === undefined
+      ? {}
+      : {
+          undo: async (kept: UndoData) => {
+            await scripts.act('undo', spec.id, kept)
+          },
+        }),
+  }
+}
+
+/**
+ * The release's files for production. They hold secrets, so the host never gets them in the specification; what they
+ * replace is copied into the change's folder first, and put back by undo.
+ */
+function settingsStep(
+  facts: PromotionFacts,
+  id: string,
+  to: VpsContext,
+  host: Host,
+): Pick<Step, 'check' | 'prepare' | 'do' | 'undo'> {
+  const release = releaseLayout(to.deployment.app.root, facts.home, facts.next.release)
+  const { folder } = placesOf(facts, id)
+  const was = `${folder}/settings-were`
+  const done = `${folder}/settings-done`
+  const kept = [release.activeSettings, release.start, release.supervisorConf]
+  const names = ['active', 'start', 'supervisord.conf']
+  return {
+    async check() {
+      const text = await host
+        .run(sh`if [ -e ${done} ]; then echo done; elif [ -e ${was} ]; then echo unclear; else echo todo; fi`, {
+          kind: 'probe',
+          quiet: true,
+        })
+        .text()
+      return text as 'done' | 'todo' | 'unclear'
+    },
+    async prepare() {
+      const copies = kept.map(
+        (path, index) =>
+          sh`if [ -e ${path} ] || [ -L ${path} ]; then cp -pP ${path} ${`${was}.new/${names[index]}`}; fi`,
+      )
+      await host.run(
+        lines(
+          sh`set -e; umask 077; rm -rf ${was} ${`${was}.new`}; mkdir -p ${`${was}.new`}`,
+          ...copies,
+          sh`mv ${`${was}.new`} ${was}`,
+        ),
+        {
+          quiet: true,
+          label: 'keep the files that are replaced',
+        },
+      )
+      return { were: was }
+    },
+    async do() {
+      const production = await hostFacts(to.deployment, host)
+      const scale = JSON.stringify(production.scale)
+      await host.script([
+        ...(await releaseFileSteps(to, host, production, release, facts.next.version)),
+        {
+          name: 'numbers of workers',
+          command: sh`mkdir -p ${release.records}; printf '%s\n' ${scale} > ${`${release.records}/scale.json`}`,
+        },
+        { name: 'record that it is done', command: sh`: > ${done}; sync ${done} 2>/dev/null || :` },
+      ])
+      return undefined
+    },
+    async undo() {
+      const back = kept.map(
+        (path, index) =>
+          sh`if [ -e ${`${was}/${names[index]}`} ] || [ -L ${`${was}/${names[index]}`} ]; then cp -pP ${`${was}/${names[index]}`} ${`${path}.new`}; mv -fT ${`${path}.new`} ${path}; fi`,
+      )
+      const version = sh`[ ! -e ${release.start} ] || cp -p ${release.start} ${release.versionStart(facts.next.version)}`
+      await host.run(lines(sh`set -e`, ...back, version, sh`rm -rf ${done} ${was}`), {
+        quiet: true,
+        label: 'put the settings back',
+      })
+    },
+  }
+}
+
+function tellPrediction(data: UndoData, host: Host): void {
+  const seconds = (predictedWindow(data) / 1000).toFixed(1)
+  currentRun().emit({
+    type: 'note',
+    host: host.name,
+    text: `requests will wait for about ${seconds} s, as measured on the copies`,
+  })
+}

@@ -1,0 +1,93 @@
+/** What is said before a promotion, and what refuses it. Pure. */
+import { SlipwayError } from '../../../events/index.ts'
+import type { Gathered } from './facts.ts'
+
+/** A cautious guess before the rehearsal measures it: reading, comparing and checking the databases, then a start. */
+export function guessedWindowSeconds({ facts, measures }: Gathered): number {
+  if (facts.data !== 'copy') return 0
+  const bytes = Object.values(measures.bytes).reduce((sum, each) => sum + each, 0)
+  return 1 + bytes / 300e6
+}
+
+/** Connections that will wait at once: those that come in the guessed window, unless the operator knows better. */
+function expectedConnections(gathered: Gathered, given: number | undefined): number {
+  return given ?? Math.ceil(gathered.measures.requestsPerSecond * guessedWindowSeconds(gathered))
+}
+
+/** The lines below a plan. */
+export function notesOf(gathered: Gathered, connections?: number): string[] {
+  const { facts, measures } = gathered
+  const sizes = Object.entries(measures.bytes).map(([name, bytes]) => `${name} ${size(bytes)}`)
+  const queued = Object.entries(measures.queued).map(([name, count]) => `${count} in ${name}`)
+  return [
+    ...(sizes.length > 0 ? [`data: ${sizes.join(', ')}; free: ${size(measures.freeBytes)}`] : []),
+    ...(queued.length > 0 ? [`spooled now: ${queued.join(', ')}`] : []),
+    ...(facts.data === 'copy' && facts.old
+      ? [
+          `writes wait for about ${guessedWindowSeconds(gathered).toFixed(1)} s by the sizes; the rehearsal measures it`,
+          `requests that come then: about ${expectedConnections(gathered, connections)}; room for ${facts.backlog}`,
+        ]
+      : []),
+    ...(facts.data === 'fresh' && facts.old
+      ? [`the data of ${facts.old.release} stays with it: ${facts.next.release} begins with new databases`]
+      : []),
+    facts.site.certificates.length > 0
+      ? `certificates stay where they are: ${facts.site.certificates.join(', ')}`
+      : 'the site and its certificates stay as they are: only what it points at changes',
+    ...(facts.next.sends === undefined
+      ? ['the app sends no X-Release header: which version answers can not be checked']
+      : []),
+  ]
+}
+
+/** Why it can't be done now. */
+export function refusals(gathered: Gathered, connections?: number): SlipwayError[] {
+  const { facts, measures } = gathered
+  const host = facts.host
+  const found: SlipwayError[] = []
+  if (facts.site.gateToken === undefined) {
+    found.push(
+      new SlipwayError(
+        'no-gate',
+        `the site of ${facts.production} has no way for the check before requests are let in`,
+        {
+          host,
+          state: 'Nothing was changed.',
+          next: 'Write the site again: `tasks setup_host`.',
+        },
+      ),
+    )
+  }
+  if (measures.freeBytes < measures.wantedBytes) {
+    found.push(
+      new SlipwayError(
+        'disk-full',
+        `${size(measures.wantedBytes)} are needed for the copies, and ${size(measures.freeBytes)} are free`,
+        {
+          host,
+          state: 'Nothing was changed.',
+          next: 'Make room: `tasks prune`, `tasks prune_promotions`.',
+        },
+      ),
+    )
+  }
+  const expected = expectedConnections(gathered, connections)
+  if (facts.data === 'copy' && facts.old && expected > facts.backlog) {
+    found.push(
+      new SlipwayError('backlog', `about ${expected} requests would wait, and there is room for ${facts.backlog}`, {
+        host,
+        state: 'Nothing was changed.',
+        next: 'Raise net.core.somaxconn on the host (4096 is usual), or promote at a quieter time.',
+      }),
+    )
+  }
+  return found
+}
+
+export function size(bytes: number): string {
+  if (!Number.isFinite(bytes)) return 'unknown'
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)))
+  const value = bytes / 1000 ** power
+  return `${value >= 100 || power === 0 ? Math.round(value) : value.toFixed(1)} ${units[power]}`
+}

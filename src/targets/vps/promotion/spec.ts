@@ -1,0 +1,365 @@
+/**
+ * A promotion as the list of its steps, with real values: what the plan shows and what the host's scripts do. In the
+ * order that loses nothing: until the flip everything can be taken back, and nothing is deleted before it. Pure.
+ */
+import type { Data, PromotionFacts, Side } from './facts.ts'
+
+/** One step. What it needs beyond this is for its kind, in templates/hold/steps.py. */
+export interface StepSpec {
+  id: string
+  /** The kind in steps.py; `settings` and `outside` are done from the operator's machine. */
+  kind: string
+  title: string
+  undoTitle?: string
+  irreversible?: string
+  window?: boolean
+  [more: string]: unknown
+}
+
+export interface ChangeSpec {
+  id: string
+  journal: string
+  /** Seconds from holding until requests are let go, or all goes back. */
+  deadline: number
+  pointOfNoReturn: string
+  steps: StepSpec[]
+}
+
+/** Paths that the steps share. */
+export interface Places {
+  /** The change's own folder on the host. */
+  folder: string
+  journal: string
+  roles: string
+  archive: string
+  /** Folders of the two sites. */
+  stagingSite: string
+  site: string
+}
+
+export function placesOf(facts: PromotionFacts, id: string): Places {
+  const app = `${facts.home}/.slipway/${facts.app}`
+  return {
+    folder: `${app}/changes/${id}`,
+    journal: `${app}/journals/${id}.journal`,
+    roles: `${app}/roles.json`,
+    archive: `${app}/archive/${id}`,
+    stagingSite: `${app}/sites/${facts.staging?.deployment ?? ''}`,
+    site: `${app}/sites/${facts.production}`,
+  }
+}
+
+export function specOf(facts: PromotionFacts, id: string): ChangeSpec {
+  const places = placesOf(facts, id)
+  const steps = [
+    ...emptyStaging(facts, places),
+    ...rehearsal(facts),
+    ...windowOf(facts, places),
+    ...afterwards(facts, places, id),
+  ]
+  return { id, journal: places.journal, deadline: facts.deadline, pointOfNoReturn: 'flip', steps }
+}
+
+const program = 'app-a'
+const socketOf = (side: Side, name: string): string => `${side.dir}/run/${name}.sock`
+const shared = (side: Side, item: Data): string => `${side.dir}/shared/${item.path}`
+const earlier = (facts: PromotionFacts, item: Data): string => `${shared(facts.next, item)}.earlier`
+
+function daemon(facts: PromotionFacts, side: Side) {
+  return {
+    socket: `${side.dir}/run/supervisor.sock`,
+    folder: side.dir,
+    argv: [facts.supervisord, '-c', `${side.dir}/etc/supervisord.conf`],
+  }
+}
+
+function health(facts: PromotionFacts, side: Side, name: string) {
+  const { path, status, body, deadlineSeconds } = facts.health
+  return {
+    socket: socketOf(side, name),
+    path,
+    status,
+    ...(body === undefined ? {} : { body }),
+    deadline: deadlineSeconds,
+    release: side.sends ?? null,
+    host: facts.domain,
+  }
+}
+
+/** Staging stops, its data goes out of the way, and the release gets production's settings. */
+function emptyStaging(facts: PromotionFacts, places: Places): StepSpec[] {
+  const { next, staging, items } = facts
+  if (!staging) return []
+  const moves = [
+    ...items.flatMap((item) =>
+      (item.kind === 'sqlite' ? ['', '-wal', '-shm', '-journal'] : ['']).map((companion) => ({
+        from: `${shared(next, item)}${companion}`,
+        to: `${places.archive}/${next.release}/${item.path}${companion}`,
+      })),
+    ),
+  ]
+  return [
+    {
+      id: 'stop-staging-workers',
+      kind: 'stop',
+      title: `stop the ${staging.deployment} workers of ${next.release}: ${list(staging.workers)}`,
+      undoTitle: 'start those that ran',
+      daemon: daemon(facts, next),
+      programs: staging.workers,
+      seconds: staging.workerSeconds,
+    },
+    {
+      id: 'detach-staging',
+      kind: 'link',
+      title: `take ${next.release} off the ${staging.deployment} site`,
+      undoTitle: 'point the site at it again',
+      links: [{ path: `${places.stagingSite}/current.sock`, target: null }],
+    },
+    {
+      id: 'stop-staging',
+      kind: 'stop',
+      title: `stop the ${staging.deployment} app of ${next.release}`,
+      undoTitle: 'start it, if it ran',
+      daemon: daemon(facts, next),
+      programs: staging.server,
+      seconds: staging.serverSeconds,
+      health: staging.live ? health(facts, staging, staging.live) : null,
+    },
+    {
+      id: 'end-staging-supervisord',
+      kind: 'retire',
+      title: `end the supervisord of ${next.release}, which ran with ${staging.deployment} settings`,
+      daemon: daemon(facts, next),
+      programs: [...staging.server, ...staging.workers],
+      seconds: staging.serverSeconds,
+    },
+    {
+      id: 'archive-staging',
+      kind: 'move',
+      title: `put the ${staging.deployment} data away: ${list(items.map((item) => item.path))} → ${places.archive}`,
+      undoTitle: 'put it back',
+      moves,
+    },
+    {
+      id: 'settings',
+      kind: 'settings',
+      title: `give ${next.release} the settings, environment and start script of production`,
+      undoTitle: `those of ${staging.deployment} again`,
+    },
+  ]
+}
+
+/** Everything once, on a copy that was made while production goes on: what will fail fails here. */
+function rehearsal(facts: PromotionFacts): StepSpec[] {
+  const { next, old, items } = facts
+  if (facts.data !== 'copy' || !old) return []
+  const databases = items.filter((item) => item.kind === 'sqlite')
+  return [
+    {
+      id: 'rehearse',
+      kind: 'rehearse',
+      title: `copy ${list(databases.map((item) => item.path))} of ${old.release} while it goes on, and check them from end to end`,
+      undoTitle: 'delete the copies',
+      items: databases.map((item) => ({ name: item.name, from: shared(old, item), to: earlier(facts, item) })),
+    },
+    {
+      id: 'trial',
+      kind: 'trial',
+      title: `try it on the copies: ${facts.migrate ? `\`${facts.migrate}\`, ` : ''}start ${next.release}, check it, stop it`,
+      undoTitle: 'delete what it left',
+      items: items.map((item) => ({ kind: item.kind, earlier: earlier(facts, item), to: shared(next, item) })),
+      daemon: daemon(facts, next),
+      programs: [program],
+      migrate: facts.migrate ? startRun(next, facts.migrate) : null,
+      seconds: 600,
+      stop: next.serverSeconds,
+      health: health(facts, next, program),
+    },
+  ]
+}
+
+/** Runs shell text with the environment that the app has. */
+const startRun = (side: Side, text: string): string[] => ['/bin/sh', `${side.dir}/bin/start`, 'run', text]
+
+function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
+  const { next, old, items, data } = facts
+  const link = `${places.site}/current.sock`
+  const steps: StepSpec[] = []
+  if (old && data === 'copy') {
+    steps.push(
+      {
+        id: 'drain-workers',
+        kind: 'stop',
+        title: `let the workers of ${old.release} finish, and stop them: ${list(old.workers)} (up to ${old.workerSeconds} s)`,
+        undoTitle: 'start them',
+        daemon: daemon(facts, old),
+        programs: old.workers,
+        seconds: old.workerSeconds,
+      },
+      {
+        id: 'hold',
+        kind: 'hold',
+        title: `hold requests to ${facts.domain}: they wait, ${facts.backlog} at most, ${facts.deadline} s at most`,
+        undoTitle: `let them go to ${old.release}`,
+        link,
+        socket: `${places.folder}/hold.sock`,
+        backlog: facts.backlog,
+        seconds: facts.deadline,
+      },
+      {
+        id: 'stop-old',
+        kind: 'stop',
+        title: `stop ${old.release} once it has answered what it has`,
+        undoTitle: `start ${old.release}, and wait until it is healthy`,
+        daemon: daemon(facts, old),
+        programs: old.server,
+        seconds: Math.min(old.serverSeconds, Math.floor(facts.deadline / 2)),
+        sockets: old.server.map((name) => socketOf(old, name)),
+        health: old.live ? health(facts, old, old.live) : null,
+      },
+      {
+        id: 'fence',
+        kind: 'fence',
+        title: `rename ${list(items.map((item) => item.path))} of ${old.release}, so that nobody writes to them`,
+        undoTitle: 'rename them back',
+        items: items.map((item) => ({ kind: item.kind, path: shared(old, item) })),
+      },
+      {
+        id: 'copy',
+        kind: 'copy',
+        title: `copy them to ${next.release}: what changed since the rehearsal; check; rename into place`,
+        undoTitle: 'delete the copies',
+        items: items.map((item) => ({
+          kind: item.kind,
+          from: shared(old, item),
+          to: shared(next, item),
+          ...(item.kind === 'sqlite' ? { earlier: earlier(facts, item) } : {}),
+        })),
+      },
+    )
+    if (facts.migrate) {
+      steps.push({
+        id: 'migrate',
+        kind: 'command',
+        title: `migrate the copy: \`${facts.migrate}\``,
+        argv: startRun(next, facts.migrate),
+        seconds: 600,
+        folder: next.dir,
+      })
+    }
+  } else if (facts.init) {
+    steps.push({
+      id: 'initialise',
+      kind: 'command',
+      title: `make new databases: \`${facts.init}\``,
+      undoTitle: 'delete them',
+      argv: startRun(next, facts.init),
+      seconds: 600,
+      folder: next.dir,
+      made: items.map((item) => shared(next, item)),
+    })
+  }
+  steps.push(
+    {
+      id: 'start-new',
+      kind: 'start',
+      title: `start ${next.release} on its own socket, and wait until it is healthy`,
+      undoTitle: 'stop it',
+      daemon: daemon(facts, next),
+      programs: [program],
+      seconds: next.serverSeconds,
+      health: health(facts, next, program),
+    },
+    {
+      id: 'gate',
+      kind: 'gate',
+      title: `ask it as ${facts.domain} through the web server, on the way that only this check can take, 3 times in a row`,
+      undoTitle: 'close that way',
+      link: `${places.site}/gate.sock`,
+      socket: socketOf(next, program),
+      address: facts.site.address,
+      port: facts.site.port,
+      tls: facts.site.tls,
+      host: facts.domain,
+      token: facts.site.gateToken ?? '',
+      times: 3,
+      seconds: 20,
+      health: health(facts, next, program),
+    },
+    {
+      id: 'flip',
+      kind: 'flip',
+      title: `point ${facts.domain} at ${next.release}: one rename`,
+      undoTitle: old ? `point it at ${old.release} again` : 'point it at nothing again',
+      links: [{ path: link, target: socketOf(next, program) }],
+    },
+  )
+  if (old && data === 'copy') {
+    steps.push({
+      id: 'let-go',
+      kind: 'let-go',
+      title: `let the requests that wait go to ${next.release}`,
+      hold: 'hold',
+      socket: socketOf(next, program),
+    })
+  }
+  const record: Record<string, string> = { [facts.production]: next.release, ...(old ? { former: old.release } : {}) }
+  steps.push(
+    {
+      id: 'roles',
+      kind: 'roles',
+      title: `record on the host that ${next.release} is production${old ? `, and ${old.release} was` : ''}`,
+      path: places.roles,
+      set: record,
+      unset: Object.keys(facts.roles).filter(
+        (role) => facts.roles[role] === next.release && record[role] === undefined,
+      ),
+    },
+    {
+      id: 'start-workers',
+      kind: 'start',
+      title: `start the workers of ${next.release}: ${list(next.workers)}`,
+      undoTitle: 'stop them',
+      daemon: daemon(facts, next),
+      programs: next.workers,
+      seconds: next.workerSeconds,
+    },
+  )
+  if (old) {
+    steps.push({
+      id: 'retire-old',
+      kind: 'retire',
+      title: `end the supervisord of ${old.release}; the release and its data stay until prune_promotions`,
+      daemon: daemon(facts, old),
+      programs: [...old.server, ...old.workers],
+      seconds: Math.max(old.serverSeconds, old.workerSeconds),
+    })
+  }
+  return steps.map((step) => ({ ...step, window: true }))
+}
+
+function afterwards(facts: PromotionFacts, places: Places, id: string): StepSpec[] {
+  const rehearsed = facts.data === 'copy' ? facts.items.filter((item) => item.kind === 'sqlite') : []
+  return [
+    {
+      id: 'tidy',
+      kind: 'discard',
+      title: 'remove what only the promotion needed',
+      paths: [
+        ...rehearsed.map((item) => earlier(facts, item)),
+        `${places.site}/gate.sock`,
+        `${places.folder}/hold.sock`,
+      ],
+    },
+    {
+      id: 'outside',
+      kind: 'outside',
+      title: `ask ${facts.domain} from here`,
+      promotion: id,
+    },
+  ]
+}
+
+function list(names: readonly string[]): string {
+  return names.length === 0 ? 'none' : names.join(', ')
+}
