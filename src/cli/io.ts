@@ -7,7 +7,7 @@ export interface Io {
   env: NodeJS.ProcessEnv
   stdin: { isTTY?: boolean }
   stdout: { isTTY?: boolean; columns?: number }
-  stderr: { isTTY?: boolean; columns?: number }
+  stderr: { isTTY?: boolean; columns?: number; rows?: number }
   /** Calls back once when a reader went away (`| head`). */
   onBrokenPipe(callback: () => void): void
 }

@@ -4,35 +4,36 @@ import type { Prompter, RunOptions } from '../events/run.ts'
 import { noPrompter } from '../events/run.ts'
 import type { Io } from './io.ts'
 
-export function createPrompter(io: Io, options: RunOptions): Prompter {
+/** `pause` keeps what draws on the terminal away while a question is there. */
+export function createPrompter(io: Io, options: RunOptions, pause: () => () => void = () => () => {}): Prompter {
   const yes = options.yes === true
   // Questions are shown on stderr: stdout is for results.
   if (!io.stdin.isTTY || !io.stderr.isTTY) {
-    return { ...noPrompter, confirm: async (message) => yes || noPrompter.confirm(message) }
+    return { ...noPrompter, pause, confirm: async (message) => yes || noPrompter.confirm(message) }
   }
-  const clack = () => import('@clack/prompts')
+  type Clack = typeof import('@clack/prompts')
+  const asking = async <T>(question: (clack: Clack) => Promise<T>): Promise<Exclude<T, symbol>> => {
+    const clack = await import('@clack/prompts')
+    const goOn = pause()
+    try {
+      return answered(await question(clack))
+    } finally {
+      goOn()
+    }
+  }
   const output = process.stderr
   return {
     interactive: true,
-    async confirm(message) {
-      if (yes) return true
-      const { confirm } = await clack()
-      return answered(await confirm({ message, initialValue: false, output }))
-    },
+    pause,
+    confirm: async (message) => yes || asking(({ confirm }) => confirm({ message, initialValue: false, output })),
     async confirmTyped(message, expected) {
-      const { text } = await clack()
-      const typed = answered(await text({ message, placeholder: expected, output }))
+      const typed = await asking(({ text }) => text({ message, placeholder: expected, output }))
       if (typed.trim() === expected) return true
       throw new SlipwayError('not-confirmed', `"${typed}" is not "${expected}"`, { state: 'Nothing was changed.' })
     },
-    async text(message, { initial } = {}) {
-      const { text } = await clack()
-      return answered(await text({ message, output, ...(initial === undefined ? {} : { initialValue: initial }) }))
-    },
-    async password(message) {
-      const { password } = await clack()
-      return answered(await password({ message, output }))
-    },
+    text: (message, { initial } = {}) =>
+      asking(({ text }) => text({ message, output, ...(initial === undefined ? {} : { initialValue: initial }) })),
+    password: (message) => asking(({ password }) => password({ message, output })),
   }
 }
 

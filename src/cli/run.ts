@@ -25,8 +25,9 @@ export interface RunSettings {
 export async function runAndShow(settings: RunSettings, body: () => Promise<void>): Promise<number> {
   const { io, options, projectDir } = settings
   const interrupts = listenForInterrupts((text) => io.err(text))
-  const run = createRun({ options, signal: interrupts.signal, prompter: createPrompter(io, options) })
   const shown = chooseSink(io, { json: settings.json, verbosity: options.verbosity })
+  const prompter = createPrompter(io, options, shown.pause)
+  const run = createRun({ options, signal: interrupts.signal, prompter })
   const closeSinks = connectSinks(run, [shown, logSink(projectDir, run.id, (text) => io.err(`warning: ${text}\n`))])
   io.onBrokenPipe(() => interrupts.abort('interrupted: nobody reads the output any more'))
   const started = performance.now()

@@ -44,6 +44,8 @@ export interface Prompter {
   confirmTyped(message: string, expected: string): Promise<boolean>
   text(message: string, options?: { initial?: string }): Promise<string>
   password(message: string): Promise<string>
+  /** Leaves the terminal to something else (an interactive shell) until the returned function is called. */
+  pause?(): () => void
 }
 
 /** Whatever has a value that must never be shown. */

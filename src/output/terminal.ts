@@ -1,0 +1,148 @@
+/**
+ * The view on a terminal: finished lines scroll as a tree of tasks, what is going on is redrawn below them. Written in
+ * whole frames, at most twenty a second, so that it neither flickers nor costs time, however many lines come.
+ */
+import type { RunEvent } from '../events/events.ts'
+import { createFormat, type Verbosity } from './format.ts'
+import { createLive } from './live.ts'
+import type { Writers } from './plain.ts'
+import type { Sink } from './sink.ts'
+import type { Paint } from './style.ts'
+import { duration, printable, taskTitle } from './text.ts'
+import { width } from './width.ts'
+
+const frameMs = 50
+const spinMs = 100
+/** Below this, how long a task took is not worth a line. */
+const worthMs = 500
+
+export interface TerminalOptions extends Writers {
+  paint: Paint
+  verbosity?: Verbosity
+  size(): { columns: number; rows: number }
+  /** Whether stdout is the same terminal: then results are part of the frames. */
+  outIsTerminal: boolean
+  now?(): number
+}
+
+export interface TerminalSink extends Sink {
+  /** Leaves the terminal to something else (a question, a shell) until the returned function is called. */
+  pause(): () => void
+}
+
+export function terminalSink(options: TerminalOptions): TerminalSink {
+  const { paint, verbosity = 'normal', size, now = Date.now } = options
+  const format = createFormat({ verbosity, paint })
+  const live = createLive(paint)
+  const tree = createTree(paint)
+  let pending: { to: 'out' | 'err'; text: string }[] = []
+  let drawn: string[] = []
+  let paused = 0
+  let frame: NodeJS.Timeout | undefined
+  let spin: NodeJS.Timeout | undefined
+
+  const add = (to: 'out' | 'err', text: string) => {
+    const last = pending.at(-1)
+    if (last?.to === to) last.text += text
+    else pending.push({ to, text })
+  }
+
+  /** The sequence that takes back what was drawn, whatever the width is now. */
+  const erase = () => {
+    if (drawn.length === 0) return ''
+    const { columns } = size()
+    const rows = drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(width(line) / columns)), 0)
+    drawn = []
+    return `\x1b[${rows}A\x1b[0J`
+  }
+
+  const draw = () => {
+    clearTimeout(frame)
+    frame = undefined
+    if (paused > 0) return
+    const { columns, rows } = size()
+    const lines = live.idle ? [] : live.lines(now(), { columns, rows: Math.max(1, Math.min(12, rows - 4)) })
+    if (pending.length === 0 && lines.length === 0 && drawn.length === 0) return
+    // Begin and end of a synchronized update: terminals that know it show the frame at once, others ignore it.
+    let text = `\x1b[?2026h${erase()}`
+    for (const part of pending) {
+      if (part.to === 'err') text += part.text
+      else {
+        options.err(text)
+        options.out(part.text)
+        text = ''
+      }
+    }
+    pending = []
+    drawn = lines
+    options.err(`${text}${lines.map((line) => `${line}\n`).join('')}\x1b[?2026l`)
+  }
+
+  const schedule = () => {
+    frame ??= setTimeout(draw, frameMs)
+    if (live.idle) {
+      clearInterval(spin)
+      spin = undefined
+    } else spin ??= setInterval(schedule, spinMs).unref()
+  }
+
+  return {
+    event(event) {
+      live.event(event)
+      const heading = verbosity === 'quiet' ? undefined : tree.heading(event)
+      const shown = format(event)
+      if (heading !== undefined) add('err', heading)
+      else if (shown) {
+        if (shown.to === 'out' && !options.outIsTerminal) options.out(shown.lines.map((line) => `${line}\n`).join(''))
+        else {
+          const prefix = event.type === 'result' ? '' : tree.prefix(event, shown.host)
+          add(shown.to, shown.lines.map((line) => `${prefix}${line}\n`).join(''))
+        }
+      }
+      schedule()
+    },
+    pause() {
+      draw()
+      if (drawn.length > 0) options.err(erase())
+      paused++
+      return () => {
+        paused--
+        schedule()
+      }
+    },
+    close() {
+      paused = 0
+      clearInterval(spin)
+      draw()
+    },
+  }
+}
+
+/** Where a line belongs: under its task, and whose it is. */
+function createTree(paint: Paint) {
+  const tasks = new Map<string, { depth: number; name: string }>()
+  const indent = (depth: number) => '  '.repeat(depth)
+  const depthOf = (id: string | undefined) => (id === undefined ? 0 : (tasks.get(id)?.depth ?? 0) + 1)
+  return {
+    /** The line of a task's beginning or end, in place of the plain one. */
+    heading(event: RunEvent): string | undefined {
+      if (event.type === 'task.started') {
+        const depth = depthOf(event.parent)
+        tasks.set(event.id, { depth, name: event.name })
+        return `${indent(depth)}${paint('bold', printable(taskTitle(event)))}\n`
+      }
+      if (event.type !== 'task.finished') return undefined
+      const task = tasks.get(event.id) ?? { depth: 0, name: event.id }
+      const time = paint('dim', duration(event.durationMs))
+      const line = (mark: string, more = '') => `${indent(task.depth)}${mark} ${task.name}${more} ${time}\n`
+      if (event.reused) return line(paint('dim', '='), paint('dim', ' done before in this run'))
+      if (event.outcome === 'stopped') return line(paint('yellow', '-'), ` stops here: ${event.error?.message ?? ''}`)
+      if (event.outcome !== 'ok') return line(paint('red', '✗'), event.outcome === 'failed' ? '' : ` ${event.outcome}`)
+      return task.depth === 0 || event.durationMs >= worthMs ? line(paint('green', '✓')) : ''
+    },
+    prefix(event: RunEvent, host: string | undefined): string {
+      const depth = event.type === 'error' || event.type === 'run.finished' ? 0 : depthOf(event.task)
+      return `${indent(depth)}${host === undefined ? '' : `${paint('cyan', `[${host}]`)} `}`
+    },
+  }
+}
