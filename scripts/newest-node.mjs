@@ -1,0 +1,58 @@
+/**
+ * Runs the unit tests on the newest Node, which the npm package `node` brings: `node scripts/newest-node.mjs`.
+ * SLIPWAY_NEWEST_NODE=skip leaves it out, for where there is no registry.
+ */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { root } from './dependencies.mjs'
+import { counted } from './vitest-report.mjs'
+
+const fetchMs = 3 * 60_000
+const testMs = 5 * 60_000
+
+/** Resolves with what passed and failed there, or why it could not be done. */
+export function testOnNewestNode({ log = console.log } = {}) {
+  if (process.env.SLIPWAY_NEWEST_NODE === 'skip') return { skipped: 'SLIPWAY_NEWEST_NODE=skip' }
+  // Fetched first and alone, so that a slow registry is told apart from slow tests.
+  const asked = onNewest(['--version'], { timeout: fetchMs, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  if (asked.status !== 0) {
+    const why = asked.error?.code === 'ETIMEDOUT' ? `not there after ${fetchMs / 60_000} minutes` : asked.stderr.trim()
+    return {
+      problem: `the newest Node could not be fetched from the registry (SLIPWAY_NEWEST_NODE=skip leaves it out): ${why}`,
+    }
+  }
+  const version = asked.stdout.trim()
+  if (version === process.version) return { skipped: `${version} is what the tests ran on` }
+  log(`Unit tests on Node ${version}`)
+  const dir = mkdtempSync('/tmp/slipway-newest-')
+  try {
+    const report = join(dir, 'report.json')
+    const vitest = join(root, 'node_modules/vitest/vitest.mjs')
+    const args = [vitest, 'run', 'test/unit', '--reporter=dot', '--reporter=json', `--outputFile.json=${report}`]
+    const ran = onNewest(args, { timeout: testMs, stdio: ['ignore', 'inherit', 'inherit'] })
+    const counts = counted(report)
+    if (ran.error?.code === 'ETIMEDOUT')
+      return { version, ...counts, problem: `not done after ${testMs / 60_000} minutes` }
+    if (!counts) return { version, problem: 'the tests could not be run' }
+    if (ran.status !== 0 && counts.failed === 0)
+      return { version, ...counts, problem: 'something failed outside the tests' }
+    return { version, ...counts }
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+function onNewest(args, options) {
+  const words = ['exec', '--yes', '--package=node@latest', '--', 'node', ...args]
+  return spawnSync('npm', words, { cwd: root, killSignal: 'SIGKILL', ...options })
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const { version, passed = 0, failed = 0, skipped, problem } = testOnNewestNode()
+  console.log(
+    problem ?? (typeof skipped === 'string' ? skipped : `Node ${version}: ${passed} passed, ${failed} failed`),
+  )
+  process.exitCode = problem || failed > 0 ? 1 : 0
+}
