@@ -1,4 +1,6 @@
 export * from './errors.ts'
+export { type Forward, type ForwardOptions, forward } from './forward.ts'
 export { hostGroup, hosts } from './group.ts'
 export type * from './host.ts'
 export { host, local } from './remote-host.ts'
+export { tailHosts } from './tail.ts'

@@ -14,13 +14,25 @@ import type {
   TailOptions,
   WriteOptions,
 } from './host.ts'
+import { interact } from './interactive.ts'
 import { pool } from './pool.ts'
+import { withReach } from './reach.ts'
+import { reboot } from './reboot.ts'
 import { rsync } from './rsync.ts'
 import { type CommandSite, type StartOptions, startCommand } from './running.ts'
 import { runProbes, runScript } from './scripts.ts'
 import { sudoFor } from './sudo.ts'
+import { tailHost } from './tail.ts'
 import type { Transport } from './transport.ts'
-import { killCommand, resolvePath, type Scope, type WireOptions, wireCommand, wireScript } from './wire.ts'
+import {
+  interactiveLine,
+  killCommand,
+  resolvePath,
+  type Scope,
+  type WireOptions,
+  wireCommand,
+  wireScript,
+} from './wire.ts'
 
 /** The host at an ssh destination. Nothing connects before it is used. */
 export function host(destination: string): Host {
@@ -120,9 +132,17 @@ function makeHost(name: string, kind: 'ssh' | 'local', scope: Scope): Host {
     download: (path, localFile) => files.download(fileSite, path, localFile),
     rsync: (options: RsyncOptions) =>
       rsync({ name, kind, directory: scope.directory, user: scope.user, transport, home: () => made.home() }, options),
-    tail: (_paths: string | readonly string[], _options?: TailOptions) => {
-      throw new Error('not here yet')
-    },
+    tail: (paths: string | readonly string[], options?: TailOptions) =>
+      tailHost(
+        {
+          name,
+          start: (command, given) =>
+            startCommand(site(command.render(), false, scope), given.label ?? 'tail', { ...given, follower: true }),
+          probe: (text) => run(text, { kind: 'probe', quiet: true }).text(),
+        },
+        typeof paths === 'string' ? [paths] : paths,
+        options,
+      ),
     openStream: async (socketPath: string): Promise<Duplex> => {
       const full = resolvePath(scope.directory, socketPath)
       const absolute = full.startsWith('/') ? full : `${await made.home()}/${full.replace(/^~\//, '')}`
@@ -134,14 +154,10 @@ function makeHost(name: string, kind: 'ssh' | 'local', scope: Scope): Host {
         const running = site.run('printf %s "$HOME"', { kind: 'probe', quiet: true, label: 'home directory' })
         return (await running).stdout
       }),
-    reboot: async () => {
-      throw new Error('not here yet')
-    },
-    shell: async () => {
-      throw new Error('not here yet')
-    },
+    reboot: (options) => reboot(made, options?.deadlineMs),
+    shell: async (command?: string) => interact(await transport(), interactiveLine(command, scope)),
   }
-  return made
+  return withReach(made, { transport })
 }
 
 /** A command as it is shown: with where and as whom. */

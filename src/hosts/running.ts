@@ -1,5 +1,6 @@
 /** A command under way: options chained first, started in the next microtask, ended with its whole process group. */
 import { randomBytes } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -36,7 +37,11 @@ export interface Tap {
   stderr(chunk: Buffer): void
 }
 
-export type StartOptions = RunCommandOptions & { tap?: Tap }
+export type StartOptions = RunCommandOptions & {
+  tap?: Tap
+  /** Keeps its input open, and does not take one of the few command channels: a follower stays. */
+  follower?: boolean
+}
 
 /** Starts (in the next microtask) the command that `site` describes. `display` is what is shown of it. */
 export function startCommand(site: CommandSite, display: string, given: StartOptions = {}): Running {
@@ -132,6 +137,8 @@ class RunningCommand implements Running {
     const options = this.#options
     const name = this.#site.name
     throwIfAborted(run)
+    // Every command under way listens to it: hundreds are no leak.
+    setMaxListeners(0, run.signal)
     if (run.options.dryRun && (options.kind ?? 'write') === 'write') {
       run.emit({ type: 'held-back', host: name, display: this.#display })
       return stubbedResult(this.#display)
@@ -191,6 +198,7 @@ class Execution {
     try {
       channel = await transport.exec(wire.line, {
         signal: run.signal,
+        urgent: this.#options.follower,
         ...(this.#options.pty ? { pty: ptySize() } : {}),
       })
     } catch (error) {
@@ -329,10 +337,10 @@ class Execution {
     const { stdin } = channel
     await handshake
     if (wire.prelude) stdin.write(wire.prelude)
-    const { input, pty } = this.#options
+    const { input, pty, follower } = this.#options
     if (input === undefined) {
       // A terminal's input stays open: closing it would hang up on the command.
-      if (!pty) stdin.end()
+      if (!pty && !follower) stdin.end()
       return
     }
     if (typeof input === 'string' || input instanceof Uint8Array) {

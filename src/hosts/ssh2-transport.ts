@@ -229,15 +229,18 @@ function ssh2Transport(client: Client, config: SshConfig): Transport {
         term: options.pty.term ?? 'xterm-256color',
       }
       const env = { ...sentVariables(config), ...config.setEnv }
-      const channel = await open<ClientChannel>('a command channel', (done) =>
+      // Adopted within the callback: a quick command's status and close can be in the same packet as its opening.
+      return await open<Channel>('a command channel', (done) =>
         client.exec(
           command,
           { ...(pty ? { pty } : {}), ...(Object.keys(env).length > 0 ? { env } : {}) },
-          (error, value) => done(error, value),
+          (error, channel) => {
+            if (error) return done(error, undefined as never)
+            channel.on('close', leave)
+            done(undefined, adopt(channel, lost))
+          },
         ),
       )
-      channel.on('close', leave)
-      return adopt(channel, lost)
     } catch (error) {
       leave()
       throw error
@@ -302,7 +305,10 @@ function adopt(channel: ClientChannel, lost: Promise<Error>): Channel {
     reported = resolve
   })
   channel.on('exit', (code: number | null, signal?: string, coreDumped?: boolean) => {
-    status = code === null ? { exitCode: null, signal: signal ?? null, coreDumped } : { exitCode: code, signal: null }
+    status =
+      code === null
+        ? { exitCode: null, signal: signal?.replace(/^SIG/, '') ?? null, coreDumped }
+        : { exitCode: code, signal: null }
     reported?.()
   })
   channel.on('error', () => {})

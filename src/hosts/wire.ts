@@ -74,6 +74,19 @@ function passwordLine(options: WireOptions): string {
   return options.sudoPassword ? `${options.sudoPassword.reveal()}\n` : ''
 }
 
+/** What an interactive session runs: a login shell, or `command`, in the scope. Secrets of the scope stay out. */
+export function interactiveLine(command: string | undefined, scope: Scope): string {
+  const plain = Object.fromEntries(Object.entries(scope.env).filter(([, value]) => typeof value === 'string'))
+  const body = [
+    ...(scope.directory === undefined ? [] : [`cd ${pathWord(scope.directory)} || exit`]),
+    ...exports(plain),
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell's
+    command ?? 'exec "${SHELL:-/bin/sh}" -l',
+  ].join('; ')
+  // sudo may ask for its password here: there is a terminal.
+  return become(body, { sudo: ['sudo'] }, scope.user)
+}
+
 /** A script read whole from standard input. What runs it is `sh`, in the scope. */
 export function wireScript(scope: Scope, nonce: string, options: WireOptions = {}): WireCommand {
   return wireCommand('eval "$(cat)"', false, scope, nonce, options)

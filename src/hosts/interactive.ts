@@ -1,0 +1,65 @@
+/** A person's terminal on a host: a shell, or a command that wants a screen. */
+import type { Channel, PtySize, Transport } from './transport.ts'
+
+export interface Terminal {
+  readonly input: NodeJS.ReadStream
+  readonly output: NodeJS.WriteStream
+  readonly errors: NodeJS.WriteStream
+}
+
+const ownTerminal = (): Terminal => ({ input: process.stdin, output: process.stdout, errors: process.stderr })
+
+/**
+ * Runs `line` with the terminal's input and output until it ends. Resolves with its exit status, as a shell has it:
+ * 128 and the signal's number where it was ended by one, 255 where the connection was lost.
+ */
+export async function interact(
+  transport: Transport,
+  line: string,
+  terminal: Terminal = ownTerminal(),
+): Promise<number> {
+  const { input, output } = terminal
+  const screen = input.isTTY === true && output.isTTY === true
+  const channel = await transport.exec(line, { urgent: true, ...(screen ? { pty: sizeOf(output) } : {}) })
+  const resize = () => channel.resize(sizeOf(output))
+  if (screen) {
+    input.setRawMode(true)
+    output.on('resize', resize)
+  }
+  try {
+    return await connectStreams(channel, terminal)
+  } finally {
+    if (screen) {
+      input.setRawMode(false)
+      output.off('resize', resize)
+    }
+    input.unpipe(channel.stdin)
+    // A terminal that is still being read would keep the process from ending.
+    input.pause()
+    input.unref?.()
+  }
+}
+
+async function connectStreams(channel: Channel, { input, output, errors }: Terminal): Promise<number> {
+  channel.stdin.on('error', () => {})
+  input.ref?.()
+  input.pipe(channel.stdin)
+  const ended = [channel.stdout, channel.stderr].map(
+    (stream) =>
+      new Promise<void>((resolve) => {
+        stream.once('end', resolve)
+        stream.once('close', resolve)
+      }),
+  )
+  channel.stdout.pipe(output, { end: false })
+  channel.stderr.pipe(errors, { end: false })
+  const [{ exitCode, signal }] = await Promise.all([channel.exit, ...ended])
+  if (exitCode !== null) return exitCode
+  return signal === null ? 255 : 128 + (signalNumbers[signal.replace(/^SIG/, '')] ?? 1)
+}
+
+const signalNumbers: Record<string, number> = { HUP: 1, INT: 2, QUIT: 3, KILL: 9, PIPE: 13, TERM: 15 }
+
+function sizeOf(output: NodeJS.WriteStream): PtySize {
+  return { columns: output.columns || 80, rows: output.rows || 24, term: process.env.TERM || 'xterm-256color' }
+}
