@@ -90,7 +90,10 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   for (let attempt = 1; ; attempt += 1) {
     const port = options.port ?? (await freePort(address))
     const environment = { HOME: home, PATH: sandboxPath(bin), ...marker, ...options.environment }
-    await writeFile(configFile, serverConfig({ address, port, etc, environment, extra: options.extraConfig }))
+    await writeFile(
+      configFile,
+      serverConfig({ address, port, etc, environment, locked: await isLocked(user), extra: options.extraConfig }),
+    )
     await writeFile(knownHostsFile, `[${address}]:${port} ${hostKey}\n`)
     await writeFile(
       sshConfigFile,
@@ -157,6 +160,13 @@ export async function endSshd(identity: ProcessIdentity, dir: string): Promise<v
   await endProcesses(rest, { graceMs: listener.length > 0 ? 1000 : 5000 })
 }
 
+/** Whether the account is locked, as far as we, and so our sshd, may see it: only root reads /etc/shadow. */
+async function isLocked(user: string): Promise<boolean> {
+  const shadow = await readFile('/etc/shadow', 'utf8').catch(() => '')
+  const line = shadow.split('\n').find((entry) => entry.startsWith(`${user}:`))
+  return line?.split(':')[1]?.startsWith('!') ?? false
+}
+
 function sandboxPath(bin: string): string {
   return [bin, '/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin'].join(delimiter)
 }
@@ -166,6 +176,8 @@ interface ServerConfig {
   port: number
   etc: string
   environment: Readonly<Record<string, string>>
+  /** The account has no password and never will: sshd lets it in by key only if PAM is asked. */
+  locked?: boolean
   extra?: string
 }
 
@@ -173,14 +185,14 @@ interface ServerConfig {
  * sshd_config. All variables are on one SetEnv line, since only the first counts. SetEnv alone leaves commands,
  * rsync and sftp in the real home: the forced command goes to the one that was set.
  */
-export function serverConfig({ address, port, etc, environment, extra }: ServerConfig): string {
+export function serverConfig({ address, port, etc, environment, locked, extra }: ServerConfig): string {
   const variables = Object.entries(environment).map(([name, value]) => `"${name}=${value}"`)
   return `${extra === undefined ? '' : `${extra}\n`}ListenAddress ${address}:${port}
 HostKey ${etc}/host_ed25519
 PidFile ${etc}/sshd.pid
 AuthorizedKeysFile ${etc}/authorized_keys
 StrictModes no
-UsePAM no
+UsePAM ${locked ? 'yes' : 'no'}
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
