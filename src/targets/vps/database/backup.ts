@@ -1,0 +1,211 @@
+/** Backups of a deployment's databases, kept on its host: each a folder with the copies and a manifest. */
+import { randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { currentRun, SlipwayError } from '../../../events/index.ts'
+import type { Host, ScriptStep } from '../../../hosts/host.ts'
+import { sh } from '../../../shell/index.ts'
+import type { Backup } from '../../deployment.ts'
+import { audited, beginChange, type ChangeOn } from '../change.ts'
+import type { VpsContext } from '../context.ts'
+import { hostFacts } from '../facts.ts'
+import { writeFile } from '../release-files.ts'
+import { inStep } from '../step.ts'
+import { engineFor } from './engines.ts'
+import { databaseHost } from './index.ts'
+
+/** What `manifest.json` of a backup holds. */
+export interface Manifest {
+  id: string
+  at: string
+  deployment: string
+  release: string
+  version?: string
+  databases: Record<
+    string,
+    { file: string; kind: string; bytes: number; counts: Record<string, number>; sha256: string }
+  >
+  verified: boolean
+}
+
+export function backupId(deployment: string, now = new Date()): string {
+  const stamp = now.toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15)
+  return `${deployment}-${stamp}-${randomBytes(2).toString('hex')}`
+}
+
+export async function backup(context: VpsContext): Promise<Backup> {
+  const host = databaseHost(context)
+  const change = await beginChange(context, host, `backup ${context.deployment.name}`)
+  return audited(context, 'backup', async () => {
+    const manifest = await inStep(`back up the databases of ${change.release.name}`, host.name, () =>
+      takeBackup(context, host, change),
+    )
+    return manifest ? asBackup(manifest) : { id: 'held-back', at: '', bytes: 0, databases: [], verified: false }
+  })
+}
+
+/** Copies every database into a folder that gets its name when all of it is there. undefined in a dry run. */
+export async function takeBackup(context: VpsContext, host: Host, change: ChangeOn): Promise<Manifest | undefined> {
+  const { facts, release, guard } = change
+  const names = Object.keys(context.deployment.app.databases)
+  if (names.length === 0) {
+    throw new SlipwayError('no-database', 'no database is configured', { next: 'Add it to [app.databases].' })
+  }
+  const id = backupId(context.deployment.name)
+  const folder = `${facts.app.backups}/${id}`
+  const engines = await Promise.all(
+    names.map(async (name) => ({ name, engine: await engineFor(context, release, name) })),
+  )
+  const steps: ScriptStep[] = [
+    { name: 'a folder for the backup', command: sh`umask 077; mkdir -p ${`${folder}.new`}` },
+    ...engines.map(({ name, engine }) => ({
+      name: `copy ${name}`,
+      command: engine.dump(`${folder}.new/${engine.fileName}`),
+    })),
+  ]
+  const results = await host.script(steps, { guard })
+  if (currentRun().options.dryRun) return undefined
+  const manifest: Manifest = {
+    id,
+    at: new Date().toISOString(),
+    deployment: context.deployment.name,
+    release: release.name,
+    version: facts.current,
+    databases: Object.fromEntries(
+      engines.map(({ name, engine }, index) => {
+        const said = JSON.parse(results[index + 1]?.stdout.trim().split('\n').pop() ?? '{}') as {
+          bytes: number
+          counts: Record<string, number>
+          sha256: string
+        }
+        return [name, { file: engine.fileName, kind: engine.kind, ...said }]
+      }),
+    ),
+    verified: true,
+  }
+  await host.script(
+    [
+      {
+        name: 'the manifest',
+        command: writeFile(`${folder}.new/manifest.json`, `${JSON.stringify(manifest)}\n`, 0o600),
+      },
+      { name: `backups/${id}`, command: sh`mv ${`${folder}.new`} ${folder}` },
+    ],
+    { guard },
+  )
+  return manifest
+}
+
+const asBackup = (manifest: Manifest): Backup => ({
+  id: manifest.id,
+  at: manifest.at,
+  bytes: Object.values(manifest.databases).reduce((sum, each) => sum + each.bytes, 0),
+  databases: Object.keys(manifest.databases),
+  verified: manifest.verified,
+})
+
+/** Newest first. */
+export async function manifests(context: VpsContext): Promise<{ folder: string; list: Manifest[] }> {
+  const host = databaseHost(context)
+  const facts = await hostFacts(context.deployment, host)
+  const { stdout } = await host.run(sh`cat ${facts.app.backups}/*/manifest.json 2>/dev/null || :`, {
+    kind: 'probe',
+    quiet: true,
+    label: 'the backups',
+  })
+  const list = stdout.split('\n').flatMap((line): Manifest[] => {
+    try {
+      return line.trim() === '' ? [] : [JSON.parse(line) as Manifest]
+    } catch {
+      return []
+    }
+  })
+  return { folder: facts.app.backups, list: list.sort((a, b) => (a.at < b.at ? 1 : -1)) }
+}
+
+export async function backups(context: VpsContext): Promise<Backup[]> {
+  return (await manifests(context)).list.map(asBackup)
+}
+
+/** The backup `id` (or the beginning of it), the newest of this deployment unless given. */
+export async function findBackup(context: VpsContext, id?: string): Promise<Manifest & { path: string }> {
+  const { folder, list } = await manifests(context)
+  const found =
+    id === undefined
+      ? list.find((each) => each.deployment === context.deployment.name)
+      : list.find((each) => each.id === id || each.id.startsWith(id))
+  if (found) return { ...found, path: `${folder}/${found.id}` }
+  throw new SlipwayError(
+    'no-backup',
+    id === undefined ? `there is no backup of ${context.deployment.name}` : `there is no backup ${id}`,
+    {
+      detail:
+        list
+          .slice(0, 10)
+          .map((each) => each.id)
+          .join('\n') || undefined,
+      state: 'Nothing was changed.',
+      next: 'See what there is: `tasks backups`.',
+    },
+  )
+}
+
+/** Restores a backup into scratch databases, and compares checksum, integrity and rows with its manifest. */
+export async function verifyBackup(context: VpsContext, id?: string): Promise<void> {
+  const host = databaseHost(context)
+  const manifest = await findBackup(context, id)
+  const facts = await hostFacts(context.deployment, host)
+  if (!facts.release) return
+  for (const [name, copy] of Object.entries(manifest.databases)) {
+    const engine = await engineFor(context, facts.release, name)
+    await inStep(`verify ${name} of ${manifest.id}`, host.name, async () => {
+      // A script, because it travels on standard input: a password may be part of it.
+      const [answer] = await host.script(
+        [{ name: `verify ${name}`, command: engine.verify(`${manifest.path}/${copy.file}`), nothrow: true }],
+        { kind: 'probe', quiet: true },
+      )
+      const problem =
+        answer?.exitCode === 0
+          ? compare(copy, JSON.parse(answer.stdout.trim().split('\n').pop() ?? '{}'))
+          : answer?.stderr.trim()
+      if (problem === undefined) return
+      throw new SlipwayError('bad-backup', `the backup ${manifest.id} of ${name} is not good: ${problem}`, {
+        host: host.name,
+        state: 'Nothing was changed.',
+        next: 'Take a new one: `tasks backup_db`.',
+      })
+    })
+  }
+}
+
+/** What is different between a manifest's entry and what a test restore found; undefined where nothing is. Pure. */
+export function compare(
+  wanted: { counts: Record<string, number>; sha256: string },
+  found: { counts: Record<string, number>; sha256: string },
+): string | undefined {
+  if (wanted.sha256 && found.sha256 !== wanted.sha256) return 'its checksum is not what it was'
+  for (const [table, rows] of Object.entries(wanted.counts)) {
+    if (found.counts[table] !== rows) return `${table} has ${found.counts[table] ?? 'no'} rows, and had ${rows}`
+  }
+  return undefined
+}
+
+/** A fresh backup, brought to the operator's machine. Resolves with the paths. */
+export async function fetchBackup(context: VpsContext, directory = '.'): Promise<string[]> {
+  const taken = await backup(context)
+  if (currentRun().options.dryRun) return []
+  const host = databaseHost(context)
+  const manifest = await findBackup(context, taken.id)
+  const folder = join(currentRun().options.projectDir ?? process.cwd(), directory)
+  await mkdir(folder, { recursive: true })
+  const paths: string[] = []
+  for (const [name, copy] of Object.entries(manifest.databases)) {
+    const path = join(
+      folder,
+      `${context.deployment.name}-${name}-${manifest.id.split('-').slice(1, 3).join('-')}-${copy.file}`,
+    )
+    await inStep(`fetch ${name}`, host.name, () => host.download(`${manifest.path}/${copy.file}`, path))
+    paths.push(path)
+  }
+  return paths
+}

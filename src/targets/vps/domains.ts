@@ -1,0 +1,124 @@
+/** The domain of a deployment, and what an operator would make at the provider: site, folder, address. */
+import { currentRun, UsageError } from '../../events/index.ts'
+import type { Host } from '../../hosts/host.ts'
+import { sh } from '../../shell/index.ts'
+import type { Domains } from '../deployment.ts'
+import { audited, beginChange, type ChangeOn } from './change.ts'
+import { onEach, type VpsContext } from './context.ts'
+import { hostFacts } from './facts.ts'
+import { requireDomain, setupScript, writeSite } from './nginx.ts'
+import { readSite } from './promotion/site.ts'
+import { folderStep } from './release-files.ts'
+import { replaceLink } from './server.ts'
+import { inStep } from './step.ts'
+
+export function domainsOf(context: VpsContext): Domains {
+  return {
+    list: () => list(context),
+    attach: (domain) => attach(context, domain),
+    verify: (domain) => verify(context, domain),
+  }
+}
+
+/** The folders of the release and its site, so that code can be uploaded and a browser finds what runs. */
+export async function initApp(context: VpsContext): Promise<void> {
+  await audited(context, 'init the app', async () => {
+    await onEach(context.role('web'), async (host) => {
+      const change = await beginChange(context, host, `init ${context.deployment.name}`)
+      await inStep(`make ${change.release.name}`, host.name, () =>
+        host.script(initSteps(context, change), { guard: change.guard }),
+      )
+      await provideSite(context, host, change)
+    })
+  })
+}
+
+function initSteps(context: VpsContext, { facts, release }: ChangeOn) {
+  const link = facts.app.currentSocket(context.deployment.name)
+  return [
+    folderStep(context, facts, release),
+    // Until the app is started the site leads to a socket that is not there: 502, and never another app.
+    ...(facts.siteTarget === undefined
+      ? [{ name: 'a socket for the site', command: replaceLink(release.slotSocket('a'), link) }]
+      : []),
+  ]
+}
+
+async function provideSite(context: VpsContext, host: Host, change: ChangeOn): Promise<void> {
+  const { provider } = context.config.domains
+  if (provider === 'none') {
+    currentRun().emit({ type: 'note', text: 'no [domains] provider is configured: the site is left to you' })
+    return
+  }
+  if (provider !== 'nginx') throw otherProvider(provider)
+  if (context.deployment.domain === undefined) {
+    currentRun().emit({ type: 'note', text: `[${context.deployment.name}] has no domain: no site was made` })
+    return
+  }
+  await inStep(`site of ${context.deployment.domain}`, host.name, async () =>
+    (await writeSite(context, host, change)) ? undefined : 'unchanged',
+  )
+}
+
+const otherProvider = (provider: string): UsageError =>
+  new UsageError('provider', `the provider ${provider} makes its sites in its panel, not on the host`, {
+    next: 'Make the site there and point it at the socket or port of the app.',
+  })
+
+async function list(context: VpsContext): ReturnType<Domains['list']> {
+  if (context.deployment.domain === undefined) return []
+  const { deployment } = context
+  const domain = deployment.domain as string
+  const host = context.home()
+  const facts = await hostFacts(deployment, host)
+  const result = await ask(context, host, domain)
+  return [{ domain, pointsAt: facts.siteTarget, ok: result === undefined, detail: result }]
+}
+
+async function attach(context: VpsContext, domain: string): Promise<void> {
+  const attached = { ...context, deployment: { ...context.deployment, domain } }
+  await onEach(context.role('web'), async (host) => {
+    await provideSite(attached, host, await beginChange(context, host, `attach ${domain}`))
+  })
+}
+
+async function verify(context: VpsContext, domain = requireDomain(context)): Promise<void> {
+  await onEach(context.role('web'), async (host) => {
+    const wrong = await ask(context, host, domain)
+    if (wrong === undefined) return
+    throw new UsageError('domain', `${domain} is not answered by ${context.deployment.name}: ${wrong}`, {
+      state: 'Nothing was changed.',
+      next: 'Make the site with init_staging_app, and start the app.',
+    })
+  })
+}
+
+/** Asks the host's own front door for the domain; undefined where the app answers, otherwise what is wrong. */
+async function ask(context: VpsContext, host: Host, domain: string): Promise<string | undefined> {
+  const { deployment } = context
+  const facts = await hostFacts(deployment, host)
+  const file = `${facts.app.site(deployment.name)}/nginx.conf`
+  const { stdout } = await host.run(sh`cat ${file} 2>/dev/null || :`, { kind: 'probe', quiet: true })
+  const site = readSite(stdout)
+  if (!site) return 'it has no site yet'
+  const code = `import http.client, ssl, sys
+host, port, tls, name, path = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "True", sys.argv[4], sys.argv[5]
+context = ssl._create_unverified_context()
+door = http.client.HTTPSConnection(host, port, timeout=10, context=context) if tls else http.client.HTTPConnection(host, port, timeout=10)
+door.request("GET", path, headers={"Host": name})
+answer = door.getresponse()
+print(answer.status, answer.getheader("X-Release") or "-")`
+  const words = [site.address, String(site.port), site.tls ? 'True' : 'False', domain, deployment.app.health.path]
+  const asked = await host.run(sh`python3 -c ${code} ${words}`, { kind: 'probe', quiet: true, nothrow: true })
+  if (asked.exitCode !== 0) return `its front door does not answer: ${asked.stderr.trim().split('\n').pop()}`
+  const [status, release] = asked.stdout.trim().split(' ')
+  if (Number(status) !== deployment.app.health.status) return `its front door answered ${status}`
+  const wanted = facts.release?.name
+  if (wanted && release && release !== '-' && !release.startsWith(`${wanted}/`)) return `it is answered by ${release}`
+  return undefined
+}
+
+/** What root does once on the hosts of a deployment, as one script. */
+export async function hostSetup(context: VpsContext): Promise<string> {
+  return setupScript(context, await hostFacts(context.deployment, context.home()))
+}

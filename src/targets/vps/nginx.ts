@@ -1,0 +1,130 @@
+/** The site of a deployment in the host's nginx: its file, rendered from the template, tested, and taken up. */
+import { randomBytes } from 'node:crypto'
+import { currentRun, SlipwayError } from '../../events/index.ts'
+import type { Host } from '../../hosts/host.ts'
+import { sh } from '../../shell/index.ts'
+import type { ChangeOn } from './change.ts'
+import type { VpsContext } from './context.ts'
+import type { HostFacts } from './facts.ts'
+import { readSite } from './promotion/site.ts'
+import { writeFile } from './release-files.ts'
+import { render } from './templates.ts'
+
+/** The text of the site's file. What `before` holds of a gate is kept, so that a promotion under way finds it. */
+export async function siteText(
+  context: VpsContext,
+  facts: HostFacts,
+  listen: readonly string[],
+  before: string,
+): Promise<string> {
+  const { deployment, config } = context
+  const { app } = deployment
+  const { options } = config.domains
+  return render(config.dir, 'nginx-site.conf', {
+    app: app.name,
+    deployment: deployment.name,
+    domains: [deployment.domain],
+    listen,
+    siteDir: facts.app.site(deployment.name),
+    gateToken: readSite(before)?.gateToken ?? randomBytes(16).toString('hex'),
+    upstream: app.listen.kind === 'port' ? `127.0.0.1:${app.listen.port}` : undefined,
+    certificate: options['certificate'],
+    certificateKey: options['certificate_key'],
+  })
+}
+
+/**
+ * Writes the site's file and has nginx take it up; on a file that nginx refuses, or a name that another site has, the
+ * one before is put back. Returns whether it changed.
+ */
+export async function writeSite(context: VpsContext, host: Host, change: ChangeOn): Promise<boolean> {
+  const { facts, guard } = change
+  const { deployment, config } = context
+  const dir = facts.app.site(deployment.name)
+  const file = `${dir}/nginx.conf`
+  const probe = await host.probes({
+    before: sh`cat ${file} 2>/dev/null || :`,
+    listen: sh`printf '%s' "\${SLIPWAY_NGINX_LISTEN:-}"`,
+  })
+  const listen = (config.domains.options['listen'] ?? (probe.listen.stdout || '80, [::]:80'))
+    .split(/[,\n]/)
+    .map((each) => each.trim())
+  const before = probe.before.stdout
+  const text = await siteText(context, facts, listen, before)
+  if (text === before) return false
+  await host.script(
+    [
+      {
+        name: `sites/${deployment.name}/nginx.conf`,
+        command: sh`mkdir -p ${dir} ${`${dir}/acme`}
+[ ! -f ${file} ] || cp -p ${file} ${file}.before
+${writeFile(file, text, 0o644)}`,
+      },
+      { name: 'nginx takes it up', command: reloadNginx(file) },
+    ],
+    { guard },
+  )
+  currentRun().emit({ type: 'changed', host: host.name, what: `the site of ${deployment.domain}` })
+  return true
+}
+
+/**
+ * `nginx -t`, with its warnings read (a name that two sites have is one, and exits 0), then a reload; as root, as who
+ * owns it, or by sudo without a password. Puts back `FILE.before` where nginx refuses.
+ */
+export function reloadNginx(file: string) {
+  return sh`command -v nginx >/dev/null 2>&1 || PATH=$PATH:/usr/sbin:/sbin
+command -v nginx >/dev/null 2>&1 || { echo 'nginx is not installed' >&2; exit 127; }
+as=
+if [ "$(id -u)" != 0 ] && [ -z "\${SLIPWAY_SANDBOX:-}" ]; then
+  sudo -n nginx -v >/dev/null 2>&1 || { echo 'nginx can not be reloaded: this needs root, or sudo without a password for nginx; see tasks setup_host' >&2; exit 1; }
+  as='sudo -n'
+fi
+back() { if [ -f ${file}.before ]; then mv -f ${file}.before ${file}; else rm -f ${file}; fi; }
+said=$($as nginx -t 2>&1) || { echo "$said" >&2; back; exit 1; }
+case $said in *'conflicting server name'*) echo "$said" >&2; back; exit 1;; esac
+$as nginx -s reload
+rm -f ${file}.before`
+}
+
+/** What root has to do once for a host: packages, the include of sites, a way to reload. As one script. */
+export function setupScript(context: VpsContext, facts: Pick<HostFacts, 'home' | 'user'>): string {
+  const { deployment } = context
+  const mysql = Object.values(deployment.app.databases).some((each) => each.kind === 'mysql')
+  const postgres = Object.values(deployment.app.databases).some((each) => each.kind === 'postgres')
+  const packages = [
+    'rsync',
+    'python3',
+    'supervisor',
+    'nginx',
+    ...(postgres ? ['postgresql-client'] : []),
+    ...(mysql ? ['mariadb-client'] : []),
+  ]
+  return `#!/bin/sh
+# Once, as root, on ${deployment.hosts.join(' and ')}: what ${facts.user} can't do for itself.
+set -eu
+apt-get install -y ${packages.join(' ')}
+# The system's own supervisord is not needed: each release has one.
+systemctl disable --now supervisor || :
+# Sites are files in the home of ${facts.user}; nginx's workers have to reach the sockets there.
+echo 'include ${facts.home}/.slipway/*/sites/*/nginx.conf;' > /etc/nginx/conf.d/slipway.conf
+setfacl -m u:www-data:x ${facts.home} 2>/dev/null || chmod o+x ${facts.home}
+echo '${facts.user} ALL=(root) NOPASSWD: /usr/sbin/nginx' > /etc/sudoers.d/slipway
+chmod 440 /etc/sudoers.d/slipway
+visudo -c -f /etc/sudoers.d/slipway
+# Processes go on when ${facts.user} logs out, and come back after a reboot.
+loginctl enable-linger ${facts.user} || :
+nginx -t
+systemctl reload nginx
+`
+}
+
+/** Refuses a domain that is not configured. */
+export function requireDomain(context: VpsContext): string {
+  const { deployment } = context
+  if (deployment.domain !== undefined) return deployment.domain
+  throw new SlipwayError('no-domain', `[${deployment.name}] has no domain`, {
+    state: 'Nothing was changed.',
+    next: `Set it in ${context.config.file}: domain = ${deployment.name}.example.org`,
+  })
+}

@@ -1,0 +1,98 @@
+/** Scheduled commands: a section of ours in the crontab of the host's user; every other line stays as it is. */
+import { SlipwayError } from '../../events/index.ts'
+import type { Host } from '../../hosts/host.ts'
+import { quote } from '../../shell/index.ts'
+import type { Schedule } from '../deployment.ts'
+import { audited, beginChange } from './change.ts'
+import { onEach, type VpsContext } from './context.ts'
+import { hostFacts, requireRelease } from './facts.ts'
+import type { ReleaseLayout } from './layout.ts'
+
+interface Entry {
+  name: string
+  when: string
+  command: string
+}
+
+export function scheduleOf(context: VpsContext): Schedule {
+  return { list: () => list(context), push: () => push(context) }
+}
+
+const begin = (app: string, deployment: string): string =>
+  `# ${app} ${deployment}: written by slipway, changes are lost`
+const end = (app: string, deployment: string): string => `# ${app} ${deployment}: end`
+
+/** The section of a deployment. `%` is a newline in a crontab, and is escaped. Pure. */
+export function section(app: string, deployment: string, release: ReleaseLayout, entries: readonly Entry[]): string[] {
+  if (entries.length === 0) return []
+  const line = ({ name, when, command }: Entry): string => {
+    const run = `/bin/sh ${quote(release.start)} run ${quote(command.replaceAll('\n', ' '))} >>${quote(`${release.logs}/schedule.out`)} 2>&1 # ${name}`
+    return `${when} ${run.replaceAll('%', '\\%')}`
+  }
+  return [begin(app, deployment), ...entries.map(line), end(app, deployment)]
+}
+
+/** `crontab` with the section of a deployment replaced; other lines byte for byte. Pure. */
+export function withSection(crontab: string, app: string, deployment: string, lines: readonly string[]): string {
+  const all = crontab === '' ? [] : crontab.replace(/\n$/, '').split('\n')
+  const from = all.indexOf(begin(app, deployment))
+  const to = all.indexOf(end(app, deployment), from)
+  if (from < 0) all.push(...lines)
+  else all.splice(from, (to < 0 ? from : to) - from + 1, ...lines)
+  return all.length === 0 ? '' : `${all.join('\n')}\n`
+}
+
+/** What a section says, read back. Pure. */
+export function readSection(crontab: string, app: string, deployment: string): Entry[] {
+  const all = crontab.split('\n')
+  const from = all.indexOf(begin(app, deployment))
+  if (from < 0) return []
+  return all.slice(from + 1, all.indexOf(end(app, deployment), from)).flatMap((line) => {
+    const match = /^(@\w+|\S+\s+\S+\s+\S+\s+\S+\s+\S+) \/bin\/sh \S+ run (.*) >>.* # (\S+)$/.exec(line)
+    if (!match) return []
+    const [, when, command, name] = match as unknown as [string, string, string, string]
+    return [
+      {
+        name,
+        when,
+        command: command
+          .replaceAll('\\%', '%')
+          .replace(/^'(.*)'$/, '$1')
+          .replaceAll(`'\\''`, "'"),
+      },
+    ]
+  })
+}
+
+async function crontab(host: Host): Promise<string> {
+  const { stdout, stderr, exitCode } = await host.run('crontab -l', { kind: 'probe', quiet: true, nothrow: true })
+  if (exitCode === 0) return stdout
+  if (/no crontab/.test(stderr)) return ''
+  throw new SlipwayError('crontab', `the crontab of ${host.name} can't be read`, {
+    host: host.name,
+    detail: stderr.trim(),
+  })
+}
+
+async function list(context: VpsContext): Promise<Entry[]> {
+  return readSection(await crontab(context.home()), context.deployment.app.name, context.deployment.name)
+}
+
+async function push(context: VpsContext): Promise<boolean> {
+  const { app, name } = context.deployment
+  const entries = Object.entries(app.schedule).map(([each, { when, command }]) => ({ name: each, when, command }))
+  const changed = await onEach(context.hosts, async (host) => {
+    // Scheduled commands run once, not once a host.
+    const here = host.name === context.home().name ? entries : []
+    const before = await crontab(host)
+    const release = requireRelease(context.deployment, await hostFacts(context.deployment, host), host)
+    const after = withSection(before, app.name, name, section(app.name, name, release, here))
+    if (after === before) return false
+    await beginChange(context, host, `schedule of ${name}`)
+    await audited(context, 'schedule', async () => {
+      await host.run(after === '' ? 'crontab -r' : 'crontab -', { input: after, label: 'write the crontab' })
+    })
+    return true
+  })
+  return [...changed.values()].includes(true)
+}
