@@ -419,7 +419,6 @@ export async function closeApp(world: World, app: App, routers: Map<App, Server>
   routers.delete(app)
   router?.closeAllConnections()
   await new Promise<void>((resolve) => (router ? router.close(() => resolve()) : resolve()))
-  if (!world.closing) background(world, async () => undefined)
 }
 
 function makeDomain(world: World, hostname: string, kind: 'heroku' | 'custom'): Domain {

@@ -129,7 +129,7 @@ export function createApiServer(faults: Faults): ApiServer {
         api.remaining = Math.max(0, api.remaining - 1)
         api.authorize(call)
       }
-      call.body = parseBody(request, raw)
+      call.body = route.open ? {} : parseBody(request, raw)
       reply = await route.handler(call)
     } catch (error) {
       if (!(error instanceof ApiError)) throw error

@@ -1,8 +1,9 @@
 /** A private PostgreSQL cluster in a folder of its own, started when the first database is asked for. */
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmod, chown, mkdir, readdir } from 'node:fs/promises'
+import { chown, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { PgDatabase } from './state.ts'
@@ -21,7 +22,8 @@ export interface PgCluster {
   close(): Promise<void>
 }
 
-export function postgresCluster(dir: string): PgCluster {
+export function postgresCluster(under: string): PgCluster {
+  let dir = under
   let started: Promise<{ port: number; bin: string; prefix: string[] }> | undefined
 
   async function start(): Promise<{ port: number; bin: string; prefix: string[] }> {
@@ -30,11 +32,13 @@ export function postgresCluster(dir: string): PgCluster {
     const root = process.getuid?.() === 0
     // PostgreSQL refuses to run as root.
     const prefix = root ? ['runuser', '-u', 'postgres', '--'] : []
-    await mkdir(dir, { recursive: true })
     if (root) {
+      // Its user may not be able to enter the folders above.
+      dir = await mkdtemp(join(tmpdir(), 'slipway-pg-'))
       const { stdout: uid } = await run('id', ['-u', 'postgres'])
-      await chmod(join(dir, '..'), 0o755)
       await chown(dir, Number(uid), -1)
+    } else {
+      await mkdir(dir, { recursive: true })
     }
     const data = join(dir, 'data')
     const command = (...words: string[]): Promise<{ stdout: string }> => {
@@ -130,6 +134,7 @@ export function postgresCluster(dir: string): PgCluster {
       const { bin, prefix } = await started
       const [file, ...args] = [...prefix, `${bin}/pg_ctl`, '-D', join(dir, 'data'), '-m', 'immediate', '-w', 'stop']
       await new Promise((resolve) => spawn(file!, args, { cwd: '/', stdio: 'ignore' }).on('close', resolve))
+      await rm(dir, { recursive: true, force: true })
     },
   }
   return api

@@ -1,0 +1,183 @@
+/** A change to a deployment begins here: its role is asked of the pipeline, its lock is taken, its plan is shown and done. */
+import {
+  beginOf,
+  type ChangeResult,
+  execute,
+  type Plan,
+  planText,
+  resume,
+  stepRecords,
+  undo,
+} from '../../engine/index.ts'
+import type { ChangeStore, StepState } from '../../engine/types.ts'
+import { SlipwayError, UsageError } from '../../events/errors.ts'
+import { currentRun } from '../../events/run.ts'
+import { owner } from '../vps/change.ts'
+import type { HerokuContext } from './context.ts'
+import { isNotFound } from './errors.ts'
+import * as resource from './resources.ts'
+import { type HerokuStore, storeFor } from './store.ts'
+
+export interface ChangeOptions {
+  /** Goes on with the unfinished change of this kind, or with the one that has this id. */
+  resume?: boolean | string
+  /** Goes back from it. */
+  undo?: boolean | string
+}
+
+export interface Change<F extends Record<string, unknown>> {
+  kind: string
+  /** Reads what the plan rests on, and refuses what can't work: nothing has changed yet. */
+  facts(): Promise<F>
+  /** Pure but for closures that act: the same facts give the same steps, also for resuming. */
+  plan(facts: F, store: HerokuStore): Plan
+  /** What has to be typed before data is overwritten: `pony::DATABASE`. A plain yes unless given. */
+  confirm?(facts: F): string
+  /** Where the journal is looked for; the deployment's own store unless given. */
+  stores?(): Promise<HerokuStore[]>
+}
+
+/** Shows the plan, asks once, and does it; or resumes or undoes an unfinished one. Undefined: only shown. */
+export async function runChange<F extends Record<string, unknown>>(
+  context: HerokuContext,
+  change: Change<F>,
+  options: ChangeOptions = {},
+): Promise<ChangeResult | undefined> {
+  const run = currentRun()
+  const by = { ...owner(run, change.kind), pid: process.pid }
+  if (options.resume || options.undo) {
+    const { store, id, facts } = await unfinished(context, change, options.resume || options.undo || true)
+    const plan = change.plan(facts, store)
+    if (run.options.planOnly || run.options.dryRun) return show(plan)
+    return options.undo ? undo(id, plan, store, by) : resume(id, plan, store, by)
+  }
+  const facts = await change.facts()
+  const stores = change.stores ? await change.stores() : [await storeFor(context)]
+  const store = stores[0] as HerokuStore
+  const plan = change.plan(facts, store)
+  if (run.options.planOnly || run.options.dryRun) return show(plan)
+  await confirm(plan, change.confirm?.(facts))
+  return execute(plan, store, by, { facts: () => change.facts() })
+}
+
+function show(plan: Plan): undefined {
+  for (const text of planText(plan)) currentRun().emit({ type: 'result', text })
+  return undefined
+}
+
+async function confirm(plan: Plan, typed: string | undefined): Promise<void> {
+  const run = currentRun()
+  if (run.options.yes) return
+  for (const text of planText(plan)) run.emit({ type: 'note', text })
+  const agreed = typed
+    ? await run.prompter.confirmTyped(`This overwrites ${typed}. Type its name to go on`, typed)
+    : await run.prompter.confirm(`${plan.title}?`)
+  if (!agreed)
+    throw new SlipwayError('not-confirmed', `${plan.title}: not confirmed`, { state: 'Nothing was changed.' })
+}
+
+async function unfinished<F extends Record<string, unknown>>(
+  context: HerokuContext,
+  change: Change<F>,
+  which: boolean | string,
+): Promise<{ store: HerokuStore; id: string; facts: F }> {
+  const stores = change.stores ? await change.stores() : [await storeFor(context)]
+  for (const store of stores) {
+    const open = (await store.list()).filter((each) => each.result === 'unfinished' && each.kind === change.kind)
+    const found = which === true ? open[0] : open.find((each) => each.id === which)
+    if (!found) continue
+    const begin = beginOf(await (await store.open(found.id)).entries())
+    if (begin) return { store, id: found.id, facts: begin.facts as F }
+  }
+  throw new UsageError(
+    'nothing-unfinished',
+    `there is no unfinished ${change.kind}${typeof which === 'string' ? ` ${which}` : ''}`,
+    {
+      state: 'Nothing was changed.',
+      next: 'See `slipway history`.',
+    },
+  )
+}
+
+/**
+ * The pipeline knows which app is production. Refuses a change where the configuration calls it something else, as
+ * after a promotion by `strategy = swap`.
+ */
+export async function checkRole(context: HerokuContext): Promise<void> {
+  const { name } = context.deployment
+  if (name !== 'staging' && name !== 'production') return
+  const coupling = await couplingOf(context)
+  if (!coupling || (coupling.stage !== 'staging' && coupling.stage !== 'production') || coupling.stage === name) return
+  throw new SlipwayError(
+    'role-disagrees',
+    `${context.app} is ${coupling.stage} in its pipeline; config/deploy.ini calls it ${name}`,
+    {
+      host: context.app,
+      state: 'Nothing was changed.',
+      next: 'After a swap, exchange the two `app =` lines of [staging] and [production] in config/deploy.ini.',
+    },
+  )
+}
+
+export async function couplingOf(context: HerokuContext): Promise<resource.Coupling | undefined> {
+  try {
+    return await context.client.get(`${context.path}/pipeline-couplings`, resource.coupling)
+  } catch (error) {
+    if (isNotFound(error)) return undefined
+    throw error
+  }
+}
+
+/** Runs `fn` under the deployment's lock, with a line in the audit log however it ends. */
+export async function locked<T>(context: HerokuContext, what: string, fn: () => Promise<T>): Promise<T> {
+  const run = currentRun()
+  await checkRole(context)
+  if (run.options.dryRun) return fn()
+  const store = await storeFor(context)
+  const by = { ...owner(run, what), pid: process.pid }
+  // Taken at the run's first change, let go at its end.
+  await run.memo(`heroku lock ${context.app}`, async () => {
+    const lock = await store.lock([context.app], by)
+    run.defer(() => lock.release())
+    return lock
+  })
+  const audit = (outcome: 'ok' | 'failed', detail?: string): Promise<void> =>
+    store
+      .audit({
+        at: new Date().toISOString(),
+        run: run.id,
+        who: `${by.user}@${by.machine}`,
+        what,
+        deployment: context.deployment.name,
+        outcome,
+        ...(detail ? { detail } : {}),
+      })
+      .catch((error: unknown) =>
+        run.emit({
+          type: 'warning',
+          text: `the audit log could not be written: ${error instanceof Error ? error.message : String(error)}`,
+        }),
+      )
+  try {
+    const value = await fn()
+    await audit('ok')
+    return value
+  } catch (error) {
+    await audit('failed', error instanceof Error ? error.message.split('\n')[0] : String(error))
+    throw error
+  }
+}
+
+/**
+ * Where a step stands whose effect can't be seen in the world (data that was overwritten): what the journal of the
+ * unfinished change says. Begun and not finished is unclear: the way out is back.
+ */
+export function journalled(store: ChangeStore, kind: string, step: string): () => Promise<StepState> {
+  return async () => {
+    const open = (await store.list()).find((each) => each.result === 'unfinished' && each.kind === kind)
+    if (!open) return 'todo'
+    const record = stepRecords(await (await store.open(open.id)).entries()).get(step)
+    if (!record || (record.direction === 'undo' && record.ok === true)) return 'todo'
+    return record.direction === 'do' && record.ok === true ? 'done' : 'unclear'
+  }
+}

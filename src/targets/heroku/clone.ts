@@ -1,0 +1,141 @@
+/** One deployment's data over another's: maintenance, workers off, transfer, migrate, scrub, back on, in one change. */
+import type { HerokuConfig } from '../../config/types.ts'
+import type { Plan } from '../../engine/types.ts'
+import { SlipwayError, UsageError } from '../../events/errors.ts'
+import { currentRun } from '../../events/run.ts'
+import { type ChangeOptions, checkRole, journalled, runChange } from './change.ts'
+import { type HerokuContext, herokuContext } from './context.ts'
+import { commandStep, inHooks } from './hooks.ts'
+import { backupStep, maintenanceOff, maintenanceOn, workerSizes, workersOff, workersOn } from './parts.ts'
+import * as postgres from './postgres.ts'
+import type { Attachment } from './resources.ts'
+import * as resource from './resources.ts'
+import { dropCopiedStore, storeFor } from './store.ts'
+import { currentRelease } from './versions.ts'
+
+interface Facts extends Record<string, unknown> {
+  from: Attachment
+  to: Attachment
+  workers: Record<string, number>
+  maintenance: boolean
+  deployed: boolean
+  releasePhase: boolean
+}
+
+/** Over `target`'s data, after a backup of it. Asks for `app::DATABASE` to be typed. */
+export async function clone(
+  context: HerokuContext,
+  target: HerokuConfig,
+  options: ChangeOptions & { asked?: boolean } = {},
+): Promise<void> {
+  const to = herokuContext(target, { config: context.config, env: context.env })
+  if (to.app === context.app) throw new UsageError('same-app', `${context.app} can't be copied over itself`)
+  await runChange<Facts>(
+    to,
+    {
+      kind: 'clone',
+      async facts() {
+        await checkRole(to)
+        const [fromDb, toDb, workers, info, release] = await Promise.all([
+          postgres.requireDatabase(context),
+          postgres.requireDatabase(to),
+          workerSizes(to),
+          to.client.get(to.path, resource.app),
+          currentRelease(to),
+        ])
+        if (fromDb.addon.id === toDb.addon.id) {
+          throw new SlipwayError(
+            'same-database',
+            `${context.app} and ${to.app} share the database ${fromDb.addon.name}`,
+            { state: 'Nothing was changed.' },
+          )
+        }
+        const slug = release?.slug
+          ? await to.client.get(`${to.path}/slugs/${release.slug.id}`, resource.slug)
+          : undefined
+        return {
+          from: fromDb,
+          to: toDb,
+          workers,
+          maintenance: info.maintenance,
+          deployed: slug !== undefined,
+          releasePhase: slug?.process_types['release'] !== undefined,
+        }
+      },
+      confirm: (facts) => postgres.databaseName(facts.to),
+      stores: async () => [await storeFor(to)],
+      plan(facts, store): Plan {
+        let before: string | undefined
+        const { migrate } = to.deployment.app
+        const copy = async (): Promise<void> => {
+          try {
+            await postgres.copyDatabase({ context, attachment: facts.from }, { context: to, attachment: facts.to })
+          } catch (error) {
+            // Between apps of different owners or plans a direct copy may fail where a backup can be restored.
+            if (!(error instanceof SlipwayError) || error.code !== 'heroku-transfer-failed') throw error
+            currentRun().emit({ type: 'warning', host: to.app, text: `${error.message}; going by way of a backup` })
+            const backup = await postgres.capture(context, facts.from)
+            const url = await postgres.backupUrl(context, facts.from, backup)
+            await postgres.restoreFrom(
+              to,
+              facts.to,
+              url,
+              `restore of ${context.app} ${postgres.transferName(backup)} to ${postgres.databaseName(facts.to)}`,
+            )
+          }
+          const url = await postgres.databaseUrl(to, facts.to.name)
+          // The copy is not where locks live.
+          if (url && store.kind === 'postgres' && !(await keepsStore(to))) await dropCopiedStore(url)
+        }
+        return {
+          kind: 'clone',
+          title: `${postgres.databaseName(facts.from)} is copied over ${postgres.databaseName(facts.to)}`,
+          facts,
+          locks: [to.app],
+          steps: [
+            ...(facts.maintenance ? [] : [maintenanceOn(to)]),
+            workersOff(to, facts.workers),
+            backupStep(to, facts.to, (name) => {
+              before = name
+            }),
+            {
+              id: 'transfer',
+              title: `copy ${facts.from.addon.name} over ${facts.to.addon.name}; backup schedules are put back`,
+              undoTitle: `restore what ${to.app} had, from the backup just made`,
+              check: journalled(store, 'clone', 'transfer'),
+              prepare: async () => ({ before }),
+              do: async () => {
+                await ((await keepsStore(to)) ? store.across(copy) : copy())
+                return { before }
+              },
+              undo: async (data) => {
+                const found = await postgres.findBackup(to, facts.to, String(data['before']))
+                await postgres.restoreFrom(
+                  to,
+                  facts.to,
+                  await postgres.backupUrl(to, facts.to, found),
+                  `restore of ${String(data['before'])}`,
+                )
+              },
+            },
+            ...(facts.deployed && migrate ? [commandStep(to, 'migrate', migrate, 'migrate')] : []),
+            ...(facts.deployed && !migrate && facts.releasePhase
+              ? [commandStep(to, 'migrate', 'release', 'migrate by the release command')]
+              : []),
+            ...(facts.deployed ? inHooks(to, 'after_clone') : []),
+            workersOn(to, facts.workers),
+            ...(facts.maintenance ? [] : [maintenanceOff(to)]),
+          ],
+          notes: [`Locks and journals of production are left out of the copy.`],
+        }
+      },
+    },
+    options,
+  )
+}
+
+/** Whether the deployment's own database is where the store is. */
+async function keepsStore(context: HerokuContext): Promise<boolean> {
+  const production = context.config.deployments['production']
+  return production?.target !== 'heroku' || production.herokuApp === context.app
+}

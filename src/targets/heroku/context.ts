@@ -1,0 +1,52 @@
+/** What every operation of a Heroku deployment starts from: its configuration and a client. */
+import type { Config, HerokuConfig } from '../../config/types.ts'
+import { currentRun } from '../../events/run.ts'
+import { type HerokuClient, herokuClient } from './client.ts'
+import type { Environment } from './token.ts'
+
+export interface HerokuContext {
+  config: Config
+  deployment: HerokuConfig
+  client: HerokuClient
+  env: Environment
+  /** `/apps/pony-staging` */
+  path: string
+  /** The Heroku app's name. */
+  app: string
+}
+
+export interface HerokuSetup {
+  config: Config
+  /** process.env unless given: tokens and base URLs. */
+  env?: Environment
+}
+
+export function herokuContext(deployment: HerokuConfig, setup: HerokuSetup): HerokuContext {
+  const env = setup.env ?? process.env
+  let client: HerokuClient | undefined
+  return {
+    config: setup.config,
+    deployment,
+    env,
+    app: deployment.herokuApp,
+    path: appPath(deployment.herokuApp),
+    // One client a run and environment: it carries the rate limit and the second factor.
+    get client() {
+      client ??= currentRun().memo(env, () => herokuClient({ env }))
+      return client
+    },
+  }
+}
+
+export const appPath = (app: string): string => `/apps/${encodeURIComponent(app)}`
+
+/** The same context for another app of the platform. */
+export function contextFor(context: HerokuContext, app: string): HerokuContext {
+  return {
+    ...context,
+    client: context.client,
+    deployment: { ...context.deployment, herokuApp: app },
+    app,
+    path: appPath(app),
+  }
+}

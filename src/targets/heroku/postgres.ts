@@ -1,0 +1,378 @@
+/** Heroku Postgres through the data API: an API without a schema, so all that is known of it is in this file. */
+import { SlipwayError, UsageError } from '../../events/errors.ts'
+import { currentRun } from '../../events/run.ts'
+import { ignored } from './client.ts'
+import type { HerokuContext } from './context.ts'
+import { isNotFound } from './errors.ts'
+import type { Attachment, BackupSchedule, Transfer } from './resources.ts'
+import * as resource from './resources.ts'
+import { readSettings } from './settings.ts'
+import { waitFor } from './wait.ts'
+
+const base = '/client/v11'
+const data = { data: true } as const
+
+/** The database behind `DATABASE_URL` (or another attachment), or undefined where the app has none. */
+export async function databaseOf(context: HerokuContext, name = 'DATABASE'): Promise<Attachment | undefined> {
+  const all = await context.client.list(`${context.path}/addon-attachments`, resource.attachment)
+  const wanted = name.replace(/_URL$/, '')
+  return all.find((each) => each.name === wanted)
+}
+
+export async function requireDatabase(context: HerokuContext, name?: string): Promise<Attachment> {
+  const found = await databaseOf(context, name)
+  if (!found) {
+    throw new SlipwayError('heroku-no-database', `${context.app} has no ${name ?? 'DATABASE'}`, {
+      host: context.app,
+      next: 'Declare it under [staging.addons], `heroku-postgresql = essential-0`, and run `tasks init_staging`; `heroku addons:plans heroku-postgresql` lists the plans.',
+    })
+  }
+  return found
+}
+
+/** `pony::DATABASE`: how a database is named where something overwrites it. */
+export const databaseName = (attachment: Attachment): string => `${attachment.app.name}::${attachment.name}`
+
+/** The URL of an attachment: from the app's variables, so that rotated credentials are right. */
+export async function databaseUrl(context: HerokuContext, name = 'DATABASE'): Promise<string | undefined> {
+  return (await readSettings(context))[`${name}_URL`]
+}
+
+export const info = (
+  context: HerokuContext,
+  attachment: Attachment,
+): Promise<ReturnType<typeof resource.databaseInfo>> =>
+  context.client.get(`${base}/databases/${attachment.addon.id}`, resource.databaseInfo, data)
+
+/** Waits until the database can be connected to. */
+export async function waitForDatabase(
+  context: HerokuContext,
+  attachment: Attachment,
+  deadlineMs = 15 * 60_000,
+): Promise<void> {
+  await waitFor(
+    async () => {
+      const now = await context.client.get(
+        `${base}/databases/${attachment.addon.id}/wait_status`,
+        resource.waitStatus,
+        data,
+      )
+      if (now['error?'])
+        throw new SlipwayError('heroku-database-failed', `${attachment.addon.name}: ${now.message}`, {
+          host: context.app,
+        })
+      return now['waiting?'] ? undefined : true
+    },
+    {
+      deadlineMs,
+      maxPauseMs: 5000,
+      late: () =>
+        new SlipwayError(
+          'heroku-database-late',
+          `${attachment.addon.name} is not available after ${deadlineMs / 1000} s`,
+          { host: context.app, next: `heroku pg:wait --app ${context.app}` },
+        ),
+    },
+  )
+}
+
+/** `b001` captured, `a001` by schedule, `r001` restored, `c001` copied. */
+export function transferName(transfer: Transfer): string {
+  const number = String(transfer.num).padStart(3, '0')
+  if (transfer.to_type === 'gof3r') return `${transfer.schedule ? 'a' : 'b'}${number}`
+  return `${transfer.from_type === 'pg_dump' ? 'c' : 'r'}${number}`
+}
+
+/** Transfers are kept under the app that the add-on is billed to, not where it is attached. */
+const owner = (attachment: Attachment): string => encodeURIComponent(attachment.addon.app.name)
+
+export const transfersOf = async (context: HerokuContext, attachment: Attachment): Promise<Transfer[]> =>
+  (await context.client.list(`${base}/apps/${owner(attachment)}/transfers`, resource.transfer, data)).sort(
+    (a, b) => b.num - a.num,
+  )
+
+export const isBackup = (transfer: Transfer): boolean => transfer.to_type === 'gof3r'
+
+async function start(
+  context: HerokuContext,
+  attachment: Attachment,
+  path: string,
+  body: unknown,
+  what: string,
+): Promise<Transfer> {
+  const newest = (await transfersOf(context, attachment))[0]?.num ?? 0
+  const made = await context.client.write('POST', path, resource.transfer, {
+    ...data,
+    body,
+    reread: async () => (await transfersOf(context, attachment)).find((each) => each.num > newest),
+  })
+  if (currentRun().options.dryRun) return made
+  return finished(context, attachment, made, what)
+}
+
+/** Follows a transfer to its end. One that did not succeed is an error with its own log; an abort cancels it. */
+async function finished(
+  context: HerokuContext,
+  attachment: Attachment,
+  made: Transfer,
+  what: string,
+): Promise<Transfer> {
+  const { client } = context
+  const path = `${base}/apps/${owner(attachment)}/transfers/${made.uuid}`
+  try {
+    const ended = await waitFor(
+      async () => {
+        const now = await client.get(path, resource.transfer, data)
+        currentRun().emit({
+          type: 'progress',
+          id: made.uuid,
+          host: context.app,
+          label: what,
+          done: now.processed_bytes,
+          ...(now.source_bytes ? { total: now.source_bytes } : {}),
+          unit: 'bytes',
+        })
+        return now.finished_at ? now : undefined
+      },
+      {
+        deadlineMs: 6 * 3600_000,
+        maxPauseMs: 3000,
+        late: () =>
+          new SlipwayError('heroku-transfer-late', `${what}: still going on after six hours`, { host: context.app }),
+      },
+    )
+    if (ended.succeeded !== true) throw await transferError(context, path, what)
+    if (ended.warnings > 0)
+      currentRun().emit({
+        type: 'warning',
+        host: context.app,
+        text: `${what}: ${ended.warnings} warnings; see \`heroku pg:backups:info ${transferName(ended)}\``,
+      })
+    return ended
+  } catch (error) {
+    if (currentRun().signal.aborted) {
+      await client
+        .write('POST', `${base}/apps/${owner(attachment)}/transfers/${made.uuid}/actions/cancel`, ignored, {
+          ...data,
+          body: {},
+          evenAborted: true,
+          deadlineMs: 8000,
+        })
+        .catch(() => undefined)
+    }
+    throw error
+  }
+}
+
+async function transferError(context: HerokuContext, path: string, what: string): Promise<SlipwayError> {
+  const full = await context.client.get(`${path}?verbose=true`, resource.transfer, data)
+  const log = full.logs.map((line) => line.message).join('\n')
+  const extension = /extension "([^"]+)"/.exec(log)?.[1]
+  if (extension) {
+    return new SlipwayError('heroku-extension', `${what}: the extension ${extension} is not in the target database`, {
+      host: context.app,
+      detail: log.split('\n').slice(-5).join('\n'),
+      next: `heroku pg:psql --app ${context.app} -c 'CREATE EXTENSION ${extension}', and run it again.`,
+    })
+  }
+  if (/No space left|disk full|too large|exceeds/i.test(log)) {
+    return new SlipwayError('heroku-too-large', `${what}: the data doesn't fit into the target's plan`, {
+      host: context.app,
+      detail: log.split('\n').slice(-5).join('\n'),
+      next: 'Give the target a larger plan under [….addons] in config/deploy.ini, and run `tasks init_staging`.',
+    })
+  }
+  return new SlipwayError('heroku-transfer-failed', `${what} failed`, {
+    host: context.app,
+    detail: log.split('\n').slice(-10).join('\n'),
+    next: 'Run it again.',
+  })
+}
+
+export const capture = (context: HerokuContext, attachment: Attachment): Promise<Transfer> =>
+  start(
+    context,
+    attachment,
+    `${base}/databases/${attachment.addon.id}/backups`,
+    {},
+    `backup of ${databaseName(attachment)}`,
+  )
+
+/** The finished backup named `b001`, its number or its uuid; the newest without a name. */
+export async function findBackup(context: HerokuContext, attachment: Attachment, name?: string): Promise<Transfer> {
+  const all = (await transfersOf(context, attachment)).filter((each) => isBackup(each) && each.succeeded === true)
+  const found =
+    name === undefined
+      ? all[0]
+      : all.find((each) => transferName(each) === name || String(each.num) === name || each.uuid === name)
+  if (!found) {
+    throw new UsageError(
+      'no-backup',
+      name === undefined
+        ? `${databaseName(attachment)} has no backup`
+        : `${databaseName(attachment)} has no finished backup ${name}`,
+      {
+        next:
+          all.length > 0
+            ? `There are ${all.slice(0, 5).map(transferName).join(', ')}.`
+            : 'Make one: `tasks backup_db`.',
+      },
+    )
+  }
+  return found
+}
+
+/** A URL from which a backup can be downloaded for a while. It is a secret: who has it has the data. */
+export async function backupUrl(context: HerokuContext, attachment: Attachment, backup: Transfer): Promise<string> {
+  const { url } = await context.client.write(
+    'POST',
+    `${base}/apps/${owner(attachment)}/transfers/${backup.num}/actions/public-url`,
+    resource.publicUrl,
+    {
+      ...data,
+      body: {},
+      reads: true,
+      reread: async () => undefined,
+    },
+  )
+  const { Secret } = await import('../../shell/secret.ts')
+  currentRun().secrets.add(new Secret(url, 'backup URL'))
+  return url
+}
+
+/** Overwrites the database by a backup (of whatever app); schedules, which a restore drops, are put back. */
+export async function restoreFrom(
+  context: HerokuContext,
+  attachment: Attachment,
+  url: string,
+  what: string,
+): Promise<Transfer> {
+  const schedules = await schedulesOf(context, attachment)
+  const ended = await start(
+    context,
+    attachment,
+    `${base}/databases/${attachment.addon.id}/restores`,
+    { backup_url: url },
+    what,
+  )
+  if (!currentRun().options.dryRun) await keepSchedules(context, attachment, schedules)
+  return ended
+}
+
+/** Copies one database over another. Both URLs come from the apps' variables. */
+export async function copyDatabase(
+  source: { context: HerokuContext; attachment: Attachment },
+  target: { context: HerokuContext; attachment: Attachment },
+): Promise<Transfer> {
+  const [fromUrl, toUrl] = await Promise.all([
+    databaseUrl(source.context, source.attachment.name),
+    databaseUrl(target.context, target.attachment.name),
+  ])
+  const body = { from_name: source.attachment.name, from_url: fromUrl, to_name: target.attachment.name, to_url: toUrl }
+  const what = `copy of ${databaseName(source.attachment)} to ${databaseName(target.attachment)}`
+  const schedules = await schedulesOf(target.context, target.attachment)
+  const ended = await start(
+    target.context,
+    target.attachment,
+    `${base}/databases/${target.attachment.addon.id}/transfers`,
+    body,
+    what,
+  )
+  if (!currentRun().options.dryRun) await keepSchedules(target.context, target.attachment, schedules)
+  return ended
+}
+
+export const schedulesOf = (context: HerokuContext, attachment: Attachment): Promise<BackupSchedule[]> =>
+  context.client.list(`${base}/databases/${attachment.addon.id}/transfer-schedules`, resource.backupSchedule, data)
+
+/** Daily, at a whole hour of a time zone; the platform knows no finer. */
+export async function scheduleBackups(
+  context: HerokuContext,
+  attachment: Attachment,
+  at: { hour: number; timezone: string; name?: string },
+): Promise<void> {
+  const body = { hour: at.hour, timezone: at.timezone, schedule_name: at.name ?? `${attachment.name}_URL` }
+  await context.client.write(
+    'POST',
+    `${base}/databases/${attachment.addon.id}/transfer-schedules`,
+    resource.backupSchedule,
+    {
+      ...data,
+      body,
+      reread: async () =>
+        (await schedulesOf(context, attachment)).find((each) => each.hour === at.hour && each.timezone === at.timezone),
+    },
+  )
+  if (!currentRun().options.dryRun)
+    currentRun().emit({ type: 'changed', host: context.app, what: `daily backups at ${at.hour}:00 ${at.timezone}` })
+}
+
+async function keepSchedules(
+  context: HerokuContext,
+  attachment: Attachment,
+  before: readonly BackupSchedule[],
+): Promise<void> {
+  const now = await schedulesOf(context, attachment)
+  for (const each of before) {
+    if (now.some((other) => other.hour === each.hour && other.timezone === each.timezone && other.name === each.name))
+      continue
+    await scheduleBackups(context, attachment, each)
+  }
+}
+
+export async function unschedule(context: HerokuContext, attachment: Attachment): Promise<number> {
+  const all = await schedulesOf(context, attachment)
+  for (const each of all) {
+    await context.client
+      .write('DELETE', `${base}/databases/${attachment.addon.id}/transfer-schedules/${each.uuid}`, ignored, {
+        ...data,
+        reread: async () => undefined,
+      })
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) throw error
+      })
+  }
+  return all.length
+}
+
+/** Empties the database. */
+export const resetDatabase = (context: HerokuContext, attachment: Attachment): Promise<unknown> =>
+  context.client.write('PUT', `${base}/databases/${attachment.addon.id}/reset`, resource.anything, {
+    ...data,
+    body: {},
+    reread: async () => undefined,
+  })
+
+export const credentials = (context: HerokuContext, attachment: Attachment): Promise<unknown[]> =>
+  context.client.list(`/postgres/v0/databases/${attachment.addon.id}/credentials`, resource.anything, {
+    ...data,
+    basic: true,
+  })
+
+/** Makes another add-on the app's DATABASE. The one that was keeps an attachment of its own name. */
+export async function attachDatabase(context: HerokuContext, addon: string, name = 'DATABASE'): Promise<Attachment> {
+  const before = await databaseOf(context, name)
+  if (before && (before.addon.name === addon || before.addon.id === addon)) return before
+  if (before) {
+    const others = await context.client.list(`${context.path}/addon-attachments`, resource.attachment)
+    if (!others.some((each) => each.addon.id === before.addon.id && each.name !== name)) {
+      await context.client.write('POST', '/addon-attachments', resource.attachment, {
+        body: { addon: before.addon.name, app: context.app, confirm: context.app },
+        reread: async () =>
+          (await context.client.list(`${context.path}/addon-attachments`, resource.attachment)).find(
+            (each) => each.addon.id === before.addon.id && each.name !== name,
+          ),
+      })
+    }
+  }
+  const made = await context.client.write('POST', '/addon-attachments', resource.attachment, {
+    body: { addon, app: context.app, name, confirm: context.app },
+    reread: async () => {
+      const now = await databaseOf(context, name)
+      return now && (now.addon.name === addon || now.addon.id === addon) ? now : undefined
+    },
+  })
+  if (!currentRun().options.dryRun)
+    currentRun().emit({ type: 'changed', host: context.app, what: `${name} is ${addon}` })
+  return made
+}
