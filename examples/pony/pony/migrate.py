@@ -33,8 +33,11 @@ def main(arguments=None) -> int:
             for name in migrations.reverse_to(connection, options.reverse_to):
                 print(f"took back {name}")
         else:
-            for name in migrations.migrate(connection) or ["nothing: the schema is up to date"]:
+            done = migrations.migrate(connection)
+            for name in done:
                 print(f"applied {name}")
+            if not done:
+                print("nothing to apply: the schema is up to date")
     except migrations.Irreversible as error:
         print(f"nothing was changed: {error}", file=sys.stderr)
         return 1

@@ -47,7 +47,7 @@ describe('migrations', () => {
       '0002_settings',
       '0003_rider_keys_and_outbox',
     ])
-    expect((await pony.command('migrate')).stdout).toContain('nothing: the schema is up to date')
+    expect((await pony.command('migrate')).stdout).toContain('nothing to apply: the schema is up to date')
   })
 
   test('can be taken back and applied again', async () => {
