@@ -5,9 +5,11 @@
 import type { Duplex } from 'node:stream'
 import { UsageError } from '../events/errors.ts'
 import { currentRun, type Run } from '../events/run.ts'
+import { hasKerberosTicket, needsOpenssh } from './choose.ts'
 import { dialProxyCommand, dialTcp } from './dial.ts'
 import { ConnectError } from './errors.ts'
 import { createGate, type Gate } from './gate.ts'
+import { hostKeyCheck } from './host-key.ts'
 import { resolveSshConfig, type SshConfig } from './ssh-config.ts'
 import type { Transport } from './transport.ts'
 
@@ -64,6 +66,11 @@ function createPool(run: Run): Pool {
   }
 
   async function transport(destination: string, path: readonly string[] = []): Promise<Transport> {
+    if (path.includes(destination) || path.length > 10) {
+      throw new UsageError('proxy-loop', `the ProxyJump of ${path[0]} leads back to itself`, {
+        detail: [...path, destination].join(' → '),
+      })
+    }
     const resolved = await config(destination)
     const key = endpointKey(resolved)
     let found = standing.get(key)
@@ -126,20 +133,31 @@ function createPool(run: Run): Pool {
     resolved: SshConfig,
     path: readonly string[],
   ): Promise<{ transport: Transport; why?: string }> {
-    const stream = await dial(resolved, path)
-    const { connectSsh2 } = await import('./ssh2-transport.ts')
-    return { transport: await connectSsh2(resolved, stream) }
+    const check = await hostKeyCheck(resolved)
+    const openssh = async (why: string) => {
+      const { connectOpenssh } = await import('./openssh-transport.ts')
+      return { transport: await connectOpenssh(resolved, run.options.sshConfigFile), why }
+    }
+    const why = await needsOpenssh(resolved, check)
+    if (why !== undefined) return openssh(why)
+    // The module is loaded while TCP connects.
+    const loading = import('./ssh2-transport.ts')
+    const [stream, { connectSsh2, BeyondSsh2Error }] = await Promise.all([dial(resolved, path), loading])
+    try {
+      return { transport: await connectSsh2(resolved, stream, check) }
+    } catch (error) {
+      if (resolved.note !== undefined || !(error instanceof ConnectError)) throw error
+      if (error instanceof BeyondSsh2Error) return openssh(error.detail?.split('\n').at(-1) ?? error.message)
+      if (error.code === 'auth-failed' && (await hasKerberosTicket(resolved)))
+        return openssh('there is a Kerberos ticket')
+      throw error
+    }
   }
 
   async function dial(resolved: SshConfig, path: readonly string[]): Promise<Duplex> {
     if (resolved.proxyCommand !== undefined) return dialProxyCommand(resolved)
     const lastHop = resolved.proxyJump.at(-1)
     if (lastHop === undefined) return dialTcp(resolved)
-    if (path.length > 10 || path.slice(0, -1).includes(resolved.destination)) {
-      throw new UsageError('proxy-loop', `the ProxyJump of ${resolved.destination} leads back to itself`, {
-        detail: path.join(' → '),
-      })
-    }
     // The last hop is reached through those before it, as OpenSSH does: in the order written.
     const hop = await jump(resolved.proxyJump, path)
     return hop.openTcp(resolved.hostName, resolved.port)

@@ -63,7 +63,20 @@ export function parseSshConfig(
   }
   const one = (key: string) => all.get(key)?.[0]
   const flag = (key: string) => ['yes', 'true'].includes(one(key) ?? '')
-  const tilde = (path: string) => path.replace(/^~(?=\/|$)/, surroundings.home)
+  // `ssh -G` prints these as they are written; what it prints of names and ports is final.
+  const tokens: Record<string, string> = {
+    '%': '%',
+    d: surroundings.home,
+    h: one('hostname') ?? destination,
+    i: String(process.getuid?.() ?? ''),
+    k: one('hostkeyalias') ?? one('hostname') ?? destination,
+    n: destination.replace(/^ssh:\/\//, '').replace(/^.*@/, ''),
+    p: one('port') ?? '22',
+    r: one('user') ?? '',
+    u: surroundings.env.USER ?? one('user') ?? '',
+  }
+  const expand = (text: string) => text.replace(/%(.)/g, (all, token: string) => tokens[token] ?? all)
+  const tilde = (path: string) => expand(path.replace(/^~(?=\/|$)/, surroundings.home))
   const files = (key: string) =>
     (all.get(key) ?? [])
       .flatMap((value) => value.split(/\s+(?=[/~]|none$)/))
@@ -88,7 +101,7 @@ export function parseSshConfig(
     identitiesOnly: flag('identitiesonly'),
     identityAgent: agentSocket(one('identityagent'), surroundings.env, tilde),
     proxyJump: jump && jump !== 'none' ? jump.split(',').map((hop) => hop.trim()) : [],
-    proxyCommand: command && command !== 'none' ? command : undefined,
+    proxyCommand: command && command !== 'none' ? expand(command) : undefined,
     forwardAgent: one('forwardagent') !== undefined && one('forwardagent') !== 'no',
     hostKeyAlias: alias && alias !== 'none' ? alias : undefined,
     userKnownHostsFiles: files('userknownhostsfile'),

@@ -7,7 +7,7 @@ import type { NodeSSH as NodeSshClass } from 'node-ssh'
 import type { Client, ClientChannel, ConnectConfig } from 'ssh2'
 import { ConnectError } from './errors.ts'
 import { createGate } from './gate.ts'
-import { type HostKeyCheck, hostKeyCheck } from './host-key.ts'
+import type { HostKeyCheck } from './host-key.ts'
 import { rsyncBridge } from './rsync-bridge.ts'
 import type { SshConfig } from './ssh-config.ts'
 import { planAuth } from './ssh2-auth.ts'
@@ -18,8 +18,8 @@ const commandChannels = 4
 const handshakeTimeoutMs = 20_000
 
 /** Connects over `stream` and authenticates. Rejects with a ConnectError that says which phase failed. */
-export async function connectSsh2(config: SshConfig, stream: Duplex): Promise<Transport> {
-  const [{ NodeSSH }, check] = await Promise.all([import('node-ssh'), hostKeyCheck(config)])
+export async function connectSsh2(config: SshConfig, stream: Duplex, check: HostKeyCheck): Promise<Transport> {
+  const { NodeSSH } = await import('node-ssh')
   const auth = await planAuth(config)
   let refusal: unknown
   let phase: 'key exchange' | 'authentication' = 'key exchange'
@@ -69,6 +69,7 @@ export async function connectSsh2(config: SshConfig, stream: Duplex): Promise<Tr
   } catch (error) {
     connecting.catch(() => {})
     stream.destroy()
+    if (error instanceof ConnectError) throw error
     throw refusal ?? connectFailure(config, error, phase, auth.tried, auth.beyond, stream)
   } finally {
     clock.stop()
@@ -93,13 +94,13 @@ function deadline(ms: number) {
 }
 
 /** The types on record first: a server whose recorded key is RSA must not be asked for its ed25519 key. */
-function hostKeyOrder(check: HostKeyCheck): { prepend: string[] } | undefined {
-  const known = check.knownTypes.flatMap((type) =>
-    type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256', 'ssh-rsa'] : [type],
-  )
-  const supported = ['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521']
-  const usable = known.filter((type) => supported.includes(type) || type.includes('rsa'))
-  return usable.length > 0 ? { prepend: usable } : undefined
+function hostKeyOrder(check: HostKeyCheck): string[] | undefined {
+  const rsa = ['rsa-sha2-512', 'rsa-sha2-256', 'ssh-rsa']
+  const all = ['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521', ...rsa]
+  const known = check.knownTypes
+    .flatMap((type) => (type === 'ssh-rsa' ? rsa : [type]))
+    .filter((type) => all.includes(type))
+  return known.length > 0 ? [...new Set([...known, ...all])] : undefined
 }
 
 interface Ssh2Error extends Error {
@@ -107,7 +108,7 @@ interface Ssh2Error extends Error {
   code?: string
 }
 
-/** Errors that another transport can do better with carry `beyondSsh2`. */
+/** A failure that the system's ssh may not have. */
 export class BeyondSsh2Error extends ConnectError {}
 
 function connectFailure(

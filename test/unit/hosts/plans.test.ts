@@ -166,6 +166,20 @@ describe('parseSshConfig', () => {
     expect(parse(`identityagent ${value}`).identityAgent).toBe(socket)
   })
 
+  it('expands tokens where ssh -G does not', () => {
+    const config = parse(
+      'user me',
+      'hostname h.example',
+      'port 7',
+      'proxycommand nc %h %p %% %n',
+      'identityfile %d/keys/%r@%h',
+      'userknownhostsfile ~/known/%k',
+    )
+    expect(config.proxyCommand).toBe('nc h.example 7 % web')
+    expect(config.identityFiles).toEqual(['/home/me/keys/me@h.example'])
+    expect(config.userKnownHostsFiles).toEqual(['/home/me/known/h.example'])
+  })
+
   it('takes none for no proxy', () => {
     expect(parse('proxyjump none', 'proxycommand none')).toMatchObject({ proxyJump: [], proxyCommand: undefined })
   })

@@ -1,0 +1,241 @@
+/**
+ * A host over the system's ssh, for what ssh2 lacks: certificates, security keys, post-quantum key exchange, GSSAPI.
+ * One master process holds the connection; commands are sessions of it. The interface, and the promises, are the same.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Duplex, type Readable, type Writable } from 'node:stream'
+import { currentRun } from '../events/run.ts'
+import { defaultConnectTimeoutMs } from './dial.ts'
+import { ConnectError } from './errors.ts'
+import { createGate } from './gate.ts'
+import type { SshConfig } from './ssh-config.ts'
+import type { Channel, ExecOptions, Transport } from './transport.ts'
+
+const commandChannels = 4
+
+/** Starts a master for `config`. Rejects with a ConnectError that says what ssh said. */
+export async function connectOpenssh(config: SshConfig, configFile: string | undefined): Promise<Transport> {
+  const run = currentRun()
+  // A short path of its own: a unix socket's path holds 107 bytes, and nobody else may use it.
+  const dir = await mkdtemp(join(tmpdir(), 'slw-'))
+  const socket = join(dir, 's')
+  const file = configFile === undefined ? [] : ['-F', configFile]
+  const batch = run.prompter.interactive ? [] : ['-o', 'BatchMode=yes']
+  const master = spawn(
+    'ssh',
+    [
+      ...file,
+      ...['-M', '-N', '-S', socket, '-o', 'ControlPersist=no', '-o', 'ClearAllForwardings=yes'],
+      ...[
+        '-o',
+        'RemoteCommand=none',
+        '-o',
+        'RequestTTY=no',
+        '-o',
+        'PermitLocalCommand=no',
+        '-o',
+        'ForkAfterAuthentication=no',
+      ],
+      ...['-o', `ConnectTimeout=${Math.ceil((config.connectTimeoutMs ?? defaultConnectTimeoutMs) / 1000)}`],
+      ...['-o', `ServerAliveInterval=${Math.ceil((config.serverAliveIntervalMs ?? 15_000) / 1000)}`],
+      ...batch,
+      ...['--', config.destination],
+    ],
+    // Its own group, so that Ctrl-C reaches the host through us; but the terminal, where a passphrase may be asked for.
+    { stdio: ['ignore', 'ignore', 'pipe'], detached: !run.prompter.interactive },
+  )
+  let said = ''
+  master.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    said = (said + text).slice(-8000)
+  })
+  let closing = false
+  const lost = new Promise<Error>((resolve) => {
+    master.once('error', (error) => resolve(error))
+    master.once('exit', () => {
+      void rm(dir, { recursive: true, force: true })
+      resolve(new Error(closing ? 'it was closed' : said.trim().split('\n').at(-1) || 'ssh ended'))
+    })
+  })
+  let gone: Error | undefined
+  void lost.then((error) => {
+    gone = error
+  })
+  while (!(await check(socket))) {
+    if (gone) throw masterFailure(config, said, gone)
+    await Promise.race([lost, new Promise((resolve) => setTimeout(resolve, 20))])
+  }
+  const close = async () => {
+    closing = true
+    await new Promise((resolve) => execFile('ssh', ['-S', socket, '-O', 'exit', 'host'], resolve))
+    const timer = setTimeout(() => master.kill('SIGKILL'), 2000)
+    await lost
+    clearTimeout(timer)
+  }
+  return opensshTransport(config, socket, dir, lost, () => gone, close)
+}
+
+/** Asks the master, without a process: the protocol's greeting is enough to know that it listens. */
+function check(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const connection = connect(socket)
+    connection.once('connect', () => {
+      connection.destroy()
+      resolve(true)
+    })
+    connection.once('error', () => resolve(false))
+  })
+}
+
+/** The options of a session: through the master, and if it refuses, not by a connection of its own. */
+const session = (socket: string) => ['-F', 'none', '-S', socket, '-o', 'ProxyCommand=false', '-o', 'LogLevel=ERROR']
+
+function opensshTransport(
+  config: SshConfig,
+  socket: string,
+  dir: string,
+  lost: Promise<Error>,
+  gone: () => Error | undefined,
+  close: () => Promise<void>,
+): Transport {
+  const gate = createGate(commandChannels)
+  let streams = 0
+
+  async function exec(command: string, options: ExecOptions = {}): Promise<Channel> {
+    const leave = options.urgent ? () => {} : await gate.enter(options.signal)
+    const missing = gone()
+    if (missing) {
+      leave()
+      throw missing
+    }
+    const child = spawn('ssh', [...session(socket), options.pty ? '-tt' : '-T', '--', 'host', command], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      detached: true,
+    })
+    child.once('close', leave)
+    child.once('error', leave)
+    return adopt(child, gone, lost)
+  }
+
+  async function openStream(path: string): Promise<Duplex> {
+    const local = join(dir, `f${streams++}`)
+    const forwarding = ['-L', `${local}:${path}`]
+    await control(socket, 'forward', forwarding).catch((error: unknown) => {
+      throw refused(config, `a connection to the socket ${path}`, error)
+    })
+    const stream = connect({ path: local, noDelay: true })
+    await new Promise<void>((resolve, reject) => {
+      stream.once('connect', resolve)
+      stream.once('error', reject)
+    })
+    stream.once('close', () => {
+      control(socket, 'cancel', forwarding).then(
+        () => rm(local, { force: true }),
+        () => {},
+      )
+    })
+    return stream
+  }
+
+  async function openTcp(host: string, port: number): Promise<Duplex> {
+    const child = spawn(
+      'ssh',
+      [...session(socket), '-W', `${host.includes(':') ? `[${host}]` : host}:${port}`, '--', 'host'],
+      {
+        stdio: ['pipe', 'pipe', 'ignore'],
+        detached: true,
+      },
+    )
+    const stream = Duplex.from({ readable: child.stdout, writable: child.stdin }) as Duplex
+    child.once('error', (error) => stream.destroy(error))
+    stream.once('close', () => child.kill())
+    return stream
+  }
+
+  return {
+    kind: 'openssh',
+    lost,
+    exec,
+    openStream,
+    openTcp,
+    // rsync splits this at spaces; the socket's path has none.
+    rsyncShell: async () => ({
+      remoteShell: `ssh ${session(socket).join(' ')}`,
+      extraStdio: 0,
+      attach: async () => {},
+    }),
+    close,
+  }
+}
+
+function control(socket: string, command: string, args: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    execFile('ssh', ['-F', 'none', '-S', socket, '-O', command, ...args, 'host'], (error, _stdout, stderr) =>
+      error ? reject(new Error(stderr.trim() || error.message)) : resolve(),
+    )
+  })
+}
+
+function refused(config: SshConfig, what: string, error: unknown): ConnectError {
+  return new ConnectError('channel-refused', `${config.destination} refused ${what}`, {
+    host: config.destination,
+    detail: error instanceof Error ? error.message : String(error),
+    cause: error,
+    state: 'That was not started.',
+  })
+}
+
+function adopt(child: ChildProcess, gone: () => Error | undefined, lost: Promise<Error>): Channel {
+  const exit = new Promise<{ exitCode: number | null; signal: string | null }>((resolve) => {
+    child.once('error', () => resolve({ exitCode: null, signal: null }))
+    child.once('close', async (code) => {
+      // ssh itself says 255 when the connection goes, and so might the command: the master knows.
+      if (code === 255) await Promise.race([lost, new Promise((wait) => setTimeout(wait, 100))])
+      resolve(
+        code === null || (code === 255 && gone()) ? { exitCode: null, signal: null } : { exitCode: code, signal: null },
+      )
+    })
+  })
+  return {
+    stdin: child.stdin as Writable,
+    stdout: child.stdout as Readable,
+    stderr: child.stderr as Readable,
+    exit,
+    signal: () => {},
+    resize: () => {},
+    close: () => {
+      child.kill('SIGTERM')
+    },
+  }
+}
+
+/** What ssh said when it could not connect, as one of our own failures. */
+function masterFailure(config: SshConfig, said: string, gone: Error): ConnectError {
+  const host = config.destination
+  const detail = said.trim() || gone.message
+  const make = (code: string, message: string, next?: string) => new ConnectError(code, message, { host, detail, next })
+  const retry = `Try: ssh -v ${host}`
+  if (/REMOTE HOST IDENTIFICATION HAS CHANGED/.test(said)) {
+    return make(
+      'host-key-changed',
+      `the host key of ${host} has changed`,
+      'If the host was reinstalled, remove its old key with ssh-keygen -R.',
+    )
+  }
+  if (/Host key verification failed|No \S+ host key is known/.test(said)) {
+    return make('host-key-unknown', `the host key of ${host} is not known`, `Connect once on a terminal: ssh ${host}`)
+  }
+  if (/Permission denied|Too many authentication failures/.test(said)) {
+    return make('auth-failed', `${host} did not accept the user ${config.user}`, retry)
+  }
+  if (/Could not resolve hostname/.test(said)) return make('host-unresolvable', `${host} does not resolve`, retry)
+  if (/Connection refused/.test(said)) return make('host-refused', `${host} refused the connection`, retry)
+  if (/timed out/.test(said)) return make('host-timeout', `${host} did not answer in time`, retry)
+  if (/no matching|Unable to negotiate/.test(said)) {
+    return make('no-common-algorithm', `${host} and this machine's ssh share no algorithm`, retry)
+  }
+  return make('handshake-failed', `ssh could not connect to ${host}`, retry)
+}
