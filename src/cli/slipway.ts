@@ -75,5 +75,40 @@ export function slipwayProgram(io: Io, done: (status: number) => void): Command 
       done(await (await import('./ssh.ts')).sshCommand(where, words, options, io)),
     )
 
+  add('history', 'The runs of this project, newest first', [
+    'slipway history                  who ran what, when, and how it ended',
+    'slipway history -c 5 --json      the last five, for a program',
+  ])
+    .option('-c, --count <N>', 'How many', wholeNumber, 20)
+    .option('--json', 'As JSON')
+    .action(async (options: { json?: boolean; count: number }) =>
+      done((await import('./history.ts')).historyCommand(options, io)),
+    )
+
+  add('show [run]', 'A run as it was shown: the last one, or one of `slipway history`', [
+    'slipway show                     the last run',
+    'slipway show 3fa9c1 --verbose    with quiet commands and timings',
+  ])
+    .option('-v, --verbose', 'With quiet commands and timings')
+    .option('--json', 'Its events as JSON lines')
+    .action(async (run: string | undefined, options: { verbose?: boolean; json?: boolean }) =>
+      done((await import('./history.ts')).showCommand(run, options, io)),
+    )
+
+  add('report [run]', 'A run as an HTML page to look at and to pass on', [
+    'slipway report                   the last run, as slipway-<run>.html',
+    'slipway report 3fa9c1 -o run.html',
+  ])
+    .option('-o, --output <FILE>', 'Where to write it; - is stdout')
+    .action(async (run: string | undefined, options: { output?: string }) =>
+      done((await import('./history.ts')).reportCommand(run, options, io)),
+    )
+
   return program
+}
+
+function wholeNumber(text: string): number {
+  const number = Number(text)
+  if (Number.isInteger(number) && number > 0) return number
+  throw new UsageError('bad-value', `"${text}" is not a number above 0`)
 }

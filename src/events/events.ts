@@ -45,7 +45,13 @@ export type EventBody =
   /** A write that a dry run held back. */
   | { type: 'held-back'; host: string; display: string; diff?: string }
   /** A named part of an operation: an upload, a link, a step of a plan. */
-  | { type: 'step.started'; id: string; title: string; host?: string }
+  | {
+      type: 'step.started'
+      id: string
+      title: string
+      host?: string /** Part of a promotion's window. */
+      window?: boolean
+    }
   | { type: 'step.finished'; id: string; outcome: Outcome | 'unchanged'; durationMs: number; detail?: string }
   | {
       type: 'progress'

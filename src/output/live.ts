@@ -73,7 +73,8 @@ export function createLive(paint: Paint): Live {
         case 'command.output': {
           const command = running.get(`command ${event.id}`)
           const last = command?.lines?.push(event.text.slice(-4096)).findLast((line) => line.trim() !== '')
-          if (command && last !== undefined) command.last = printable(last)
+          // Asked for, it scrolls by above; else its last line is all that is seen of it.
+          if (command?.quiet && last !== undefined) command.last = printable(last)
           break
         }
         case 'command.finished':
