@@ -199,23 +199,29 @@ test('in a deep checkout with spaces, the home is short and of this user alone',
   await rm(base, { recursive: true })
 })
 
+/** The command as a file of its own, for a user who may not read the repository. */
+async function bundled(dir: string): Promise<string> {
+  const outfile = join(dir, 'sandbox.mjs')
+  const { build } = await import('esbuild')
+  await build({
+    stdin: {
+      contents: `import { sandboxCommand } from './src/sandbox/index.ts'
+        process.exitCode = await sandboxCommand(process.argv.slice(2))`,
+      resolveDir: join(import.meta.dirname, '../../..'),
+    },
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    outfile,
+  })
+  return outfile
+}
+
 test.runIf(process.getuid?.() === 0)(
   'works for an ordinary user',
   async () => {
     const base = await mkdtemp('/tmp/sl-user-')
-    const bundle = join(base, 'sandbox.mjs')
-    const { build } = await import('esbuild')
-    await build({
-      stdin: {
-        contents: `import { sandboxCommand } from './src/sandbox/index.ts'
-        process.exitCode = await sandboxCommand(process.argv.slice(2))`,
-        resolveDir: join(import.meta.dirname, '../../..'),
-      },
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      outfile: bundle,
-    })
+    const bundle = await bundled(base)
     await chmod(base, 0o755)
     // A user with a shell, in account files of our own: nothing is added to the machine.
     const account = 'slipway-user:x:7654:7654::/nonexistent:/bin/sh'
@@ -245,6 +251,27 @@ test.runIf(process.getuid?.() === 0)(
       expect.stringContaining('is down'),
       'status 1',
     ])
+    await rm(base, { recursive: true })
+  },
+  30_000,
+)
+
+test.runIf(process.getuid?.() === 0)(
+  'works for root without a password',
+  async () => {
+    const base = await mkdtemp('/tmp/sl-user-')
+    const bundle = await bundled(base)
+    // A shadow file of our own, in which the account is locked: nothing is changed on the machine.
+    const shadow = (await readFile('/etc/shadow', 'utf8')).replace(/^root:[^:]*:/m, 'root:!:')
+    await writeFile(join(base, 'shadow'), shadow, { mode: 0o600 })
+    const script = `set -e
+    mount --bind ${base}/shadow /etc/shadow
+    cd ${base}
+    ${process.execPath} ${bundle} up --dir . >&2
+    ssh -F .slipway/sandbox/root/ssh_config pony 'echo here'
+    ${process.execPath} ${bundle} down --dir . >&2`
+    const { stdout } = await run('unshare', ['--mount', 'sh', '-c', script])
+    expect(stdout).toBe('here\n')
     await rm(base, { recursive: true })
   },
   30_000,
