@@ -7,9 +7,10 @@ import type { JournalEntry, JournalSummary, UndoData } from './types.ts'
 
 export type BeginEntry = Extract<JournalEntry, { entry: 'begin' }>
 
-/** `entry` as its line, newline included. */
+/** `entry` as its line, newline included. Begins with when and what, so that a shell can tell the lines apart. */
 export function encodeEntry(entry: JournalEntry): string {
-  const json = JSON.stringify(entry)
+  const { at, entry: kind, ...rest } = entry
+  const json = JSON.stringify({ at, entry: kind, ...rest })
   return `${checksum(json)} ${json}\n`
 }
 

@@ -1,6 +1,7 @@
 """Copies of SQLite databases that lose nothing. In the window the copy is made of bytes, under SQLite's own exclusive
 lock, over an earlier copy of which only the blocks that differ are written; before it, by SQLite's backup while the app
 writes. An exit status proves nothing here: every copy is checked before it is renamed into place."""
+import ctypes
 import os
 import shutil
 import sqlite3
@@ -129,28 +130,63 @@ def _python():
     return '/usr/bin/python3' if os.path.exists('/usr/bin/python3') else 'python3'
 
 
-def copy_tree(source, target):
-    """A folder of spooled files, whole: by hard links, which is one moment however many there are. The queue's files
-    are written once; what was fenced keeps each of them. Returns the number of files."""
+def copy_tree(source, earlier, target):
+    """A folder of spooled files: over an earlier copy, of which what is gone is removed and what differs is copied.
+    Returns the number of files, and of those that were copied."""
     beside = target + '.new'
     shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(source, beside, symlinks=True, copy_function=link_or_copy)
+    if earlier and os.path.exists(earlier):
+        os.rename(earlier, beside)
+    copied = mirror(source, beside)
     before, after = listing(source), listing(beside)
     if before != after:
         raise Failure('the copy of %s differs: %d files, not %d' % (source, len(after), len(before)))
-    for at, _, _ in os.walk(beside):
-        sync_folder(at)
+    sync_all(beside)
     os.rename(beside, target)
     sync_folder(os.path.dirname(target))
-    return len(after)
+    return len(after), copied
 
 
-def link_or_copy(source, target, *, follow_symlinks=True):
+def mirror(source, target):
+    """Makes `target` what `source` is. Files that go while it is read are left out: whoever moved them is at work."""
+    os.makedirs(target, exist_ok=True)
+    shutil.copystat(source, target)
+    copied, there = 0, set(os.listdir(source))
+    for name in os.listdir(target):
+        if name not in there:
+            path = os.path.join(target, name)
+            shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+    for name in there:
+        one, other = os.path.join(source, name), os.path.join(target, name)
+        try:
+            if os.path.isdir(one) and not os.path.islink(one):
+                copied += mirror(one, other)
+            elif not unchanged(one, other):
+                shutil.copy2(one, other, follow_symlinks=False)
+                copied += 1
+        except FileNotFoundError:
+            continue
+    return copied
+
+
+def unchanged(one, other):
     try:
-        os.link(source, target, follow_symlinks=follow_symlinks)
+        found, wanted = os.lstat(other), os.lstat(one)
     except OSError:
-        shutil.copy2(source, target, follow_symlinks=follow_symlinks)
-        sync(target)
+        return False
+    return (found.st_size, found.st_mtime_ns, found.st_mode) == (wanted.st_size, wanted.st_mtime_ns, wanted.st_mode)
+
+
+def sync_all(folder):
+    """Everything written there is on disk: the file system at once, which is quicker than thousands of files."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
+            os.sync()
+    except AttributeError:
+        os.sync()
+    finally:
+        os.close(fd)
 
 
 def listing(folder):

@@ -235,7 +235,7 @@ class Copy(Step):
                 size, changed = databases.final_copy(source, item.get('earlier'), item['to'])
                 total, written = total + size, written + changed
             else:
-                databases.copy_tree(source, item['to'])
+                databases.copy_tree(source, item.get('earlier'), item['to'])
         return {'copyMs': ms(began), 'bytes': total, 'written': written}
 
     def undo(self, kept):
@@ -332,9 +332,12 @@ class Command(Step):
         return 'done' if record and record['direction'] == 'do' and record['ok'] else 'todo'
 
     def do(self, kept):
-        began = time.monotonic()
+        began, before = time.monotonic(), {}
+        if self.spec.get('before'):
+            # What was applied until now: how far going back would have to reverse.
+            before = {'before': run_command(self.spec['before'], self.change.at_most(60), self.spec['folder']).split('\n')}
         run_command(self.spec['argv'], self.change.at_most(self.spec['seconds']), self.spec['folder'])
-        return {'commandMs': ms(began)}
+        return dict(before, commandMs=ms(began))
 
     def undo(self, kept):
         for path in self.spec.get('made', []):
@@ -350,6 +353,7 @@ def run_command(argv, seconds, folder):
     if done.returncode != 0:
         text = done.stdout.decode(errors='replace').strip()
         raise Failure('exit status %d: %s\n%s' % (done.returncode, argv[-1], '\n'.join(text.split('\n')[-20:])))
+    return done.stdout.decode(errors='replace').strip()
 
 
 class Rehearse(Step):
@@ -363,6 +367,13 @@ class Rehearse(Step):
         for item in self.spec['items']:
             os.makedirs(os.path.dirname(item['to']), exist_ok=True)
             began = time.monotonic()
+            if item['kind'] == 'tree':
+                os.makedirs(item['from'], exist_ok=True)
+                discard(item['to'] + '.new')
+                databases.mirror(item['from'], item['to'] + '.new')
+                os.rename(item['to'] + '.new', item['to'])
+                timings[item['name']] = {'copyMs': ms(began)}
+                continue
             databases.backup(item['from'], item['to'])
             copied = time.monotonic()
             databases.check(item['to'], full=True)
@@ -413,10 +424,22 @@ class Trial(Step):
             began = time.monotonic()
             self.daemon.stop(self.spec['programs'], self.spec['stop'])
             timings['stopMs'] = ms(began)
+        except Failure as failure:
+            if self.spec.get('dump'):
+                raise Failure('%s\nThe data as it is now: %s' % (failure, self.dump()))
+            raise
         finally:
             self.clear()
         write_file(self.result, json.dumps(timings))
         return timings
+
+    def dump(self):
+        folder = os.path.join(self.spec['dump'], 'before-%s' % self.change.id)
+        os.makedirs(folder, exist_ok=True)
+        for item in self.spec['items']:
+            if item['kind'] == 'sqlite':
+                shutil.copy2(item['earlier'], os.path.join(folder, os.path.basename(item['to'])))
+        return folder
 
     def compare(self):
         began = time.monotonic()
@@ -527,6 +550,11 @@ class Retire(Step):
         return 'todo' if self.daemon.is_up() else 'done'
 
     def do(self, kept):
+        for path in self.spec.get('sockets', []):
+            try:
+                wait_for(lambda: connections_to(path) == 0, self.spec['seconds'], 'still busy')
+            except Failure:
+                pass
         self.daemon.stop(self.spec['programs'], self.spec['seconds'])
         self.daemon.shutdown(20)
 

@@ -3,7 +3,6 @@
  * supervisords, sites behind nginx. What the tests of promotions promote.
  */
 import { execFileSync } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import {
   cpSync,
   existsSync,
@@ -218,13 +217,37 @@ export function marksIn(world: World, release: string): string[] {
   return world.query(release, 'pony', "SELECT name FROM riders WHERE name LIKE 'w-%'")
 }
 
-/** Keys of the mails that were sent, and of those that wait, in a release. */
-export function mailsIn(world: World, release: string): { sent: string[]; spooled: string[] } {
-  const spool = `${world.release(release)}/shared/mail`
+/**
+ * What became of the mails that acknowledged registrations called for: each is in the queue or on its way there, once,
+ * and none was sent twice, counting what the releases before had sent.
+ */
+export async function mailsLost(
+  world: World,
+  release: string,
+  earlier: readonly string[],
+  acknowledged: readonly string[],
+): Promise<{ lost: string[]; twice: string[] }> {
+  const queued = world.query(release, 'queue', 'SELECT recipient FROM mails')
+  // Read after the queue: what was moved meanwhile is in both, and is put once more without effect.
+  const waiting = world.query(release, 'pony', 'SELECT recipient FROM outbox')
+  const known = new Set([...queued, ...waiting])
+  const lines = sentLines(world.release(release))
+  const before = earlier.flatMap((name) => sentLines(world.release(name)))
+  const counts = new Map<string, number>()
+  for (const line of lines) counts.set(line, (counts.get(line) ?? 0) + 1)
+  // What an earlier release sent was carried over as sent, so its lines are here too.
+  const missed = before.filter((line) => !counts.has(line))
   return {
-    sent: world.query(release, 'queue', "SELECT recipient FROM mails WHERE state = 'sent'"),
-    spooled: existsSync(spool) ? readdirSync(spool, { recursive: true }).map(String) : [],
+    lost: [...acknowledged.map((mark) => `${mark}@example.org`).filter((mail) => !known.has(mail)), ...missed],
+    twice: [...counts].filter(([, count]) => count > 1).map(([line]) => line),
   }
 }
 
-export const idOf = (): string => randomBytes(4).toString('hex')
+function sentLines(release: string): string[] {
+  const shared = `${release}/shared`
+  const folders = readdirSync(shared).filter((name) => name === 'mail' || name.startsWith('mail.fenced-'))
+  return folders.flatMap((name) => {
+    const log = `${shared}/${name}/sent.log`
+    return existsSync(log) ? readFileSync(log, 'utf8').split('\n').filter(Boolean) : []
+  })
+}

@@ -1,31 +1,91 @@
+import { existsSync, readdirSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { promote } from '../../../src/targets/vps/promotion/index.ts'
-import { audit } from '../../faults/load.ts'
-import { makeWorld, marksIn, type World } from '../../faults/world.ts'
+import { demote, promote, promotions, prunePromotions } from '../../../src/targets/vps/promotion/index.ts'
+import { audit, type LoadReport } from '../../faults/load.ts'
+import { mailsLost, makeWorld, marksIn, type World } from '../../faults/world.ts'
 
+/** The tests follow one production through its life, each from where the last one left it. */
 let world: World
+const before: LoadReport[] = []
 
 beforeAll(async () => {
   world = await makeWorld()
 }, 60_000)
 afterAll(() => world?.remove())
 
-describe('a promotion under load', () => {
-  it('fails no request and loses no write', { timeout: 120_000 }, async () => {
+describe('a promotion', () => {
+  it('is shown with every step and changes nothing with --plan', async () => {
+    const mark = world.events.length
+    const result = await world.run((from, to) => promote(from, to), { planOnly: true })
+    expect(result).toBeUndefined()
+    const lines = world.events.slice(mark).flatMap((event) => (event.type === 'result' ? [event.text] : []))
+    const text = lines
+      .join('\n')
+      .replaceAll(world.home, '~')
+      .replace(/\d{8}T\d{6}-[0-9a-f]{4}/g, 'ID')
+    expect(text).toContain('pony: pony2026r2 becomes production, in place of pony2026r1')
+    expect(text).toContain('hold requests to pony.example.org')
+    expect(text).toContain('undo: rename them back')
+    expect(text).toMatch(/data: db\/pony.sqlite [\d.]+ kB/)
+    expect(text).toContain('point pony.example.org at pony2026r2: one rename')
+    expect(world.site()).toBe('pony2026r1/run/app-a.sock')
+    expect(existsSync(`${world.home}/.slipway/pony/changes`)).toBe(false)
+    expect(readdirSync(`${world.home}/.slipway/pony/locks`).filter((name) => name.endsWith('.lock'))).toEqual([])
+  })
+
+  it('is not done unless the name of the app is typed', async () => {
+    await expect(world.run((from, to) => promote(from, to), { yes: false })).rejects.toMatchObject({
+      code: 'no-terminal',
+    })
+    expect(world.site()).toBe('pony2026r1/run/app-a.sock')
+  })
+
+  it('fails no request, loses no write and no job, under load', { timeout: 120_000 }, async () => {
     const load = world.load()
     await load.reached(500)
-    const report = await world
-      .run((from, to) => promote(from, to))
-      .catch((error) => {
-        console.log(error, error.detail, error.state)
-        throw error
-      })
+    const report = await world.run((from, to) => promote(from, to))
     await load.reached(load.report.requests + 500)
     const client = await load.stop()
-    console.log(report, { ...client, acknowledged: client.acknowledged.length })
+    before.push(client)
     expect(client.failed).toEqual([])
+    expect(client.longestMs).toBeLessThan((report?.windowMs ?? 0) + 500)
     expect(audit(client, marksIn(world, 'pony2026r2'))).toEqual({ missing: [], twice: [] })
     expect(world.roles()).toEqual({ production: 'pony2026r2', former: 'pony2026r1' })
     expect(world.site()).toBe('pony2026r2/run/app-a.sock')
+    expect(await mailsLost(world, 'pony2026r2', ['pony2026r1'], client.acknowledged)).toEqual({ lost: [], twice: [] })
+  })
+
+  it('leaves the old release stopped, with its data fenced', () => {
+    const files = readdirSync(`${world.release('pony2026r1')}/shared/db`)
+    expect(files.some((name) => name.startsWith('pony.sqlite.fenced-'))).toBe(true)
+    expect(files).not.toContain('pony.sqlite')
+  })
+
+  it('is listed afterwards, with its window', async () => {
+    const [last] = await world.run((_, to) => promotions(to))
+    expect(last).toMatchObject({ result: 'done', release: 'pony2026r2', former: 'pony2026r1' })
+    expect(last?.windowMs).toBeGreaterThan(0)
+    expect(Object.keys(last?.times ?? {})).toContain('fence')
+  })
+
+  it('can be gone back from with all that was written since, under load', { timeout: 120_000 }, async () => {
+    const load = world.load()
+    await load.reached(500)
+    await world.run((from, to) => demote(from, to))
+    await load.reached(load.report.requests + 300)
+    const client = await load.stop()
+    expect(client.failed).toEqual([])
+    expect(world.site()).toBe('pony2026r1/run/app-a.sock')
+    expect(world.roles()).toMatchObject({ production: 'pony2026r1' })
+    for (const report of [...before, client]) {
+      expect(audit(report, marksIn(world, 'pony2026r1'))).toEqual({ missing: [], twice: [] })
+    }
+  })
+
+  it('leaves nothing behind once it is pruned, but what production needs', async () => {
+    const deleted = await world.run((_, to) => prunePromotions(to, { keep: 0 }))
+    expect(deleted).toContain(world.release('pony2026r2'))
+    expect(existsSync(world.release('pony2026r1'))).toBe(true)
+    expect(world.roles()).toEqual({ production: 'pony2026r1' })
   })
 })

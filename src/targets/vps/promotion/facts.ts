@@ -1,7 +1,7 @@
 /** What a promotion rests on, read from the host in two rounds. What may vary (sizes, rates) is kept apart. */
 import { SlipwayError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
-import { sh } from '../../../shell/index.ts'
+import { quote, sh } from '../../../shell/index.ts'
 import type { VpsContext } from '../context.ts'
 import { type HostFacts, hostFacts } from '../facts.ts'
 import { checkHealth } from '../health.ts'
@@ -50,6 +50,10 @@ export interface PromotionFacts {
   items: Data[]
   /** Shell text of the app's own commands. */
   migrate?: string
+  /** Prints the migrations that are applied, one a line. */
+  listMigrations?: string
+  /** Going back: shell text, run with the code that is production now, that takes the copy's schema back. */
+  reverse?: string
   init?: string
   health: { path: string; status: number; body?: string; deadlineSeconds: number }
   domain: string
@@ -90,6 +94,8 @@ export interface GatherOptions {
   data?: 'copy' | 'fresh'
   /** The release that becomes production again: for going back. */
   demoteTo?: string
+  /** The migrations that were applied before it was replaced, if they were listed. */
+  migrationsThen?: readonly string[]
 }
 
 /** The reserve below the web server's timeout: starting the old app again, should all go back at the deadline. */
@@ -185,7 +191,9 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       : {}),
     ...(old && probed.oldVersion ? { old: side(to, production, old, probed.oldVersion, probed.oldLive) } : {}),
     items,
-    ...(app.migrate ? { migrate: app.migrate } : {}),
+    ...(app.migrate && options.demoteTo === undefined ? { migrate: app.migrate } : {}),
+    ...(typeof app.migrations === 'object' ? { listMigrations: app.migrations.list } : {}),
+    ...(await reversal(host, to, old, options)),
     ...(app.initDb ? { init: app.initDb } : {}),
     health,
     domain,
@@ -212,6 +220,32 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       ...(old ? { old: { context: to, facts: production, release: old } } : {}),
     },
   }
+}
+
+/** What takes the schema back to where it was, if it has gone on since. */
+async function reversal(
+  host: Host,
+  to: VpsContext,
+  old: ReleaseLayout | undefined,
+  options: GatherOptions,
+): Promise<{ reverse?: string }> {
+  const { migrations, migrate } = to.deployment.app
+  if (options.demoteTo === undefined || !old || migrate === undefined) return {}
+  if (typeof migrations !== 'object' || options.migrationsThen === undefined) {
+    throw new SlipwayError(
+      'schema-unknown',
+      `it can't be told whether the schema has changed since ${options.demoteTo} was production`,
+      {
+        host: host.name,
+        state: 'Nothing was changed.',
+        next: 'Set [app] migrations, with commands that list and reverse them; or restore a backup by hand.',
+      },
+    )
+  }
+  const list = await host.run(sh`/bin/sh ${old.start} run ${migrations.list}`, { kind: 'probe', quiet: true }).lines()
+  const then = options.migrationsThen
+  if (list.every((name) => then.includes(name))) return {}
+  return { reverse: `${migrations.reverse} ${quote(then.at(-1) ?? 'zero')}` }
 }
 
 function oneHost(from: VpsContext, to: VpsContext): Host {

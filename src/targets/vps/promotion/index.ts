@@ -1,6 +1,8 @@
+export { demote } from './demote.ts'
 export { gather, type PromotionFacts } from './facts.ts'
 export { buildPlan } from './plan.ts'
 export { type PromoteOptions, promote } from './promote.ts'
+export { type PruneOptions, promotions, promotionText, prunePromotions } from './promotions.ts'
 export { type PromotionReport, reportOf } from './report.ts'
 export { readSite, type Site } from './site.ts'
 export { specOf } from './spec.ts'

@@ -1,10 +1,12 @@
 /** A promotion's specification as a plan of the engine: each step is done by the host's scripts, but for two. */
+import { resolveText } from '../../../config/secrets.ts'
 import type { Plan, Step, UndoData } from '../../../engine/types.ts'
 import { currentRun } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
-import { lines, sh } from '../../../shell/index.ts'
+import { lines, type Secret, sh } from '../../../shell/index.ts'
 import type { VpsContext } from '../context.ts'
 import { hostFacts } from '../facts.ts'
+import { inVersion } from '../install.ts'
 import { releaseLayout } from '../layout.ts'
 import { releaseFileSteps } from '../release-files.ts'
 import type { PromotionFacts } from './facts.ts'
@@ -48,6 +50,7 @@ function stepOf(spec: StepSpec, scripts: Scripts, facts: PromotionFacts, id: str
     ...(spec.window === undefined ? {} : { window: spec.window }),
   }
   if (spec.kind === 'settings') return { ...shown, ...settingsStep(facts, id, to, host) }
+  if (spec.kind === 'init') return { ...shown, ...initStep(facts, id, to, host) }
   if (spec.kind === 'outside') {
     return {
       ...shown,
@@ -148,6 +151,48 @@ function settingsStep(
     },
   }
 }
+
+/** The app's own command, with the answers to what it would ask at a terminal. */
+function initStep(facts: PromotionFacts, id: string, to: VpsContext, host: Host): Pick<Step, 'check' | 'do' | 'undo'> {
+  const release = releaseLayout(to.deployment.app.root, facts.home, facts.next.release)
+  const done = `${placesOf(facts, id).folder}/initialised`
+  const paths = facts.items.map((item) => `${release.shared}/${item.path}`)
+  const discard = sh`for p in ${paths}; do rm -rf "$p" "$p-wal" "$p-shm" "$p-journal"; done; rm -f ${done}`
+  return {
+    async check() {
+      const text = await host
+        .run(
+          sh`if [ -e ${done} ]; then echo done; exit; fi; for p in ${paths}; do [ -f "$p" ] && { echo unclear; exit; }; done; echo todo`,
+          {
+            kind: 'probe',
+            quiet: true,
+          },
+        )
+        .text()
+      return text as 'done' | 'todo' | 'unclear'
+    },
+    async do() {
+      const answers: Record<string, string | Secret> = {}
+      for (const [variable, value] of Object.entries(to.deployment.app.initAnswers ?? {})) {
+        answers[variable] = await resolveText(to.config, value, `[app.init_answers] ${variable}`)
+      }
+      const folders = facts.items.map((item) =>
+        item.kind === 'tree' ? `${release.shared}/${item.path}` : parent(`${release.shared}/${item.path}`),
+      )
+      await host.run(sh`mkdir -p ${folders}`, { quiet: true, label: 'folders for the data' })
+      await host
+        .env(answers)
+        .run(inVersion(release, facts.next.version, facts.init ?? ':'), { label: facts.init ?? '' })
+      await host.run(sh`: > ${done}`, { quiet: true, label: 'record that it is done' })
+      return undefined
+    },
+    async undo() {
+      await host.run(discard, { quiet: true, label: 'delete the new databases' })
+    },
+  }
+}
+
+const parent = (path: string): string => path.slice(0, path.lastIndexOf('/'))
 
 function tellPrediction(data: UndoData, host: Host): void {
   const seconds = (predictedWindow(data) / 1000).toFixed(1)

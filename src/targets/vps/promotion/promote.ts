@@ -39,7 +39,7 @@ export async function promote(
   return begin(from, to, store, gathered, options, what)
 }
 
-async function begin(
+export async function begin(
   from: VpsContext,
   to: VpsContext,
   store: ChangeStore,
@@ -78,7 +78,7 @@ async function begin(
   })
 }
 
-async function goOn(
+export async function goOn(
   from: VpsContext,
   to: VpsContext,
   store: ChangeStore,

@@ -2,12 +2,13 @@
  * A promotion as the list of its steps, with real values: what the plan shows and what the host's scripts do. In the
  * order that loses nothing: until the flip everything can be taken back, and nothing is deleted before it. Pure.
  */
+import { quote } from '../../../shell/index.ts'
 import type { Data, PromotionFacts, Side } from './facts.ts'
 
 /** One step. What it needs beyond this is for its kind, in templates/hold/steps.py. */
 export interface StepSpec {
   id: string
-  /** The kind in steps.py; `settings` and `outside` are done from the operator's machine. */
+  /** The kind in steps.py; `settings`, `init` and `outside` are done from the operator's machine. */
   kind: string
   title: string
   undoTitle?: string
@@ -54,6 +55,7 @@ export function specOf(facts: PromotionFacts, id: string): ChangeSpec {
   const steps = [
     ...emptyStaging(facts, places),
     ...rehearsal(facts),
+    ...initialise(facts),
     ...windowOf(facts, places),
     ...afterwards(facts, places, id),
   ]
@@ -153,24 +155,30 @@ function emptyStaging(facts: PromotionFacts, places: Places): StepSpec[] {
 function rehearsal(facts: PromotionFacts): StepSpec[] {
   const { next, old, items } = facts
   if (facts.data !== 'copy' || !old) return []
-  const databases = items.filter((item) => item.kind === 'sqlite')
   return [
     {
       id: 'rehearse',
       kind: 'rehearse',
-      title: `copy ${list(databases.map((item) => item.path))} of ${old.release} while it goes on, and check them from end to end`,
+      title: `copy ${list(items.map((item) => item.path))} of ${old.release} while it goes on, and check them from end to end`,
       undoTitle: 'delete the copies',
-      items: databases.map((item) => ({ name: item.name, from: shared(old, item), to: earlier(facts, item) })),
+      items: items.map((item) => ({
+        name: item.name,
+        kind: item.kind,
+        from: shared(old, item),
+        to: earlier(facts, item),
+      })),
     },
     {
       id: 'trial',
       kind: 'trial',
-      title: `try it on the copies: ${facts.migrate ? `\`${facts.migrate}\`, ` : ''}start ${next.release}, check it, stop it`,
+      title: `try it on the copies: ${schemaText(facts)}start ${next.release}, check it, stop it`,
       undoTitle: 'delete what it left',
       items: items.map((item) => ({ kind: item.kind, earlier: earlier(facts, item), to: shared(next, item) })),
       daemon: daemon(facts, next),
       programs: [program],
-      migrate: facts.migrate ? startRun(next, facts.migrate) : null,
+      migrate: schemaCommand(facts) ?? null,
+      // Going back: where the schema can't be reversed, the data is left as a dump.
+      dump: facts.kind === 'demote' ? `${facts.home}/.slipway/${facts.app}/backups` : null,
       seconds: 600,
       stop: next.serverSeconds,
       health: health(facts, next, program),
@@ -178,8 +186,33 @@ function rehearsal(facts: PromotionFacts): StepSpec[] {
   ]
 }
 
+/** What changes the copy's schema: forward with the new code, back with the code that wrote it. */
+function schemaCommand(facts: PromotionFacts): string[] | undefined {
+  const { next, old } = facts
+  if (facts.migrate) return startRun(next, facts.migrate)
+  if (!facts.reverse || !old) return undefined
+  const there = `SLIPWAY_SHARED=${quote(`${next.dir}/shared`)}; SLIPWAY_SETTINGS=${quote(`${next.dir}/settings/active`)}`
+  return startRun(old, `${there}; export SLIPWAY_SHARED SLIPWAY_SETTINGS; ${facts.reverse}`)
+}
+
+const schemaText = (facts: PromotionFacts): string =>
+  facts.migrate ? `\`${facts.migrate}\`, ` : facts.reverse ? `\`${facts.reverse}\`, ` : ''
+
 /** Runs shell text with the environment that the app has. */
 const startRun = (side: Side, text: string): string[] => ['/bin/sh', `${side.dir}/bin/start`, 'run', text]
+
+/** New databases, made by the app's own command. */
+function initialise(facts: PromotionFacts): StepSpec[] {
+  if (facts.data === 'copy' || !facts.init) return []
+  return [
+    {
+      id: 'initialise',
+      kind: 'init',
+      title: `make new databases for ${facts.next.release}: \`${facts.init}\``,
+      undoTitle: 'delete them',
+    },
+  ]
+}
 
 function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
   const { next, old, items, data } = facts
@@ -233,31 +266,24 @@ function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
           kind: item.kind,
           from: shared(old, item),
           to: shared(next, item),
-          ...(item.kind === 'sqlite' ? { earlier: earlier(facts, item) } : {}),
+          earlier: earlier(facts, item),
         })),
       },
     )
-    if (facts.migrate) {
+    const schema = schemaCommand(facts)
+    if (schema) {
       steps.push({
         id: 'migrate',
         kind: 'command',
-        title: `migrate the copy: \`${facts.migrate}\``,
-        argv: startRun(next, facts.migrate),
+        title: facts.migrate
+          ? `migrate the copy: \`${facts.migrate}\``
+          : `take the copy's schema back: \`${facts.reverse}\``,
+        argv: schema,
+        before: facts.migrate && facts.listMigrations ? startRun(next, facts.listMigrations) : null,
         seconds: 600,
         folder: next.dir,
       })
     }
-  } else if (facts.init) {
-    steps.push({
-      id: 'initialise',
-      kind: 'command',
-      title: `make new databases: \`${facts.init}\``,
-      undoTitle: 'delete them',
-      argv: startRun(next, facts.init),
-      seconds: 600,
-      folder: next.dir,
-      made: items.map((item) => shared(next, item)),
-    })
   }
   steps.push(
     {
@@ -329,9 +355,10 @@ function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
     steps.push({
       id: 'retire-old',
       kind: 'retire',
-      title: `end the supervisord of ${old.release}; the release and its data stay until prune_promotions`,
+      title: `${data === 'copy' ? 'end the supervisord of' : 'stop'} ${old.release}; the release and its data stay until prune_promotions`,
       daemon: daemon(facts, old),
       programs: [...old.server, ...old.workers],
+      sockets: data === 'copy' ? [] : old.server.map((name) => socketOf(old, name)),
       seconds: Math.max(old.serverSeconds, old.workerSeconds),
     })
   }
@@ -339,7 +366,7 @@ function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
 }
 
 function afterwards(facts: PromotionFacts, places: Places, id: string): StepSpec[] {
-  const rehearsed = facts.data === 'copy' ? facts.items.filter((item) => item.kind === 'sqlite') : []
+  const rehearsed = facts.data === 'copy' ? facts.items : []
   return [
     {
       id: 'tidy',

@@ -81,7 +81,7 @@ export function lockScript(app: string, lock: LockText): string {
     `scopes=${quote(lock.scopes.join(' '))} run=${quote(lock.run)} mine=${quote(lock.journal ?? '')} replace=${quote(lock.replace ?? '')}`,
     'echo "clock $boot $up"',
     'taken= new="locks/.new.$$"',
-    'back() { for s in $taken; do rm -f "locks/$s.lock"; done; rm -f "$new"; }',
+    'back() { for t in $taken; do rm -f "locks/$t.lock"; done; rm -f "$new"; }',
     `content() { case $1 in ${write.join(' ')} esac; }`,
     ...unfinished,
     'for s in $scopes; do',

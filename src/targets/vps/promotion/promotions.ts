@@ -1,0 +1,135 @@
+/** Past promotions, and what is left of them. */
+import type { ChangeStore } from '../../../engine/types.ts'
+import { currentRun, SlipwayError } from '../../../events/index.ts'
+import { sh } from '../../../shell/index.ts'
+import { audited } from '../change.ts'
+import type { VpsContext } from '../context.ts'
+import { forgetFacts, hostFacts } from '../facts.ts'
+import { releaseLayout } from '../layout.ts'
+import { vpsStore } from '../store/index.ts'
+import { recordedFacts } from './promote.ts'
+import { type PromotionReport, reportOf } from './report.ts'
+
+const kinds = ['promote', 'demote']
+
+/** Newest first: what was promoted, by whom, with which window, and how each ended. */
+export async function promotions(to: VpsContext): Promise<PromotionReport[]> {
+  const store = vpsStore(to.home(), to.deployment.app.name)
+  const all = (await store.list()).filter((each) => kinds.includes(each.kind))
+  const reports: PromotionReport[] = []
+  for (const { id } of all) reports.push(reportOf(await (await store.open(id)).entries()))
+  return reports
+}
+
+/** A promotion's report as lines: a table of its steps with their times. */
+export function promotionText(report: PromotionReport): string[] {
+  const width = Math.max(...Object.keys(report.times).map((step) => step.length), 0)
+  return [
+    `${report.id}  ${report.title}`,
+    `  by ${report.by}, ${report.begun}${report.ended ? ` to ${report.ended}` : ''}: ${report.result}`,
+    ...(report.error ? [`  failed at ${report.error}`] : []),
+    ...Object.entries(report.times).map(([step, ms]) => `  ${step.padEnd(width)}  ${String(ms).padStart(7)} ms`),
+    ...report.lines.slice(1).map((line) => `  ${line}`),
+  ]
+}
+
+export interface PruneOptions {
+  /** Former productions that stay, so that `demote` can go back to one. 1 unless given. */
+  keep?: number
+}
+
+/**
+ * Deletes what past promotions kept: releases that were production, with their data, and staging's data from before.
+ * Never a release that has a role, and never one whose promotion is unfinished. Resolves with the paths deleted.
+ */
+export async function prunePromotions(to: VpsContext, options: PruneOptions = {}): Promise<string[]> {
+  const run = currentRun()
+  const host = to.home()
+  const { app } = to.deployment
+  const store = vpsStore(host, app.name)
+  const facts = await hostFacts(to.deployment, host)
+  const found = await prunable(store, facts.roles, options.keep ?? 1)
+  const releases = found.releases.map((name) => releaseLayout(app.root, facts.home, name).dir)
+  const changes = found.changes.flatMap((id) => [`${facts.app.dir}/archive/${id}`, `${facts.app.dir}/changes/${id}`])
+  const there = (
+    await host
+      .run(sh`for p in ${[...releases, ...changes]}; do [ -e "$p" ] && echo "$p"; done; :`, {
+        kind: 'probe',
+        quiet: true,
+      })
+      .lines()
+  ).filter(Boolean)
+  for (const path of there) run.emit({ type: 'note', host: host.name, text: `to be deleted: ${path}` })
+  if (there.length === 0 || run.options.planOnly || run.options.dryRun) return []
+  if (
+    !run.options.yes &&
+    !(await run.prompter.confirmTyped(
+      `This deletes old releases with their data. Type the app's name to go on:`,
+      app.name,
+    ))
+  ) {
+    throw new SlipwayError('declined', 'nothing was deleted: it was declined', { state: 'Nothing was changed.' })
+  }
+  return audited(to, `prune promotions: ${[...found.releases, ...found.changes].join(', ')}`, async () => {
+    const { owner } = await import('./promote.ts')
+    const lock = await store.lock([to.deployment.name], owner('prune promotions'))
+    try {
+      for (const path of there) {
+        await refuseRunning(to, path)
+        await host.remove(path, { recursive: true })
+      }
+      const former = facts.roles['former']
+      if (former !== undefined && found.releases.includes(former)) await forgetFormer(to, facts.app.roles)
+      forgetFacts(to.deployment, host)
+      return there
+    } finally {
+      await lock.release()
+    }
+  })
+}
+
+async function prunable(
+  store: ChangeStore,
+  roles: Readonly<Record<string, string>>,
+  keep: number,
+): Promise<{ releases: string[]; changes: string[] }> {
+  const ended = (await store.list()).filter((each) => kinds.includes(each.kind) && each.result !== 'unfinished')
+  const former: string[] = []
+  const changes: string[] = []
+  const inUse = new Set(Object.entries(roles).flatMap(([role, release]) => (role === 'former' ? [] : [release])))
+  let kept = 0
+  for (const { id, result } of ended) {
+    const facts = await recordedFacts(store, id)
+    const old = facts.old?.release
+    if (result === 'done' && kept < keep && old !== undefined && !inUse.has(old)) {
+      inUse.add(old)
+      kept += 1
+      continue
+    }
+    changes.push(id)
+    if (result === 'done' && old !== undefined && !inUse.has(old) && !former.includes(old)) former.push(old)
+  }
+  return { releases: former, changes }
+}
+
+async function refuseRunning(to: VpsContext, path: string): Promise<void> {
+  const host = to.home()
+  const alive = await host
+    .run(sh`grep -lsazE ${`^SLIPWAY_PROCESS=${path}:`} /proc/[0-9]*/environ 2>/dev/null | head -n 1; :`, {
+      kind: 'probe',
+      quiet: true,
+    })
+    .text()
+  if (!alive) return
+  throw new SlipwayError('still-running', `a process of ${path} still runs: ${alive.split('/')[2]}`, {
+    host: host.name,
+    state: 'It was not deleted.',
+  })
+}
+
+async function forgetFormer(to: VpsContext, file: string): Promise<void> {
+  await to.home().edit(file, (text) => {
+    const { former: _, ...rest } = JSON.parse(text) as Record<string, string>
+    return `${JSON.stringify(rest)}\n`
+  })
+}

@@ -1,0 +1,219 @@
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { hostname } from 'node:os'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { encodeEntry } from '../../../src/engine/index.ts'
+import type { BeginEntry } from '../../../src/engine/journal.ts'
+import type { ChangeStore, Owner } from '../../../src/engine/types.ts'
+import { createRun, withRun } from '../../../src/events/index.ts'
+import { local } from '../../../src/hosts/index.ts'
+import { vpsStore } from '../../../src/targets/vps/store/index.ts'
+
+let home: string
+beforeEach(() => {
+  home = mkdtempSync('/tmp/slipway-store-')
+})
+afterEach(() => rmSync(home, { recursive: true, force: true }))
+
+const ann: Owner = { run: 'run-ann', user: 'ann', machine: 'laptop', command: 'tasks deploy_staging' }
+const bob: Owner = { run: 'run-bob', user: "bob o'neil", machine: 'desk', command: 'tasks promote "x"' }
+const at = '2026-11-27T10:00:00.000Z'
+const beginOf = (id: string, locks = ['production', 'staging'], by = ann): BeginEntry => ({
+  entry: 'begin',
+  id,
+  kind: 'promote',
+  locks,
+  at,
+  title: 'pony: ü becomes "production"',
+  by,
+  facts: { list: ['locks', { deep: true }] },
+  steps: ['a', 'b'],
+})
+
+/** In a run of its own, on the host's shell with a home of its own. */
+function as<T>(work: (store: ChangeStore) => Promise<T>): Promise<T> {
+  return withRun(createRun(), () => work(vpsStore(local().env({ HOME: home }), 'pony')))
+}
+const journalFile = (id: string) => `${home}/.slipway/pony/journals/${id}.journal`
+const lockFile = (scope: string) => `${home}/.slipway/pony/locks/${scope}.lock`
+
+describe('locks', () => {
+  it('are taken all or none, and say whose they are', async () => {
+    await as((store) => store.lock(['staging'], ann))
+    await expect(as((store) => store.lock(['staging', 'production'], bob))).rejects.toMatchObject({
+      code: 'locked',
+      holder: { user: 'ann', machine: 'laptop', scope: 'staging', command: 'tasks deploy_staging' },
+      message: expect.stringMatching(/staging is locked by ann on laptop .* for \d+ seconds/),
+    })
+    expect(existsSync(lockFile('production'))).toBe(false)
+  })
+
+  it('are held until the last who took them in the run lets go', async () => {
+    await as(async (store) => {
+      const outer = await store.lock(['staging'], ann)
+      const inner = await store.lock(['staging'], ann)
+      await inner.release()
+      expect(existsSync(lockFile('staging'))).toBe(true)
+      await outer.release()
+      expect(existsSync(lockFile('staging'))).toBe(false)
+    })
+  })
+
+  it('are released by their owner alone', async () => {
+    await as(async (store) => {
+      const lock = await store.lock(['staging'], ann)
+      await store.breakLock('staging', bob)
+      await as((other) => other.lock(['staging'], bob))
+      await lock.release()
+    })
+    await expect(as((store) => store.holder('staging'))).resolves.toMatchObject({ user: "bob o'neil" })
+  })
+
+  it('when broken say whose they were, leave a line in the audit log, and stop their owner at the next change', async () => {
+    await as(async (store) => {
+      await store.lock(['production', 'staging'], ann)
+      const journal = await store.begin(beginOf('j1'))
+      await expect(as((other) => other.breakLock('production', bob))).resolves.toMatchObject({ user: 'ann' })
+      await expect(journal.append({ at, entry: 'note', text: 'on' })).rejects.toMatchObject({ code: 'lock-lost' })
+    })
+    const [line] = await as((store) => store.audits(5))
+    expect(line).toMatchObject({ who: "bob o'neil", what: 'unlock production, held by ann on laptop' })
+  })
+
+  it('guard a script until they are gone', async () => {
+    await as(async (store) => {
+      const lock = await store.lock(['staging'], ann)
+      const guarded = () => local().env({ HOME: home }).run(`${lock.guard}\necho in`, { nothrow: true })
+      expect((await guarded()).stdout).toBe('in\n')
+      rmSync(lockFile('staging'))
+      expect(await guarded()).toMatchObject({ exitCode: 75, stdout: '' })
+    })
+  })
+
+  it('have no age after the host was booted again, whatever the clock says', async () => {
+    await as((store) => store.lock(['staging'], ann))
+    const text = readFileSync(lockFile('staging'), 'utf8')
+    writeFileSync(lockFile('staging'), text.replace(/"boot":"[^"]*"/, '"boot":"another"'))
+    const holder = await as((store) => store.holder('staging'))
+    expect(holder?.user).toBe('ann')
+    expect(holder?.ageSeconds).toBeUndefined()
+  })
+
+  it('of a dead process of this machine are taken over when its change is resumed, and only then', async () => {
+    const dead: Owner = { ...ann, machine: hostname(), pid: 2 ** 22 - 3 }
+    await as(async (store) => {
+      await store.lock(['staging', 'production'], dead)
+      await store.begin(beginOf('j1', ['production', 'staging'], dead))
+    })
+    const here = { ...bob, machine: hostname(), pid: process.pid }
+    await expect(as((store) => store.lock(['staging'], here))).rejects.toMatchObject({ code: 'locked' })
+    await as((store) => store.lock(['staging', 'production'], here, { journal: 'j1' }))
+    expect(readFileSync(lockFile('staging'), 'utf8')).toContain('run-bob')
+  })
+
+  it('take nothing and write nothing in a dry run', async () => {
+    const lock = await withRun(createRun({ options: { dryRun: true } }), () =>
+      vpsStore(local().env({ HOME: home }), 'pony').lock(['staging'], ann),
+    )
+    await lock.release()
+    expect(existsSync(`${home}/.slipway`)).toBe(false)
+  })
+})
+
+describe('journals', () => {
+  it('are read back, and have their space from the beginning', async () => {
+    await as(async (store) => {
+      const journal = await store.begin(beginOf('j1'))
+      expect(statSync(journalFile('j1')).size).toBeGreaterThan(128 * 1024)
+      await journal.append({ at, entry: 'intent', step: 'a', direction: 'do', data: { text: 'ü\'\n"$HOME' } })
+      const entries = await (await store.open('j1')).entries()
+      expect(entries).toEqual([
+        beginOf('j1'),
+        { at, entry: 'intent', step: 'a', direction: 'do', data: { text: 'ü\'\n"$HOME' } },
+      ])
+    })
+  })
+
+  it('lock what they change until they end, and give their space back', async () => {
+    await as((store) => store.begin(beginOf('j1')))
+    await expect(as((store) => store.lock(['staging'], bob))).rejects.toMatchObject({
+      code: 'unfinished-change',
+      holder: { journal: 'j1', user: 'ann' },
+    })
+    await expect(as((store) => store.holder('production'))).resolves.toMatchObject({ journal: 'j1' })
+    await as((store) => store.lock(['elsewhere'], bob))
+    await as(async (store) => {
+      const journal = await store.open('j1')
+      await journal.append({ entry: 'end', at, result: 'done' })
+    })
+    await as((store) => store.lock(['staging'], bob))
+    expect(statSync(journalFile('j1')).size).toBeLessThan(2000)
+  })
+
+  it('go on after a line that was torn, which is written over', async () => {
+    await as((store) => store.begin(beginOf('j1')))
+    const torn = encodeEntry({ at, entry: 'note', text: 'x'.repeat(300) }).slice(0, 200)
+    const begin = encodeEntry(beginOf('j1'))
+    truncateSync(journalFile('j1'), Buffer.byteLength(begin))
+    appendFileSync(journalFile('j1'), torn)
+    await as(async (store) => {
+      const journal = await store.open('j1')
+      expect(await journal.entries()).toHaveLength(1)
+      await journal.append({ at, entry: 'note', text: 'short' })
+      await journal.append({ at, entry: 'note', text: 'more' })
+      expect((await journal.entries()).slice(1)).toMatchObject([{ text: 'short' }, { text: 'more' }])
+    })
+  })
+
+  it('are not written by two at once: the second is told', async () => {
+    await as((store) => store.begin(beginOf('j1')))
+    await as(async (store) => {
+      const [one, other] = [await store.open('j1'), await store.open('j1')]
+      await one.entries()
+      await other.entries()
+      await one.append({ at, entry: 'note', text: 'one' })
+      await expect(other.append({ at, entry: 'note', text: 'other' })).rejects.toMatchObject({ code: 'lock-lost' })
+    })
+  })
+
+  it('are listed, newest first, with how they ended', async () => {
+    await as(async (store) => {
+      const first = await store.begin({ ...beginOf('j1'), at: '2026-11-26T10:00:00.000Z' })
+      await first.append({ at, entry: 'intent', step: 'a', direction: 'do' })
+      await first.append({ at, entry: 'end', result: 'undone' })
+      await store.begin(beginOf('j2'))
+      expect(await store.list()).toMatchObject([
+        { id: 'j2', result: 'unfinished' },
+        { id: 'j1', result: 'undone', lastStep: 'a' },
+      ])
+    })
+  })
+
+  it('can be continued by the scripts of the host, and after them', async () => {
+    await as(async (store) => {
+      const journal = await store.begin(beginOf('j1'))
+      await journal.append({ at, entry: 'note', text: 'from here' })
+      const hold = new URL('../../../templates/hold', import.meta.url).pathname
+      const script = `import sys; sys.dont_write_bytecode=True; sys.path.insert(0, ${JSON.stringify(hold)})
+from journal import Journal
+Journal(sys.argv[1]).intent('a', 'do', {'text': 'ü\\u2028"', 'number': 1.5})
+Journal(sys.argv[1]).outcome('a', 'do', False, 3, None, 'why')`
+      await local().run(`/usr/bin/python3 - ${journalFile('j1')}`, { input: script })
+      const entries = await journal.entries()
+      expect(entries.slice(2)).toMatchObject([
+        { entry: 'intent', step: 'a', data: { text: 'ü\u2028"', number: 1.5 } },
+        { entry: 'outcome', ok: false, error: 'why' },
+      ])
+      await journal.append({ at, entry: 'end', result: 'undone' })
+      expect(await journal.entries()).toHaveLength(5)
+    })
+  })
+})

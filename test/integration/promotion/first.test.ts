@@ -1,0 +1,26 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { promote } from '../../../src/targets/vps/promotion/index.ts'
+import { makeWorld, type World } from '../../faults/world.ts'
+import { ask } from '../../servers/pony.ts'
+
+let world: World
+beforeAll(async () => {
+  world = await makeWorld({ production: false })
+}, 60_000)
+afterAll(() => world?.remove())
+
+describe('the first promotion of an app', () => {
+  it('begins with new databases, and has its domain answer', { timeout: 60_000 }, async () => {
+    const report = await world.run((from, to) => promote(from, to))
+    expect(report).toMatchObject({ result: 'done', release: 'pony2026r2' })
+    expect(world.roles()).toEqual({ production: 'pony2026r2' })
+    expect(world.query('pony2026r2', 'pony', 'SELECT count(*) FROM riders')).toEqual(['0'])
+    const answer = await ask({ port: world.sandbox.httpPort }, { path: '/up', headers: { host: 'pony.example.org' } })
+    expect(answer.status).toBe(200)
+    expect(String(answer.headers['x-release'])).toMatch(/^pony2026r2\//)
+  })
+
+  it('can not be done twice with the same release', async () => {
+    await expect(world.run((from, to) => promote(from, to))).rejects.toMatchObject({ code: 'already-production' })
+  })
+})
