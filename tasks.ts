@@ -1,6 +1,9 @@
 /** Tasks of this repository: they deploy examples/pony. `tasks` alone deploys to staging. */
 import {
   application,
+  choice,
+  exitWith,
+  fileSize,
   flag,
   note,
   number,
@@ -11,6 +14,7 @@ import {
   show,
   statusText,
   string,
+  table,
   task,
   versionTable,
 } from 'slipway'
@@ -272,7 +276,7 @@ export const run = task({
   group: 'versions',
   about: 'A command in the current version: `run:release=staging -- python3 -m pony.migrate --status`',
   params: { release, command: rest() },
-  run: ({ release, command }) => release.run(command),
+  run: async ({ release, command }) => exitWith(await release.run(command)),
 })
 
 export const unlock = task({
@@ -283,4 +287,173 @@ export const unlock = task({
     const lock = await app.unlock(release)
     note(lock ? `it was ${lock.user}@${lock.machine}'s, since ${lock.since}: ${lock.command}` : 'there was no lock')
   },
+})
+
+// ── Production ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const promote_staging_to_production = task({
+  group: 'production',
+  about: 'Make the staging release the production one; --plan shows every step first',
+  params: {
+    data: choice(['copy', 'fresh']).default('copy').about("production's data comes along, or it begins anew"),
+    resume: flag().about('go on with one that stopped on its way'),
+    undo: flag().about('take back one that stopped on its way'),
+  },
+  run: (options) => app.promote(app.staging, app.production, options),
+})
+
+export const release_to_production = task({
+  group: 'production',
+  about: 'Deploy to production, prove it, and go back if it is not well',
+  params: { ref: string().optional(), maintenance: flag().about('visitors get 503 meanwhile') },
+  run: async ({ ref, maintenance }) => {
+    const deployAndProve = () => app.production.deploy({ ref, smoke: true })
+    await (maintenance ? app.production.maintenance.during(deployAndProve) : deployAndProve())
+  },
+})
+
+export const maintenance_on = task({
+  group: 'production',
+  about: 'Visitors get 503 and a page',
+  params: { release, message: string().optional() },
+  run: ({ release, message }) => release.maintenance.on({ message }),
+})
+
+export const maintenance_off = task({
+  group: 'production',
+  about: 'Visitors get the app again',
+  params: { release },
+  run: ({ release }) => release.maintenance.off(),
+})
+
+export const setup_host = task({
+  group: 'production',
+  about: 'Print what root has to do once on a host, as a script',
+  params: { release: releaseToRead },
+  run: async ({ release }) => result(await app.hostSetup(release)),
+})
+
+export const open = task({
+  group: 'production',
+  about: 'Where a browser finds it',
+  params: { release: releaseToRead },
+  run: async ({ release }) => result((await release.url()) ?? `${release.name} has no domain`),
+})
+
+// ── Data and settings ───────────────────────────────────────────────────────────────────────────────────────────────
+
+export const migrate = task({
+  group: 'data',
+  about: 'Bring the schema up to date with the current version',
+  params: { release },
+  run: ({ release }) => release.database.migrate(),
+})
+
+export const backup_db = task({
+  group: 'data',
+  about: 'Back up the databases, consistent while the app writes',
+  params: { release },
+  run: async ({ release }) => result((await release.database.backup()).id),
+})
+
+export const backups = task({
+  group: 'data',
+  about: 'The backups, newest first',
+  params: { release: releaseToRead },
+  run: async ({ release }) => {
+    const rows = (await release.database.backups()).map((each) => [
+      each.id,
+      each.at,
+      fileSize(each.bytes),
+      each.databases.join(' '),
+    ])
+    result(table([['BACKUP', 'AT', 'SIZE', 'DATABASES'], ...rows]))
+  },
+})
+
+export const verify_backup = task({
+  group: 'data',
+  about: 'Restore a backup into scratch databases and compare; the newest unless given',
+  params: { release: releaseToRead, backup: string().optional() },
+  run: ({ release, backup }) => release.database.verify(backup),
+})
+
+export const restore_db = task({
+  group: 'data',
+  about: 'Put a backup in the place of the data; what is there is backed up first',
+  params: { release, backup: string() },
+  run: ({ release, backup }) => release.database.restore(backup),
+})
+
+export const fetch_db = task({
+  group: 'data',
+  about: 'Back up the databases and bring them to this machine',
+  params: { release: releaseToRead, to: string().default('.') },
+  run: async ({ release, to }) => {
+    for (const path of await release.database.fetch(to)) result(path)
+  },
+})
+
+export const clone_production_db_to_staging = task({
+  group: 'data',
+  about: "Put a copy of production's data in the place of staging's",
+  run: () => app.production.database.copyTo(app.staging),
+})
+
+export const db_shell = task({
+  group: 'data',
+  about: "The database's own shell",
+  params: { release },
+  run: async ({ release }) => exitWith(await release.database.shell()),
+})
+
+export const settings = task({
+  group: 'data',
+  about: "Names of the app's settings; `values` shows what they are",
+  params: { release: releaseToRead, values: flag() },
+  run: async ({ release, values }) => {
+    for (const [name, value] of Object.entries(await release.settings.get())) result(values ? `${name}=${value}` : name)
+  },
+})
+
+export const set_settings = task({
+  group: 'data',
+  about: 'Change settings: `set_settings:release=staging -- pony.title="Brevets"`; NAME= removes one',
+  params: { release, pairs: rest() },
+  run: ({ release, pairs }) =>
+    release.settings.set(
+      Object.fromEntries(pairs.map((pair) => [pair.split('=', 1)[0], pair.slice(pair.indexOf('=') + 1) || null])),
+    ),
+})
+
+export const diff_settings = task({
+  group: 'data',
+  about: 'What push_settings would change: names, never values',
+  params: { release },
+  run: async ({ release }) => {
+    for (const { name, change } of await release.settings.diff()) result(`${change} ${name}`)
+  },
+})
+
+export const push_settings = task({
+  group: 'data',
+  about: 'Render the settings of config/ onto the hosts again; restart_app takes them up',
+  params: { release },
+  run: ({ release }) => release.settings.push(),
+})
+
+export const schedule = task({
+  group: 'data',
+  about: 'Scheduled commands on the host',
+  params: { release: releaseToRead },
+  run: async ({ release }) => {
+    for (const { name, when, command } of await release.schedule.list()) result(`${when}  ${name}: ${command}`)
+  },
+})
+
+export const push_schedule = task({
+  group: 'data',
+  about: 'Make the scheduled commands on the host those of deploy.ini',
+  params: { release },
+  run: ({ release }) => release.schedule.push(),
 })

@@ -8,19 +8,24 @@ import { setIniValue } from './config/edit.ts'
 import { configFile, loadConfig } from './config/load.ts'
 import { resolveSecret } from './config/secrets.ts'
 import { didYouMean } from './config/suggest.ts'
-import type { Config } from './config/types.ts'
+import type { Config, DeploymentConfig } from './config/types.ts'
 import type { AuditLine, LockInfo } from './engine/types.ts'
 import { currentRun, maybeRun, UsageError } from './events/index.ts'
 import type { Secret } from './shell/index.ts'
-import type { Deployment, DeploymentOperations, LogLine } from './targets/deployment.ts'
+import type { Deployment, LogLine } from './targets/deployment.ts'
+import { lazyHeroku } from './targets/heroku-lazy.ts'
 import { createVpsDeployment } from './targets/vps/create.ts'
 import type { VpsDeployment } from './targets/vps/deployment.ts'
+import type { PromoteOptions as VpsPromoteOptions } from './targets/vps/promotion/index.ts'
 import { type ParamType, param } from './tasks/params.ts'
 
 export interface ApplicationOptions<Name extends string> {
   /** Sections of config/deploy.ini. */
   deployments: readonly Name[]
 }
+
+/** Of a promotion. `resume`, `undo`: of one that stopped on its way. */
+export type PromoteOptions = VpsPromoteOptions
 
 export interface ApplicationBase {
   /** The checked configuration. */
@@ -37,6 +42,10 @@ export interface ApplicationBase {
   unlock(deployment: Deployment): Promise<LockInfo | undefined>
   /** The audit log where the deployment lives, newest first. */
   audit(deployment: Deployment, limit?: number): Promise<AuditLine[]>
+  /** Makes what `from` runs that of `to`: `promote_staging_to_production`. */
+  promote(from: Deployment, to: Deployment, options?: PromoteOptions): Promise<void>
+  /** What root has to do once on the hosts of a deployment, as a script. */
+  hostSetup(deployment: Deployment): Promise<string>
   /** Makes `release` the one that `deployment` is in config/deploy.ini. */
   setRelease(deployment: Deployment, release: string): void
 }
@@ -55,6 +64,8 @@ export function application<const Name extends string>(options: ApplicationOptio
     secret: (name) => resolveSecret(projectConfig(), name),
     unlock,
     audit,
+    promote,
+    hostSetup,
     setRelease,
   }
   for (const name of names) {
@@ -91,9 +102,8 @@ function deploymentNamed(name: string): Deployment {
 }
 
 function createDeployment(config: Config, name: string): Deployment {
-  const deployment = config.deployments[name]
-  if (deployment?.target === 'vps') return createVpsDeployment(config, deployment)
-  throw new UsageError('no-target', `[${name}] has a target that this version does not know`)
+  const deployment = config.deployments[name] as DeploymentConfig
+  return deployment.target === 'vps' ? createVpsDeployment(config, deployment) : lazyHeroku(config, deployment)
 }
 
 function deploymentParam(names: readonly string[]): ParamType<Deployment> {
@@ -151,6 +161,33 @@ async function audit(deployment: Deployment, limit = 30): Promise<AuditLine[]> {
   return (await storeOf(projectConfig(), deployment)).audits(limit)
 }
 
+async function promote(from: Deployment, to: Deployment, options: PromoteOptions = {}): Promise<void> {
+  const config = projectConfig()
+  if (from.target === 'vps' && to.target === 'vps') {
+    const [{ promote }, { vpsContext }] = await Promise.all([
+      import('./targets/vps/promotion/index.ts'),
+      import('./targets/vps/create.ts'),
+    ])
+    await promote(vpsContext(config, from.config), vpsContext(config, to.config), options)
+    return
+  }
+  if (from.target === 'heroku' && to.target === 'heroku') {
+    const { promoteHeroku } = await import('./targets/heroku/index.ts')
+    await promoteHeroku(from, to, { resume: options.resume, undo: options.undo, setup: { config } })
+    return
+  }
+  throw new UsageError(
+    'other-target',
+    `${from.name} and ${to.name} run on different targets: one can't become the other`,
+  )
+}
+
+async function hostSetup(deployment: Deployment): Promise<string> {
+  const { vpsContext } = await import('./targets/vps/create.ts')
+  const { hostSetup: script } = await import('./targets/vps/domains.ts')
+  return script(vpsContext(projectConfig(), onHosts(deployment).config))
+}
+
 function setRelease(deployment: Deployment, release: string): void {
   const run = currentRun()
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(release)) {
@@ -184,5 +221,3 @@ export function onHosts(deployment: Deployment): VpsDeployment {
     `${deployment.name} runs on Heroku, and this is only there on hosts of one's own`,
   )
 }
-
-export type { DeploymentOperations }

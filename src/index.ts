@@ -35,7 +35,7 @@ export { CommandError, ConnectError, FleetError, host, hosts, local, ScriptError
 export type { Command, Word } from './shell/index.ts'
 export { raw, Secret, sh } from './shell/index.ts'
 export type * from './targets/deployment.ts'
-export { processTable, statusText, table, versionTable } from './targets/status-text.ts'
+export { fileSize, processTable, statusText, table, versionTable } from './targets/status-text.ts'
 export type {
   CallParams,
   ParamDefinition,

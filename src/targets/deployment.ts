@@ -50,6 +50,8 @@ export interface DeployOptions {
   ref?: string
   allowDirty?: boolean
   keepFailed?: boolean
+  /** Afterwards runs the app's smoke command; a failing one goes back to the version before. */
+  smoke?: boolean
 }
 
 export interface InstallOptions {

@@ -13,7 +13,7 @@ export function statusText(status: DeploymentStatus): string {
     [
       'databases',
       status.databases
-        .map((each) => `${each.name} ${each.ok ? size(each.bytes) : (each.detail ?? 'not there')}`)
+        .map((each) => `${each.name} ${each.ok ? fileSize(each.bytes) : (each.detail ?? 'not there')}`)
         .join(', ') || 'none',
     ],
     [
@@ -23,7 +23,7 @@ export function statusText(status: DeploymentStatus): string {
     ],
     ['maintenance', status.maintenance ? 'ON: visitors get 503' : 'off'],
   ]
-  if (status.disk) rows.push(['disk', `${status.disk.usedPercent} % used, ${size(status.disk.freeBytes)} free`])
+  if (status.disk) rows.push(['disk', `${status.disk.usedPercent} % used, ${fileSize(status.disk.freeBytes)} free`])
   if (status.lock) rows.push(['lock', status.lock])
   if (status.unfinished) rows.push(['unfinished', status.unfinished])
   for (const warning of status.warnings) rows.push(['warning', warning])
@@ -85,7 +85,7 @@ export function table(rows: readonly (readonly string[])[]): string {
 const versionText = (version: Version): string =>
   `${version.id} (${version.state}${version.commit ? `, ${version.commit.slice(0, 10)}` : ''}, by ${version.by} at ${version.at})`
 
-export function size(bytes: number | undefined): string {
+export function fileSize(bytes: number | undefined): string {
   if (bytes === undefined) return ''
   const units = ['B', 'kB', 'MB', 'GB', 'TB']
   const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3))

@@ -1,7 +1,6 @@
 /** Where a deployment's locks, journals and audit log are. */
 import type { Config } from '../config/types.ts'
 import type { ChangeStore } from '../engine/types.ts'
-import { UsageError } from '../events/index.ts'
 import type { Deployment } from './deployment.ts'
 
 export async function storeOf(config: Config, deployment: Deployment): Promise<ChangeStore> {
@@ -10,5 +9,7 @@ export async function storeOf(config: Config, deployment: Deployment): Promise<C
     const { vpsStore } = await import('./vps/store/index.ts')
     return vpsStore(vpsContext(config, deployment.config).home(), deployment.appName)
   }
-  throw new UsageError('no-store', `${deployment.name} keeps no locks here`)
+  const { storeFor } = await import('./heroku/store.ts')
+  const { herokuContext } = await import('./heroku/context.ts')
+  return storeFor(herokuContext(deployment.config, { config }))
 }

@@ -85,7 +85,27 @@ export async function audited<T>(
     await write('ok')
     return value
   } catch (error) {
-    await write('failed', (error as Error).message.split('\n')[0])
+    const detail = (error as Error).message.split('\n')[0]
+    await write('failed', detail)
+    await tell(context, 'failure', { head: commit?.(), detail: `${what}: ${detail}` })
     throw error
   }
+}
+
+/** Tells the configured webhooks of something that happened to the deployment. */
+export async function tell(
+  context: VpsContext,
+  event: 'deploy' | 'promote' | 'rollback' | 'failure',
+  facts: { head?: string; detail?: string } = {},
+): Promise<void> {
+  if (context.config.notifications.length === 0) return
+  const { notify } = await import('../notify.ts')
+  const { deployment } = context
+  await notify(context.config, event, {
+    user: owner().user,
+    app: deployment.app.name,
+    release: deployment.name,
+    url: deployment.domain === undefined ? undefined : `https://${deployment.domain}/`,
+    ...facts,
+  })
 }

@@ -42,7 +42,7 @@ export function vpsContext(config: Config, deployment: VpsConfig): VpsContext {
 }
 
 /** Operations of `load`'s module, once it is loaded; streams too. */
-function lazyService(load: () => Promise<Service>): Service {
+export function lazyService(load: () => Promise<Service>): Service {
   return {
     start: async () => (await load()).start(),
     stop: async () => (await load()).stop(),
@@ -52,7 +52,7 @@ function lazyService(load: () => Promise<Service>): Service {
   }
 }
 
-async function* stream<T>(open: () => Promise<AsyncIterable<T>>): AsyncIterable<T> {
+export async function* stream<T>(open: () => Promise<AsyncIterable<T>>): AsyncIterable<T> {
   yield* await open()
 }
 

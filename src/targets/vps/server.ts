@@ -6,7 +6,7 @@ import { currentRun, SlipwayError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { type Command, sh } from '../../shell/index.ts'
 import type { LogLine, LogOptions, ProcessStatus, Service } from '../deployment.ts'
-import { beginChange, type ChangeOn } from './change.ts'
+import { beginChange, type ChangeOn, tell } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, liveProcesses, logTail } from './daemon.ts'
 import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
@@ -124,6 +124,8 @@ async function bringUp(context: VpsContext, host: Host, change: ChangeOn, runnin
     return health.detail
   })
   await inStep('point the site at it', host.name, () => goLive(context, host, change, slot))
+  const record = change.facts.records.find((each) => each.id === version)
+  if (record && !record.wasLive) await tell(context, 'deploy', { head: record.commit ?? record.id })
   if (running.slot && !onPort) {
     const old = running.slot
     await inStep(`drain ${program(old)}`, host.name, async () => {
@@ -155,12 +157,16 @@ async function waitHealthy(
 ): Promise<HealthResult> {
   const { health } = context.deployment.app
   let last: HealthResult = { healthy: false, detail: 'not asked yet' }
+  let pid: number | undefined
   const failed = (why: string) => giveUp(context, host, change, supervisor, slot, why)
   return until(
     async () => {
       last = await checkHealth(host, endpoint(context, change.release, slot), health, expected)
       const info = (await supervisor.processes()).find((each) => each.name === program(slot))
       if (last.healthy && isUp(info)) return last
+      // It is RUNNING as soon as it is spawned: another pid says that the first one has ended.
+      if (info && info.pid > 0) pid ??= info.pid
+      if (pid !== undefined && info && info.pid > 0 && info.pid !== pid) throw await failed(`it ended (pid ${pid})`)
       if (hasFailed(info)) throw await failed(`it ended with status ${info?.exitStatus}: ${info?.detail}`)
       return undefined
     },

@@ -18,6 +18,11 @@ import { type VersionRecord, versionId } from './version.ts'
 export async function upload(context: VpsContext, options: DeployOptions = {}): Promise<void> {
   await requireSecrets(context)
   const source = await prepareSource(context, options)
+  const { gate } = context.deployment.app
+  if (gate !== undefined) {
+    const { checkGate } = await import('../gate.ts')
+    await checkGate(context.config, gate, source)
+  }
   const id = versionId(new Date(), source.dirty ? undefined : source.commit)
   await onEach(context.hosts, (host) => uploadTo(context, host, source, id, options))
 }

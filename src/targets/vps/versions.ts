@@ -2,7 +2,7 @@
 import { currentRun } from '../../events/index.ts'
 import { sh } from '../../shell/index.ts'
 import type { Version } from '../deployment.ts'
-import { audited, beginChange } from './change.ts'
+import { audited, beginChange, tell } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
 import { restartServer, switchCurrent } from './server.ts'
@@ -45,6 +45,7 @@ export async function rollback(
     })
     await restartServer(context)
     if (Object.keys(context.deployment.app.workers).length > 0) await workersOf(context).restart()
+    await tell(context, 'rollback', { head: target.commit ?? target.id })
     return { ...asVersion(target, target.id), state: 'live' as const }
   })
 }

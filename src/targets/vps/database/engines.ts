@@ -27,8 +27,10 @@ export async function engineFor(context: VpsContext, release: ReleaseLayout, nam
     throw new SlipwayError('no-database', `[app.databases] has no ${name}`, { state: 'Nothing was changed.' })
   }
   if (config.kind === 'sqlite') return sqliteEngine(name, `${release.shared}/${config.path}`, config.role)
-  const { serverEngine } = await import('./servers.ts')
-  return serverEngine(context, name, config)
+  throw new SlipwayError('database-kind', `${name} is a ${config.kind} database, and this is only there for SQLite`, {
+    state: 'Nothing was changed.',
+    next: `Use the commands of ${config.kind} on the host.`,
+  })
 }
 
 export function sqliteEngine(name: string, path: string, role: 'data' | 'queue'): Engine {
