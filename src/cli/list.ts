@@ -7,7 +7,7 @@ export interface ListedTasks {
   taskFile: string
 }
 
-/** Grouped: by heading where a task has one, else by namespace; tasks without either come first. */
+/** Grouped: by heading where a task has one, else by namespace. Tasks without either come first, then the default's group. */
 export function listText({ tasks, default: byDefault }: ListedTasks, columns = 100): string {
   const groups = new Map<string, TaskInfo[]>()
   for (const task of tasks) {
@@ -17,8 +17,10 @@ export function listText({ tasks, default: byDefault }: ListedTasks, columns = 1
   }
   const names = [...groups.values()].flat().map((task) => title(task).length)
   const width = Math.min(Math.max(0, ...names), 44)
+  const rank = ([group, members]: [string, TaskInfo[]]) =>
+    group === '' ? 0 : members.some(({ name }) => name === byDefault) ? 1 : 2
   const sections = [...groups]
-    .sort(([a], [b]) => Number(a !== '') - Number(b !== ''))
+    .sort((a, b) => rank(a) - rank(b) || a[0].localeCompare(b[0]))
     .map(([group, members]) => {
       const lines = members.map((task) => {
         const about = (task.about.split('\n')[0] ?? '') + (task.name === byDefault ? ' (default)' : '')

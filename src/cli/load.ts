@@ -36,7 +36,10 @@ export async function loadTaskFile(file: string): Promise<LoadedTaskFile> {
     return { file, dir: dirname(file), manifest: cached, ...(await importTasks(file, cachedBundle)) }
   }
 
-  const { code, inputs } = await bundleTaskFile(file, packageEntries())
+  const packages = packageEntries()
+  // What the task file will import is loaded while esbuild, a process of its own, is at work.
+  void import(packages['slipway']!).catch(() => {})
+  const { code, inputs } = await bundleTaskFile(file, packages)
   // Before the import: a file saved meanwhile makes the manifest stale, not wrong.
   const stamps = inputs.map(inputOf)
   const bundle = writeBundle(file, code)
