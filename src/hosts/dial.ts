@@ -85,6 +85,9 @@ function firstCode(error: NodeJS.ErrnoException): string | undefined {
   return errors?.[0]?.code ?? error.code
 }
 
+/** A stream whose other end can say why it stopped. */
+export type Complaining = Duplex & { complaint?: () => Promise<string> }
+
 /** The streams of a ProxyCommand, run as OpenSSH runs it: by the user's shell, after `exec`. */
 export function dialProxyCommand(config: SshConfig): Duplex {
   const shell = process.env.SHELL || '/bin/sh'
@@ -97,8 +100,15 @@ export function dialProxyCommand(config: SshConfig): Duplex {
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     complaint = (complaint + text).slice(-2000)
   })
-  const stream = Duplex.from({ readable: child.stdout, writable: child.stdin }) as Duplex & { complaint?: () => string }
-  stream.complaint = () => complaint.trim()
+  const stream = Duplex.from({ readable: child.stdout, writable: child.stdin }) as Complaining
+  const ended = new Promise<void>((resolve) => {
+    child.once('close', () => resolve())
+    child.once('error', () => resolve())
+  })
+  stream.complaint = async () => {
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 500))])
+    return complaint.trim()
+  }
   stream.on('error', () => {})
   child.on('error', (error) => stream.destroy(error))
   stream.on('close', () => {

@@ -57,7 +57,8 @@ export function rsyncArguments(plan: RsyncPlan, builder: RsyncBuilder): string[]
   if (plan.linkDest !== undefined) builder.set('link-dest', plan.linkDest)
   if (options.excludeFrom !== undefined) builder.set('exclude-from', options.excludeFrom)
   if (options.exclude?.length) builder.exclude([...options.exclude])
-  if (plan.user !== undefined) builder.set('rsync-path', `sudo -n -H -u ${plan.user} -- rsync`)
+  if (plan.user !== undefined && plan.remoteShell !== undefined)
+    builder.set('rsync-path', `sudo -n -H -u ${plan.user} -- rsync`)
   const words = Object.entries(builder._options).flatMap(([name, value]) => {
     if (name.length === 1) return [value === null || value === undefined ? `-${name}` : `-${name}${value}`]
     return [value === null || value === undefined ? `--${name}` : `--${name}=${value}`]
@@ -199,7 +200,12 @@ async function execute(
   const id = `r${++counter}`
   const startedAt = performance.now()
   const extra = Array.from({ length: shell.extraStdio }, () => 'pipe' as const)
-  const child = spawn('rsync', args, {
+  // Here the whole of it runs as the other user; there only the other end does.
+  const local = shell.remoteShell === undefined && site.user !== undefined
+  const [program, words] = local
+    ? ['sudo', ['-n', '-H', '-u', site.user as string, '--', 'rsync', ...args]]
+    : ['rsync', args]
+  const child = spawn(program, words, {
     stdio: ['ignore', 'pipe', 'pipe', ...extra],
     env: { ...process.env, LC_ALL: 'C' },
     // Its own group: Ctrl-C on the terminal is for us to pass on.
@@ -324,7 +330,10 @@ export function createReport(onProgress: (done: number, total?: number) => void 
   }
 }
 
-/** rsync prints control characters in names as `\#012`. */
+/** In the C locale rsync prints the bytes of names that are not plain ASCII as `\#303`. */
 function unescapeName(name: string): string {
-  return name.replace(/\\#(\d{3})/g, (_all, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+  if (!name.includes('\\#')) return name
+  const bytes = name.replace(/\\#(\d{3})/g, (_all, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+  // Each character is a byte by now.
+  return Buffer.from(bytes, 'latin1').toString('utf8')
 }

@@ -171,6 +171,7 @@ class Execution {
   readonly #filter = new AnnouncementFilter(this.#nonce)
   #transport: Transport | undefined
   #channel: Channel | undefined
+  #over = false
 
   constructor(run: Run, site: CommandSite, display: string, options: StartOptions, piped: PassThrough | undefined) {
     this.#run = run
@@ -278,7 +279,11 @@ class Execution {
     for (const stream of [channel.stdin, channel.stdout, channel.stderr]) stream.on('error', () => {})
     this.#piped?.once('close', () => {
       // The reader has gone: nothing more is wanted of the command.
-      if (!this.#piped?.readableEnded) void this.kill('TERM').then(() => channel.close())
+      if (this.#piped?.readableEnded || this.#over) return
+      this.kill('TERM').then(
+        () => channel.close(),
+        () => channel.close(),
+      )
     })
 
     const feeding = this.#feed(channel, wire, handshake)
@@ -289,6 +294,7 @@ class Execution {
       ended = await this.kill(winner.why === 'abort' ? 'TERM' : 'TERM').catch(() => false)
       channel.close()
     }
+    this.#over = true
     const status = 'why' in winner ? { exitCode: null, signal: null } : winner
     clearTimeout(idle)
     if (timer) clearTimeout(timer)

@@ -5,6 +5,7 @@
 import type { Duplex, Readable, Writable } from 'node:stream'
 import type { NodeSSH as NodeSshClass } from 'node-ssh'
 import type { Client, ClientChannel, ConnectConfig } from 'ssh2'
+import type { Complaining } from './dial.ts'
 import { ConnectError } from './errors.ts'
 import { createGate } from './gate.ts'
 import type { HostKeyCheck } from './host-key.ts'
@@ -70,7 +71,8 @@ export async function connectSsh2(config: SshConfig, stream: Duplex, check: Host
     connecting.catch(() => {})
     stream.destroy()
     if (error instanceof ConnectError) throw error
-    throw refusal ?? connectFailure(config, error, phase, auth.tried, auth.beyond, stream)
+    const complaint = await (stream as Complaining).complaint?.()
+    throw refusal ?? connectFailure(config, error, phase, auth.tried, auth.beyond, complaint)
   } finally {
     clock.stop()
   }
@@ -117,12 +119,11 @@ function connectFailure(
   phase: string,
   tried: readonly string[],
   beyond: readonly string[],
-  stream: Duplex & { complaint?: () => string },
+  complaint: string | undefined,
 ): ConnectError {
   const failure = error as Ssh2Error
   const host = config.destination
   const message = failure.message ?? String(error)
-  const complaint = stream.complaint?.()
   if (failure.level === 'client-authentication' || /authentication methods failed/.test(message)) {
     const details = {
       host,
@@ -145,10 +146,18 @@ function connectFailure(
       cause: error,
     })
   }
+  if (phase === 'key exchange' && config.proxyCommand !== undefined) {
+    return new ConnectError('proxy-failed', `the ProxyCommand of ${host} did not lead to it`, {
+      host,
+      detail: complaint || message,
+      cause: error,
+      next: `Its command is: ${config.proxyCommand}`,
+    })
+  }
   if (phase === 'key exchange') {
     return new ConnectError('handshake-failed', `${host} closed the connection during key exchange`, {
       host,
-      detail: complaint || message,
+      detail: message,
       cause: error,
       next: 'It may have too many connections at once (MaxStartups), or it is not an SSH server.',
     })

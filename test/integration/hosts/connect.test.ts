@@ -371,7 +371,7 @@ describe('one connection', () => {
   it('goes through a proxy command, and shows what it complains of', async () => {
     expect(await trueOn(config(sshd, 'ProxyCommand socat - TCP:%h:%p'))).toBe('in')
     const error = await failure(trueOn(config(sshd, 'ProxyCommand echo no way through >&2; exit 1')))
-    expect(error).toMatchObject({ code: 'handshake-failed', detail: 'no way through' })
+    expect(error).toMatchObject({ code: 'proxy-failed', detail: 'no way through' })
   }, 20_000)
 
   it('forwards a port to a port and to a socket there', async () => {
