@@ -8,8 +8,11 @@ import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { SlipwayError } from '../events/errors.ts'
 
-/** What a home may be long, so that <home>/webapps/<release>/run/… and <home>/.slipway/… still hold sockets. */
-const longestHome = 55
+/**
+ * What a home may be long, in bytes, so that sockets fit below it: the longest is that of a promotion,
+ * <home>/.slipway/<app>/changes/<id>/hold.sock, bound under a longer name first.
+ */
+const longestHome = 38
 
 export interface SandboxPlace {
   /** `<project>/.slipway/sandbox`: holds state.json, and `root`. */
