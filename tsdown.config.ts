@@ -34,7 +34,12 @@ export default defineConfig({
     codeSplitting: {
       groups: [
         {
-          name: (id, modules) => (loadedWith(source('cli/fast-list.ts'), modules).has(id) ? 'list' : null),
+          name: (id, modules) =>
+            loadedWith(source('cli/fast-complete.ts'), modules).has(id) ||
+            id === source('cli/fast-list.ts') ||
+            id === source('cli/list.ts')
+              ? 'list'
+              : null,
           priority: 2,
         },
         { name: (id, modules) => (loadedWith(source('index.ts'), modules).has(id) ? 'library' : null), priority: 1 },

@@ -1,5 +1,16 @@
 #!/usr/bin/env node
-const { processIo, leave, slipwayCommand } = await import('../cli/index.ts')
-await leave(await slipwayCommand(process.argv.slice(2), processIo()))
+import { completionRequest } from '../cli/fast-complete.ts'
+import { toolCommands } from '../cli/tool-commands.ts'
 
-export {}
+const argv = process.argv.slice(2)
+const request = completionRequest(argv)
+if (request) {
+  const begun = request.words.length === 1 ? (request.words[0] ?? '') : undefined
+  for (const [name, about] of Object.entries(toolCommands)) {
+    if (begun !== undefined && name.startsWith(begun))
+      process.stdout.write(request.about ? `${name}\t${about}\n` : `${name}\n`)
+  }
+} else {
+  const { leave, processIo, slipwayCommand } = await import('../cli/index.ts')
+  await leave(await slipwayCommand(argv, processIo()))
+}

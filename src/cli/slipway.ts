@@ -4,6 +4,7 @@ import { asSlipwayError, UsageError } from '../events/errors.ts'
 import type { Io } from './io.ts'
 import { packageVersion } from './package.ts'
 import { showFailure } from './tasks.ts'
+import { type ToolCommand, toolCommands } from './tool-commands.ts'
 
 /** Never rejects: what goes wrong is shown, and becomes the status. */
 export async function slipwayCommand(argv: readonly string[], io: Io): Promise<number> {
@@ -48,22 +49,22 @@ export function slipwayProgram(io: Io, done: (status: number) => void): Command 
       getOutHelpWidth: () => Math.max(40, io.stdout.columns ?? 100),
     })
 
-  const add = (name: string, about: string, examples: readonly string[]) =>
+  const add = (usage: string, examples: readonly string[]) =>
     program
-      .command(name)
-      .description(about)
+      .command(usage)
+      .description(toolCommands[usage.split(' ')[0] as ToolCommand])
       .addHelpText('after', `\nExamples:\n${examples.map((example) => `  ${example}`).join('\n')}`)
 
   program
     .command('sandbox')
-    .description('A throwaway host on this machine to rehearse on: up, status, down, reset')
+    .description(toolCommands.sandbox)
     .argument('[words...]')
     .helpOption(false)
     .allowUnknownOption()
     .passThroughOptions()
     .action(async (words: string[]) => done(await (await import('../sandbox/index.ts')).sandboxCommand(words, io.out)))
 
-  add('ssh [where] [command...]', 'A shell on a host, over the connection that tasks use', [
+  add('ssh [where] [command...]', [
     'slipway ssh                      the only host of config/deploy.ini',
     'slipway ssh staging              the first host of a deployment',
     'slipway ssh web1 -- uptime       a command, with a terminal',
@@ -75,7 +76,7 @@ export function slipwayProgram(io: Io, done: (status: number) => void): Command 
       done(await (await import('./ssh.ts')).sshCommand(where, words, options, io)),
     )
 
-  add('history', 'The runs of this project, newest first', [
+  add('history', [
     'slipway history                  who ran what, when, and how it ended',
     'slipway history -c 5 --json      the last five, for a program',
   ])
@@ -85,7 +86,7 @@ export function slipwayProgram(io: Io, done: (status: number) => void): Command 
       done((await import('./history.ts')).historyCommand(options, io)),
     )
 
-  add('show [run]', 'A run as it was shown: the last one, or one of `slipway history`', [
+  add('show [run]', [
     'slipway show                     the last run',
     'slipway show 3fa9c1 --verbose    with quiet commands and timings',
   ])
@@ -95,7 +96,7 @@ export function slipwayProgram(io: Io, done: (status: number) => void): Command 
       done((await import('./history.ts')).showCommand(run, options, io)),
     )
 
-  add('report [run]', 'A run as an HTML page to look at and to pass on', [
+  add('report [run]', [
     'slipway report                   the last run, as slipway-<run>.html',
     'slipway report 3fa9c1 -o run.html',
   ])
@@ -103,6 +104,12 @@ export function slipwayProgram(io: Io, done: (status: number) => void): Command 
     .action(async (run: string | undefined, options: { output?: string }) =>
       done((await import('./history.ts')).reportCommand(run, options, io)),
     )
+
+  add('completion [shell]', [
+    'eval "$(slipway completion bash)"           in ~/.bashrc',
+    'eval "$(slipway completion zsh)"            in ~/.zshrc',
+    'slipway completion fish | source            in ~/.config/fish/config.fish',
+  ]).action(async (shell: string | undefined) => done((await import('./completion.ts')).completionCommand(shell, io)))
 
   return program
 }
