@@ -23,6 +23,8 @@ export interface ChangeOptions {
   resume?: boolean | string
   /** Goes back from it. */
   undo?: boolean | string
+  /** It was agreed to already: by the configuration, or by the change that this one is part of. */
+  agreed?: boolean
 }
 
 export interface Change<F extends Record<string, unknown>> {
@@ -56,7 +58,7 @@ export async function runChange<F extends Record<string, unknown>>(
   const store = stores[0] as HerokuStore
   const plan = change.plan(facts, store)
   if (run.options.planOnly || run.options.dryRun) return show(plan)
-  await confirm(plan, change.confirm?.(facts))
+  if (!options.agreed) await confirm(plan, change.confirm?.(facts))
   return execute(plan, store, by, { facts: () => change.facts() })
 }
 

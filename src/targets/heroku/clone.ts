@@ -23,11 +23,7 @@ interface Facts extends Record<string, unknown> {
 }
 
 /** Over `target`'s data, after a backup of it. Asks for `app::DATABASE` to be typed. */
-export async function clone(
-  context: HerokuContext,
-  target: HerokuConfig,
-  options: ChangeOptions & { asked?: boolean } = {},
-): Promise<void> {
+export async function clone(context: HerokuContext, target: HerokuConfig, options: ChangeOptions = {}): Promise<void> {
   const to = herokuContext(target, { config: context.config, env: context.env })
   if (to.app === context.app) throw new UsageError('same-app', `${context.app} can't be copied over itself`)
   await runChange<Facts>(

@@ -122,7 +122,7 @@ async function cloneFirst(context: HerokuContext): Promise<void> {
       state: 'Nothing was changed.',
     })
   }
-  await clone(herokuContext(source, { config: context.config, env: context.env }), context.deployment, { asked: true })
+  await clone(herokuContext(source, { config: context.config, env: context.env }), context.deployment, { agreed: true })
 }
 
 async function rollback(context: HerokuContext, options: { to?: string; migrate?: boolean }): Promise<Version> {

@@ -46,12 +46,15 @@ export interface HerokuStore extends ChangeStore {
 
 /** The store of a deployment: in production's database where the configuration has a production on Heroku. */
 export async function storeFor(context: HerokuContext): Promise<HerokuStore> {
-  return currentRun().memo(`heroku store ${keeperOf(context).app}`, async () => {
+  return currentRun().memo(`heroku store ${keeperOf(context).app} ${context.app}`, async () => {
     const keeper = keeperOf(context)
-    const url = await databaseUrl(keeper).catch((error: unknown) => {
-      if (isNotFound(error)) return undefined
-      throw error
-    })
+    const urlOf = (of: HerokuContext): Promise<string | undefined> =>
+      databaseUrl(of).catch((error: unknown) => {
+        if (isNotFound(error)) return undefined
+        throw error
+      })
+    // Before there is a production, a deployment's own database keeps its store.
+    const url = (await urlOf(keeper)) ?? (keeper.app === context.app ? undefined : await urlOf(context))
     if (url) {
       try {
         await sql(url, currentRun().options.dryRun ? 'SELECT 1' : tables)

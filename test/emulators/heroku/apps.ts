@@ -8,7 +8,7 @@ import { log } from './logs.ts'
 import { release, stackId, stackNames } from './releases.ts'
 import { type App, currentRelease, type Domain, type Formation, fullConfig, type SniEndpoint } from './state.ts'
 import { startRouter } from './web.ts'
-import { background, findApp, type World } from './world.ts'
+import { findApp, type World } from './world.ts'
 
 export const regionIds: Record<string, string> = {
   us: '59accabd-516d-4f0e-83e6-6e3757701145',
@@ -266,7 +266,7 @@ export function appRoutes(world: World, routers: Map<App, Server>): void {
     const app = findApp(world, params['app']!)
     return { body: featureNames.map((name) => showFeature(app, name)) }
   })
-  const feature = (app: App, name: string): string => {
+  const feature = (_app: App, name: string): string => {
     if (!featureNames.includes(name))
       throw new ApiError(404, 'not_found', "Couldn't find that feature.", { resource: 'app_feature' })
     return name

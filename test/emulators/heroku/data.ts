@@ -76,9 +76,15 @@ export function dataRoutes(world: World): void {
       transfer.startedAt = faults.timestamp()
       say('starting transfer')
       try {
-        if (faults.on.failTransfers === 'extensions')
-          throw new Error('pg_restore: error: could not execute query: ERROR:  extension "postgis" is not available')
-        if (faults.on.failTransfers === 'error') throw new Error('internal error: transfer aborted')
+        const fault = transfer.toType === 'pg_restore' ? faults.on.failTransfers : 'no'
+        if (fault !== 'no') {
+          faults.on.failTransfers = 'no'
+          throw new Error(
+            fault === 'extensions'
+              ? 'pg_restore: error: could not execute query: ERROR:  extension "postgis" is not available'
+              : 'internal error: transfer aborted',
+          )
+        }
         await work()
         if (transfer.canceledAt) throw new Error('canceled')
         transfer.succeeded = true

@@ -31,6 +31,7 @@ export interface Switches {
   expireSessions: boolean
   /** The platform's clock against this machine's. */
   clockSkewMs: number
+  /** The next transfer into a database. */
   failTransfers: 'no' | 'extensions' | 'error'
   /** Rendezvous sends the exit marker in pieces. */
   splitRendezvous: boolean

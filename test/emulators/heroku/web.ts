@@ -35,6 +35,7 @@ export async function startRouter(world: World, app: App): Promise<Server> {
       const started = Date.now()
       const proxied = httpRequest(
         {
+          agent: false,
           host: '127.0.0.1',
           port: dyno.port,
           method: request.method,
@@ -61,7 +62,7 @@ export async function startRouter(world: World, app: App): Promise<Server> {
           )
         },
       )
-      proxied.on('error', () => fail(503, 'H13', 'Connection closed without response'))
+      proxied.on('error', (error) => fail(503, 'H13', `Connection closed without response (${error.message})`))
       request.pipe(proxied)
     }
     deliver().catch(() => response.destroy())

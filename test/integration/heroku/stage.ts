@@ -164,6 +164,7 @@ export async function setStage(options: { apps?: Partial<AppConfig> } = {}): Pro
 }
 
 /** The platform's own calls, for setting a scene without the code under test. */
+// biome-ignore lint/suspicious/noExplicitAny: replies are looked at in tests
 export async function api(heroku: HerokuEmulator, method: string, path: string, body?: unknown): Promise<any> {
   const response = await fetch(`${heroku.url}${path}`, {
     method,

@@ -1,0 +1,126 @@
+import { execFileSync } from 'node:child_process'
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { herokuContext } from '../../../src/targets/heroku/context.ts'
+import * as postgres from '../../../src/targets/heroku/postgres.ts'
+import { makeApps, type Stage, setStage } from './stage.ts'
+
+let stage: Stage
+beforeAll(async () => {
+  stage = await setStage({
+    apps: {
+      initDb: 'python3 populate.py',
+      migrate: 'python3 migrate.py',
+      hooks: {
+        after_restore: ['echo index rebuilt'],
+        after_clone: [
+          'python3 -c "import db; c=db.connect().cursor(); c.execute(\\"UPDATE pledges SET name = \'someone\'\\")"',
+        ],
+      },
+    },
+  })
+  await makeApps(stage.heroku)
+  await stage.run(() => stage.production.deploy())
+  await stage.run(() => stage.staging.deploy())
+  await stage.run(() => stage.staging.workers.scale({ worker: 2 }))
+}, 90_000)
+afterAll(() => stage.close())
+
+const names = async (app: string): Promise<unknown> => (await stage.get(app, '/pledges')).body
+
+describe('a database', () => {
+  test("is filled by the app's own command, once", async () => {
+    await stage.run(() => stage.production.database.init())
+    expect(await names('pony-production')).toEqual(['Ada', 'Brita'])
+    await expect(stage.run(() => stage.production.database.init())).rejects.toMatchObject({
+      code: 'has-data',
+      state: 'Nothing was changed.',
+    })
+  }, 60_000)
+
+  test('is backed up, and what was backed up can be fetched and read', async () => {
+    const { value } = await stage.run(() => stage.production.database.backup())
+    expect(value.id).toMatch(/^b\d{3}$/)
+    const { value: files } = await stage.run(() => stage.production.database.fetch('backups'))
+    expect(files).toEqual([join(stage.dir, 'backups', `pony-production-${value.id}.dump`)])
+    expect(statSync(files[0]!).mode & 0o777).toBe(0o600)
+    expect(execFileSync('pg_restore', ['-f', '-', files[0]!], { encoding: 'utf8' })).toContain('Brita')
+    const { events } = await stage.run(() => stage.production.database.verify())
+    expect(events.some((event) => event.type === 'note' && /2 tables|3 tables/.test(event.text))).toBe(true)
+  }, 60_000)
+
+  test('restored is what it was, with its backup schedule and the app as before', async () => {
+    const context = herokuContext(stage.production.config, {
+      config: stage.config,
+      env: { ...stage.heroku.env, HOME: stage.dir, PATH: process.env['PATH'] },
+    })
+    await stage.run(async () =>
+      postgres.scheduleBackups(context, await postgres.requireDatabase(context), {
+        hour: 2,
+        timezone: 'America/New_York',
+      }),
+    )
+    const { value: backup } = await stage.run(() => stage.production.database.backup())
+    await stage.post('pony-production', 'Late')
+    const { events } = await stage.run(() => stage.production.database.restore(backup.id))
+    expect(await names('pony-production')).toEqual(['Ada', 'Brita'])
+    expect(stage.heroku.state.schedules).toMatchObject([
+      { hour: 2, timezone: 'America/New_York', name: 'DATABASE_URL' },
+    ])
+    expect(events.some((event) => event.type === 'command.output' && /index rebuilt/.test(event.text))).toBe(true)
+    expect(await stage.heroku.sql('pony-production', 'SELECT result FROM slipway.journals')).toBe('done')
+    expect(stage.heroku.state.apps.get('pony-production')!.maintenance).toBe(false)
+  }, 60_000)
+
+  test('is not overwritten unless its own name is typed', async () => {
+    const asked: string[] = []
+    const prompter = {
+      interactive: true,
+      confirm: async () => true,
+      confirmTyped: async (_: string, expected: string) => asked.push(expected) > 1,
+      text: async () => '',
+      password: async () => '',
+    }
+    await expect(
+      stage.run(() => stage.production.database.copyTo(stage.staging), { yes: false }, { prompter }),
+    ).rejects.toMatchObject({ code: 'not-confirmed' })
+    expect(asked).toEqual(['pony-staging::DATABASE'])
+  }, 60_000)
+
+  test('is cloned to staging in one task: scrubbed, workers and maintenance as before, locks left out', async () => {
+    await stage.run(() => stage.production.database.copyTo(stage.staging))
+    expect(await names('pony-staging')).toEqual(['someone', 'someone'])
+    expect(await names('pony-production')).toEqual(['Ada', 'Brita'])
+    const staging = stage.heroku.state.apps.get('pony-staging')!
+    expect(staging.maintenance).toBe(false)
+    expect(staging.formation.get('worker')?.quantity).toBe(2)
+    expect(await stage.heroku.sql('pony-staging', "SELECT count(*) FROM pg_namespace WHERE nspname = 'slipway'")).toBe(
+      '0',
+    )
+  }, 60_000)
+
+  test('whose copy fails is put back, and the sentence names the extension', async () => {
+    await stage.post('pony-staging', 'Mine')
+    stage.heroku.faults.on.failTransfers = 'extensions'
+    const failing = stage.run(() => stage.production.database.copyTo(stage.staging))
+    await expect(failing).rejects.toMatchObject({ message: expect.stringContaining('postgis') })
+    const staging = stage.heroku.state.apps.get('pony-staging')!
+    expect(staging.maintenance).toBe(false)
+    expect(staging.formation.get('worker')?.quantity).toBe(2)
+    expect(await names('pony-staging')).toEqual(['someone', 'someone', 'Mine'])
+  }, 60_000)
+
+  test('is copied by way of a backup where a direct copy fails', async () => {
+    stage.heroku.faults.on.failTransfers = 'error'
+    const { events } = await stage.run(() => stage.production.database.copyTo(stage.staging))
+    expect(events.some((event) => event.type === 'warning' && /by way of a backup/.test(event.text))).toBe(true)
+    expect(await names('pony-staging')).toEqual(['someone', 'someone'])
+  }, 60_000)
+
+  test('is cloned before a deploy where the deployment says so', async () => {
+    const staging = stage.deployment('staging', { cloneOnDeploy: 'production' })
+    await stage.run(() => staging.deploy())
+    expect(await names('pony-staging')).toEqual(['someone', 'someone'])
+  }, 60_000)
+})
