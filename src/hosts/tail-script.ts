@@ -59,7 +59,8 @@ function begin(plan: TailPlan, path: string, index: number): string {
   const from = plan.from[index]
   const open = `{ [ ! -r "$${f}" ] || exec ${index + 3}<"$${f}"; }`
   const found = `set -- $(look "$${f}"); ${i}=$1; size=$2; ${open}`
-  const sign = `${s}=$(sign "$${f}" "$${p}")`
+  // Taken before anything is sent: whoever sees a line may truncate the file at once.
+  const sign = `${s}=$(sign "$${f}" "$size")`
   if (from === undefined) {
     const start =
       'lines' in plan.back
@@ -68,13 +69,14 @@ function begin(plan: TailPlan, path: string, index: number): string {
     return [
       found,
       start,
-      `if [ "$${i}" = - ]; then say M ${index} missing; ${p}=0; else say D ${index} "$${i}" "$${p}" 0; send ${index} "$${f}" "$${i}" "$${p}" "$size"; ${p}=$size; fi`,
       sign,
+      `if [ "$${i}" = - ]; then say M ${index} missing; ${p}=0; else say D ${index} "$${i}" "$${p}" 0; send ${index} "$${f}" "$${i}" "$${p}" "$size"; ${p}=$size; fi`,
     ].join('\n')
   }
   // Away for a while: the same file, or one that was moved beside it, or one that is gone.
   return [
     found,
+    sign,
     `${p}=${from.offset}`,
     `if [ "$${i}" = ${quote(from.inode)} ] && [ "$size" -ge "$${p}" ]; then send ${index} "$${f}" "$${i}" "$${p}" "$size"`,
     `elif [ "$${i}" = ${quote(from.inode)} ]; then say M ${index} gap; send ${index} "$${f}" "$${i}" 0 "$size"`,
@@ -83,7 +85,6 @@ function begin(plan: TailPlan, path: string, index: number): string {
     `if [ "$${i}" != - ]; then say D ${index} "$${i}" 0 0; send ${index} "$${f}" "$${i}" 0 "$size"; fi`,
     'fi',
     `${p}=$size`,
-    sign,
   ].join('\n')
 }
 
@@ -100,12 +101,12 @@ function step(index: number): string {
     `if [ -n "$old" ] && [ -n "$${s}" ] && [ "$(sign "$old" "$${p}")" = "$${s}" ]; then set -- $(look "$old"); send ${index} "$old" "$1" "$${p}" "$2"; say M ${index} rotated; else say M ${index} gap; fi`,
     `say D ${index} "$ino" 0 0; ${p}=0; ${s}=`,
     'fi',
-    `if [ "$size" -gt "$${p}" ]; then send ${index} "$${f}" "$ino" "$${p}" "$size"; ${p}=$size; ${s}=$(sign "$${f}" "$size"); fi`,
+    `if [ "$size" -gt "$${p}" ]; then ${s}=$(sign "$${f}" "$size"); send ${index} "$${f}" "$ino" "$${p}" "$size"; ${p}=$size; fi`,
     `elif [ "$ino" != - ]; then`,
     // Renamed: the old file is still open here; what was written to it after the rename is read first.
     `if [ "$${i}" != - ]; then held=/proc/$$/fd/${fd}; if [ -r "$held" ]; then set -- $(look "$held"); send ${index} "$held" "$${i}" "$${p}" "$2"; say M ${index} rotated; else say M ${index} gap; fi; fi`,
     reopen,
-    `set -- $(look "$${f}"); ${i}=$1; size=$2; say D ${index} "$${i}" 0 0; send ${index} "$${f}" "$${i}" 0 "$size"; ${p}=$size; ${s}=$(sign "$${f}" "$size")`,
+    `set -- $(look "$${f}"); ${i}=$1; size=$2; ${s}=$(sign "$${f}" "$size"); say D ${index} "$${i}" 0 0; send ${index} "$${f}" "$${i}" 0 "$size"; ${p}=$size`,
     'fi',
   ].join('\n')
 }
