@@ -1,0 +1,130 @@
+/** Runs an engine's programs on a host, and says what went wrong in the engine's own words. */
+import { Transform } from 'node:stream'
+import { currentRun, SlipwayError } from '../../../events/index.ts'
+import type { Host, RunCommandOptions } from '../../../hosts/host.ts'
+import type { Command } from '../../../shell/index.ts'
+import {
+  type Counts,
+  type DatabaseAddress,
+  type Dump,
+  differences,
+  type Located,
+  readCounts,
+  readValue,
+} from './engine.ts'
+import { explain, type Known } from './engine-errors.ts'
+
+export interface Work {
+  host: Host
+  at: DatabaseAddress
+  /** What is being done, for people: `dump pony`. */
+  what: string
+  /** What is true when it has failed; `Nothing was changed.` unless given. */
+  state?: string
+  known: readonly Known[]
+}
+
+/** What `command` printed. Rejects with what it failed of. */
+export async function perform(work: Work, command: Command, options: RunCommandOptions = {}): Promise<string> {
+  const result = await work.host.run(command, { quiet: true, label: work.what, ...options, nothrow: true })
+  if (result.exitCode === 0) return result.stdout
+  throw failure(work, result.stderr, result.exitCode)
+}
+
+export function failure(work: Work, stderr: string, exitCode: number | null): SlipwayError {
+  const attempt = { what: work.what, host: work.host.name, at: work.at, state: work.state ?? 'Nothing was changed.' }
+  return explain(attempt, stderr, exitCode, work.known)
+}
+
+export function readDump(file: string, text: string): Dump {
+  return {
+    file,
+    bytes: Number(readValue(text, 'bytes') ?? 0),
+    sha256: readValue(text, 'sha256') ?? '',
+    counts: readCounts(text),
+  }
+}
+
+/**
+ * What `send` prints on one host into `receive` on another. Memory holds a few blocks; a disk here, nothing. `total` is
+ * about how many bytes will come. Resolves with what both printed besides.
+ */
+export async function stream(
+  from: Work,
+  send: Command,
+  to: Work,
+  receive: Command,
+  total: number,
+): Promise<{ sent: string; received: string }> {
+  const run = currentRun()
+  const id = `stream-${to.host.name}-${to.at.database}`
+  let done = 0
+  let told = 0
+  const tell = () =>
+    run.emit({
+      type: 'progress',
+      id,
+      host: to.host.name,
+      label: to.what,
+      done,
+      total: Math.max(total, done),
+      unit: 'bytes',
+    })
+  const meter = new Transform({
+    transform(chunk: Buffer, _encoding, next) {
+      done += chunk.length
+      const now = performance.now()
+      if (now - told > 200) {
+        told = now
+        tell()
+      }
+      next(null, chunk)
+    },
+    flush(next) {
+      tell()
+      next()
+    },
+  })
+  const sending = from.host.run(send, { kind: 'probe', quiet: true, label: from.what, nothrow: true })
+  const source = sending.stdout()
+  // Of a sender whose end is not known: the receiver is cut off. One that fails ends its data early, which is noticed.
+  source.on('error', (error) => meter.destroy(error))
+  meter.on('close', () => source.destroy())
+  source.pipe(meter)
+  const receiving = to.host.run(receive, { quiet: true, label: to.what, input: meter, nothrow: true })
+  const [sent, received] = await Promise.allSettled([
+    sending.then((result) => {
+      if (result.exitCode !== 0) {
+        throw failure(from, result.stderr, result.exitCode)
+      }
+      return result
+    }),
+    receiving.then((result) => {
+      // Nobody reads any more: the sender must not wait for it.
+      if (result.exitCode !== 0) meter.destroy()
+      return result
+    }),
+  ])
+  if (received.status === 'fulfilled' && received.value.exitCode !== 0) {
+    const error = failure(to, received.value.stderr, received.value.exitCode)
+    // Where the sender died, the receiver complains of what it did not get; where the receiver did, the sender was ended.
+    throw sent.status === 'rejected' && error.code === 'database-dump-damaged' ? sent.reason : error
+  }
+  if (sent.status === 'rejected') throw sent.reason
+  if (received.status === 'rejected') throw received.reason
+  return { sent: sent.value.stderr, received: received.value.stdout }
+}
+
+/** Rejects where two databases that should have the same rows have not. */
+export function requireSame(work: Work, expected: Counts, found: Counts): void {
+  const lines = differences(expected, found)
+  if (lines.length === 0) return
+  throw new SlipwayError('database-differs', `${work.what}: the copy has other rows than the original`, {
+    host: work.host.name,
+    state: work.state ?? 'Nothing was changed.',
+    detail: lines.slice(0, 20).join('\n'),
+    next: 'Do it again; if that gives the same, compare the tables named above by hand.',
+  })
+}
+
+export const oneHost = (from: Located, to: Located): boolean => from.host.name === to.host.name
