@@ -6,6 +6,7 @@ import {
   mkdtemp,
   readdir,
   readFile,
+  readlink,
   realpath,
   rm,
   stat,
@@ -251,6 +252,7 @@ test.runIf(process.getuid?.() === 0)(
       expect.stringContaining('is down'),
       'status 1',
     ])
+    await rm(join(home, '../..'), { recursive: true })
     await rm(base, { recursive: true })
   },
   30_000,
@@ -269,7 +271,8 @@ test.runIf(process.getuid?.() === 0)(
     cd ${base}
     ${process.execPath} ${bundle} up --dir . >&2
     ssh -F .slipway/sandbox/root/ssh_config pony 'echo here'
-    ${process.execPath} ${bundle} down --dir . >&2`
+    ${process.execPath} ${bundle} down --dir . >&2
+    ${process.execPath} ${bundle} reset --dir . >&2`
     const { stdout } = await run('unshare', ['--mount', 'sh', '-c', script])
     expect(stdout).toBe('here\n')
     await rm(base, { recursive: true })
