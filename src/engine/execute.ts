@@ -120,11 +120,14 @@ async function forward(
 ): Promise<ChangeResult> {
   const records = stepRecords(earlier)
   const times: Record<string, number> = {}
+  const frontier = plan.steps.findLastIndex((step) => mayHaveHappened(records.get(step.id)))
   let current: Step | undefined
   try {
     for (let index = 0; index < plan.steps.length; index++) {
       current = plan.steps[index] as Step
       throwIfAborted(currentRun())
+      // Proved then, and built upon since: what is there now may well be a later step's doing.
+      if (!current.window && index < frontier && isDone(records.get(current.id))) continue
       if (current.window) {
         const steps = plan.steps.filter((step) => step.window)
         Object.assign(times, await throughWindow(plan, steps, journal))
@@ -140,6 +143,10 @@ async function forward(
   return { journal: journal.id, result: 'done', times }
 }
 
+function isDone(record: StepRecord | undefined): boolean {
+  return record?.direction === 'do' && record.ok === true
+}
+
 /** One step: probed, then begun in the journal, done, proved, and its outcome kept. Returns milliseconds. */
 async function perform(step: Step, journal: Journal, record: StepRecord | undefined): Promise<number> {
   const run = currentRun()
@@ -150,7 +157,7 @@ async function perform(step: Step, journal: Journal, record: StepRecord | undefi
   try {
     const state = await step.check()
     if (state === 'done') {
-      if (record?.direction !== 'do' || record.ok !== true) {
+      if (!isDone(record)) {
         // Found done though nobody began it: undo must leave it so.
         const data = mayHaveHappened(record) ? record.data : { found: true }
         await journal.append({
@@ -166,7 +173,10 @@ async function perform(step: Step, journal: Journal, record: StepRecord | undefi
       run.emit({ type: 'step.finished', id, outcome: 'unchanged', durationMs: elapsed() })
       return elapsed()
     }
-    if (state === 'unclear') {
+    if (state === 'unclear' && step.undo && mayHaveHappened(record)) {
+      // Half done: taken back, and then done from its beginning.
+      await step.undo(record.data)
+    } else if (state === 'unclear') {
       throw new SlipwayError('step-unclear', `it can't be told whether this was done: ${step.title}`, {
         next: 'Go back with --undo, or put it right by hand and --resume.',
       })

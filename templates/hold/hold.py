@@ -2,7 +2,7 @@
 
     hold.py SPEC
 
-The web server connects and waits in the kernel's queue. When the file SPEC.target names a socket, the connections are
+The web server connects and waits in the kernel's queue. When the link SPEC.target points at a socket, the connections are
 accepted one after another and relayed to it, until there are none. Two processes share the listening descriptor, so
 that killing one fails nothing; each restarts the other. If the script that opened the window dies, they start it again
 in its recovery. Standard library only.
@@ -83,12 +83,11 @@ def note_pid(spec_path):
 
 
 def target_of(spec_path):
+    """A symlink, because one can be made on a disk that is full."""
     try:
-        with open(spec_path + '.target') as file:
-            text = file.read()
+        return os.readlink(spec_path + '.target')
     except OSError:
         return None
-    return text.strip() if text.endswith('\n') else None
 
 
 def start_time(pid):

@@ -167,7 +167,7 @@ class LetGo(Step):
 
 
 def let_go(hold, socket):
-    write_file(hold.change.path('hold.json.target'), socket + '\n')
+    link(socket, hold.change.path('hold.json.target'))
     wait_for(lambda: not hold.holders(), 60, 'requests are still being relayed')
     databases.remove(hold.spec['socket'])
 

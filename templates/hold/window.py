@@ -57,8 +57,24 @@ class Change:
         id = self.spec.get('pointOfNoReturn')
         return id is not None and self.steps[id].state() == 'done' and may_have_happened(self.journal.records().get(id))
 
+    def reserve(self):
+        """Space that going back needs on a disk that is full by then."""
+        fd = os.open(self.path('reserve'), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, 8 << 20)
+        finally:
+            os.close(fd)
+
+    def give_reserve_back(self):
+        try:
+            os.unlink(self.path('reserve'))
+        except FileNotFoundError:
+            pass
+
     def forward(self):
         past = self.is_past_return()
+        if not past:
+            self.reserve()
         for id in self.window:
             if past and self.window.index(id) < self.window.index(self.spec['pointOfNoReturn']):
                 continue
@@ -72,6 +88,7 @@ class Change:
                 raise error
             if id == self.spec.get('pointOfNoReturn'):
                 self.deadline = None
+                self.give_reserve_back()
 
     def perform(self, id):
         step, record, began = self.steps[id], self.journal.records().get(id), time.monotonic()
@@ -95,11 +112,9 @@ class Change:
             if record and not interrupted:
                 kept = dict(kept, found=False)
             self.journal.intent(id, 'do', kept)
-            if self.spec.get('pause') == [id, 'before']:
-                pause()
+            pause(id, 'before')
             data = step.do(kept)
-            if self.spec.get('pause') == [id, 'after']:
-                pause()
+            pause(id, 'after')
             self.journal.outcome(id, 'do', True, elapsed(began), data)
         except Exception as error:
             self.journal.outcome(id, 'do', False, elapsed(began), None, message_of(error))
@@ -107,7 +122,7 @@ class Change:
 
     def back(self):
         self.deadline = None
-        failed = None
+        self.give_reserve_back()
         for id in reversed(self.window):
             record = self.journal.records().get(id)
             if not may_have_happened(record):
@@ -126,10 +141,15 @@ class Change:
                 raise
 
 
-def pause():
-    """For the tests of what happens when something dies here: waits to be killed."""
-    with open(os.path.join(HERE, 'paused'), 'w'):
-        pass
+def pause(id, when):
+    """For tests of what happens when something dies here: waits where the file `pause` says, until it is gone."""
+    path = os.path.join(HERE, 'pause')
+    if not os.path.exists(path):
+        return
+    with open(path) as file:
+        if file.read() != '%s %s' % (id, when):
+            return
+    os.rename(path, os.path.join(HERE, 'paused'))
     while os.path.exists(os.path.join(HERE, 'paused')):
         time.sleep(0.01)
 

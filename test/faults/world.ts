@@ -36,6 +36,7 @@ import { startServer } from '../../src/targets/vps/server.ts'
 import { render } from '../../src/targets/vps/templates.ts'
 import { upload } from '../../src/targets/vps/upload.ts'
 import { workersOf } from '../../src/targets/vps/workers.ts'
+import { mountSmall, unmount } from './inject.ts'
 import { type Load, type LoadOptions, startLoad } from './load.ts'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
@@ -69,12 +70,15 @@ export interface WorldOptions {
   staging?: boolean
   /** Megabytes that production's database is filled with. */
   fillMegabytes?: number
+  /** The world lies on a file system of its own, of this size. Needs root. */
+  diskMegabytes?: number
   /** Another lines for [app] of deploy.ini. */
   app?: string
 }
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const dir = mkdtempSync('/tmp/sw-')
+  if (options.diskMegabytes) mountSmall(dir, options.diskMegabytes)
   writeProject(dir, options)
   const sandbox = await startSandbox({ dir })
   const events: RunEvent[] = []
@@ -137,6 +141,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     },
     async remove() {
       await removeSandbox({ dir })
+      if (options.diskMegabytes) unmount(dir)
       rmSync(dir, { recursive: true, force: true })
     },
   }

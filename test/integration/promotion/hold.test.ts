@@ -138,8 +138,7 @@ async function hold(options: { lock?: string; deadline?: number } = {}): Promise
 }
 
 async function letGo(app: App): Promise<void> {
-  writeFileSync(join(dir, 'state', 'target.new'), `${app.socket}\n`)
-  renameSync(join(dir, 'state', 'target.new'), join(dir, 'state', 'hold.json.target'))
+  symlinkSync(app.socket, join(dir, 'state', 'hold.json.target'))
   await until(() => holders().length === 0, 'the holders end')
 }
 

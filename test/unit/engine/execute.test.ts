@@ -130,6 +130,43 @@ describe('a change', () => {
     await inRun(() => execute(allOn(newWorld()), store, ownerNamed('r1')))
   })
 
+  it('leaves alone what a later step has built upon, whatever is there now', async () => {
+    const world = newWorld()
+    const store = memoryStore()
+    const plan = () => planOf([switchStep(world, 'a'), switchStep(world, 'b'), switchStep(world, 'c')])
+    store.linesLeft = 5
+    await expect(inRun(() => execute(plan(), store, ownerNamed('r1')))).rejects.toThrow()
+    store.linesLeft = Number.POSITIVE_INFINITY
+    world.on.delete('a')
+    await inRun(() => resume('r1', plan(), store, ownerNamed('r2')))
+    expect(world.history).toEqual(['+a', '+b', '+c'])
+  })
+
+  it('takes back what was half done, and does it from its beginning', async () => {
+    const world = newWorld()
+    const store = memoryStore()
+    let half = false
+    const step = switchStep(world, 'b', {
+      check: async () => (half ? 'unclear' : world.on.has('b') ? 'done' : 'todo'),
+      do: async () => {
+        if (half) throw new Error('done twice')
+        half = true
+        if (!world.history.includes('undo b')) throw new Error('the lamp broke halfway')
+        half = false
+        world.on.add('b')
+        return {}
+      },
+      undo: async () => {
+        half = false
+        world.history.push('undo b')
+      },
+    })
+    const plan = planOf([switchStep(world, 'a'), step])
+    await expect(inRun(() => execute(plan, store, ownerNamed('r1'), { onFailure: 'stop' }))).rejects.toThrow('halfway')
+    await inRun(() => resume('r1', plan, store, ownerNamed('r2')))
+    expect([...world.on]).toEqual(['a', 'b'])
+  })
+
   it('stops between steps when it is interrupted, and stays to be resumed', async () => {
     const world = newWorld()
     const store = memoryStore()

@@ -1,0 +1,174 @@
+/** What goes wrong: each fault is done to a world while its promotion stands still at a step. */
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { sandboxMarker } from '../../src/sandbox/standins.ts'
+import type { World } from './world.ts'
+
+export type FaultName =
+  | 'kill-tool'
+  | 'cut-connection'
+  | 'kill-script'
+  | 'kill-script-and-guard'
+  | 'kill-holder'
+  | 'kill-app'
+  | 'kill-supervisord'
+  | 'kill-nginx'
+  | 'disk-full'
+
+export interface Fault {
+  name: FaultName
+  /** Only while the host's script runs. */
+  window?: boolean
+  /** Whether requests may fail: the fault itself ends what answers them. */
+  hurts?: boolean
+  inject(world: World, tool: { kill(): void }): Promise<void> | void
+  /** Once the tool has ended. */
+  mend?(world: World): Promise<void> | void
+}
+
+export const faults: readonly Fault[] = [
+  { name: 'kill-tool', inject: (_, tool) => tool.kill() },
+  { name: 'cut-connection', inject: (world) => childrenOf(world.sandbox.sshd.pid).forEach(kill) },
+  {
+    name: 'kill-script',
+    window: true,
+    inject: (world) => scripts(world, /window\.py (forward|back|recover)/).forEach(kill),
+  },
+  {
+    name: 'kill-script-and-guard',
+    window: true,
+    inject: (world) => scripts(world, /window\.py (guard|forward|back|recover)/).forEach(kill),
+  },
+  {
+    name: 'kill-holder',
+    window: true,
+    inject: (world) =>
+      scripts(world, /hold\.py/)
+        .slice(0, 1)
+        .forEach(kill),
+  },
+  { name: 'kill-app', hurts: true, inject: (world) => appProcesses(world).forEach(kill) },
+  {
+    name: 'kill-supervisord',
+    hurts: true,
+    inject: (world) => processes((line) => line.includes('supervisord') && line.includes(world.home)).forEach(kill),
+  },
+  {
+    name: 'kill-nginx',
+    hurts: true,
+    async inject(world) {
+      const { root, nginx } = world.sandbox
+      const all = [nginx.pid, ...childrenOf(nginx.pid)]
+      all.forEach(kill)
+      await until(
+        () => all.every((pid) => !existsSync(`/proc/${pid}/cmdline`) || commandLine(pid) === ''),
+        'nginx is gone',
+      )
+      // As an init system would.
+      const { spawnfile, spawnargs } = spawn(
+        '/usr/sbin/nginx',
+        ['-e', `${root}/nginx/error.log`, '-p', `${root}/nginx`, '-c', `${root}/nginx/nginx.conf`],
+        {
+          detached: true,
+          stdio: 'ignore',
+          env: { ...process.env, ...sandboxMarker(root) },
+        },
+      )
+      if (!spawnfile) throw new Error(`not started: ${spawnargs}`)
+    },
+  },
+  {
+    name: 'disk-full',
+    hurts: true,
+    inject(world) {
+      const block = Buffer.alloc(1 << 16)
+      const ballast = `${world.dir}/ballast`
+      writeFileSync(ballast, '')
+      for (let size = block.length; size >= 1; size = Math.floor(size / 16)) {
+        for (;;) {
+          try {
+            writeFileSync(ballast, block.subarray(0, size), { flag: 'a' })
+          } catch {
+            break
+          }
+        }
+      }
+    },
+    mend: (world) => rmSync(`${world.dir}/ballast`, { force: true }),
+  },
+]
+
+export async function until(condition: () => boolean, what: string, seconds = 60): Promise<void> {
+  for (const end = Date.now() + seconds * 1000; Date.now() < end; await delay(20)) if (condition()) return
+  throw new Error(`waited in vain for ${seconds} s: ${what}`)
+}
+
+/** Whether scripts or holders of the world's changes run on the host. */
+export const hostIsBusy = (world: World): boolean => scripts(world, /window\.py|hold\.py/).length > 0
+
+/** Whether the journal of the newest change has not ended. */
+export function journalText(world: World): string {
+  const folder = `${world.home}/.slipway/pony/journals`
+  const name = readdirSync(folder)
+    .filter((each) => each.endsWith('.journal'))
+    .sort()
+    .at(-1)
+  return name ? readFileSync(`${folder}/${name}`, 'utf8').replaceAll('\0', '') : ''
+}
+
+function scripts(world: World, pattern: RegExp): number[] {
+  return processes((line) => line.includes(world.home) && pattern.test(line) && line.includes('python'))
+}
+
+function appProcesses(world: World): number[] {
+  return pids().filter((pid) => {
+    try {
+      return (
+        readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`SLIPWAY_PROCESS=${world.home}/`) &&
+        /:app-[ab]\0/.test(readFileSync(`/proc/${pid}/environ`, 'latin1'))
+      )
+    } catch {
+      return false
+    }
+  })
+}
+
+function processes(wanted: (commandLine: string) => boolean): number[] {
+  return pids().filter((pid) => wanted(commandLine(pid)))
+}
+
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ').trim()
+  } catch {
+    return ''
+  }
+}
+
+function pids(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => pid !== process.pid)
+}
+
+function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+  return text ? text.split(' ').map(Number) : []
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended already.
+  }
+}
+
+/** A file system of its own for a world, so that it can be filled. Needs root. */
+export function mountSmall(folder: string, megabytes: number): void {
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=700`, 'slipway-faults', folder])
+}
+
+export const unmount = (folder: string): void => void execFileSync('umount', ['-l', folder])
