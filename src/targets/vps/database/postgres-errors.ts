@@ -10,7 +10,7 @@ export const postgresErrors: readonly Known[] = [
     next: () => 'Install the client of the same version as the server, or a later one.',
   },
   {
-    says: /password authentication failed|no password supplied|fe_sendauth|Peer authentication failed|no pg_hba\.conf entry|FATAL:\s+role "[^"]*" does not exist/
+    says: /password authentication failed|no password supplied|fe_sendauth|Peer authentication failed|no pg_hba\.conf entry|FATAL:\s+role "[^"]*" does not exist/,
     code: 'database-password',
     message: ({ at }) => `the server does not let us in: ${place(at)}`,
     next: () => 'Check the user and the password: in the settings, in .env, and in pg_hba.conf on the server.',
