@@ -98,11 +98,13 @@ async function start(place: SandboxPlace): Promise<SandboxState> {
 
 async function end(place: SandboxPlace): Promise<boolean> {
   const state = await recordedState(place)
-  const marked = await withEnvironment(sandboxMarker(place.root))
-  const orphans = await holding(place.root, ['nginx', 'sshd'])
+  // Another version of this code may have put it elsewhere.
+  const roots = [...new Set([place.root, ...(state ? [state.root] : [])])]
+  const marked = (await Promise.all(roots.map((root) => withEnvironment(sandboxMarker(root))))).flat()
+  const orphans = (await Promise.all(roots.map((root) => holding(root, ['nginx', 'sshd'])))).flat()
   const servers = [...(state ? [state.sshd, state.nginx] : []), ...orphans]
   const alive = (await Promise.all(servers.map(isRunning))).some(Boolean) || marked.length > 0
-  if (state) await endSshd(state.sshd, place.root)
+  if (state) await endSshd(state.sshd, state.root)
   await endProcesses([...servers, ...marked])
   return alive
 }
