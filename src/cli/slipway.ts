@@ -1,8 +1,10 @@
 /** The `slipway` command: the tool beside the tasks. Each of its commands is loaded when it is called. */
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { asSlipwayError, UsageError } from '../events/errors.ts'
+import type { InitOptions } from './init/init.ts'
 import type { Io } from './io.ts'
 import { packageVersion } from './package.ts'
+import type { SshOptions } from './ssh.ts'
 import { showFailure } from './tasks.ts'
 import { type ToolCommand, toolCommands } from './tool-commands.ts'
 
@@ -55,6 +57,16 @@ export function slipwayProgram(io: Io, done: (status: number) => void): Command 
       .description(toolCommands[usage.split(' ')[0] as ToolCommand])
       .addHelpText('after', `\nExamples:\n${examples.map((example) => `  ${example}`).join('\n')}`)
 
+  add('init', [
+    'slipway init                       for a host of your own',
+    'slipway init --host web1           an alias of ~/.ssh/config, or user@host',
+    'slipway init --target heroku',
+  ])
+    .addOption(new Option('-t, --target <TARGET>', 'Where it will run').choices(['vps', 'heroku']).default('vps'))
+    .option('--host <HOST>', 'The ssh destination of your host')
+    .option('--templates', 'Also copy the templates that are rendered onto hosts, to change them')
+    .action(async (options: InitOptions) => done((await import('./init/init.ts')).initCommand(options, io)))
+
   program
     .command('sandbox')
     .description(toolCommands.sandbox)
@@ -72,8 +84,18 @@ export function slipwayProgram(io: Io, done: (status: number) => void): Command 
   ])
     .option('-S, --ssh-config <FILE>', 'The ssh configuration (also SLIPWAY_SSH_CONFIG)')
     .option('--sandbox', 'The sandbox in place of the configured hosts')
-    .action(async (where: string | undefined, words: string[], options: { sshConfig?: string; sandbox?: boolean }) =>
+    .action(async (where: string | undefined, words: string[], options: SshOptions) =>
       done(await (await import('./ssh.ts')).sshCommand(where, words, options, io)),
+    )
+
+  add('run <deployment> [command...]', [
+    'slipway run staging -- env',
+    'slipway run production --sandbox -- python3 -m pony.migrate --list',
+  ])
+    .option('-S, --ssh-config <FILE>', 'The ssh configuration (also SLIPWAY_SSH_CONFIG)')
+    .option('--sandbox', 'The sandbox in place of the configured hosts')
+    .action(async (deployment: string, words: string[], options: SshOptions) =>
+      done(await (await import('./ssh.ts')).runCommand(deployment, words, options, io)),
     )
 
   add('history', [

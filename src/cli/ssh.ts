@@ -1,4 +1,4 @@
-/** `slipway ssh`: a shell on a host, or a command with a terminal, over the connection that tasks would use. */
+/** `slipway ssh` and `slipway run`: a shell or a command there, over the connection that tasks would use. */
 import { UsageError } from '../events/errors.ts'
 import { exitWith } from '../tasks/record.ts'
 import type { Io } from './io.ts'
@@ -15,23 +15,34 @@ export interface SshOptions {
 export async function sshCommand(where: string | undefined, words: readonly string[], options: SshOptions, io: Io) {
   const projectDir = projectFolder(io.cwd)
   const destination = await destinationOf(projectDir, where)
+  return await there(['ssh', destination, ...words], options, io, async () => {
+    const [{ host }, { quoteAll }] = await Promise.all([import('../hosts/index.ts'), import('../shell/index.ts')])
+    const command = words.length === 0 ? undefined : words.length === 1 ? words[0] : quoteAll(words)
+    exitWith(await host(destination).shell(command))
+  })
+}
+
+/** A one-off command in the current version of a deployment; its exit status is the run's. */
+export async function runCommand(deployment: string, words: readonly string[], options: SshOptions, io: Io) {
+  if (words.length === 0) {
+    throw new UsageError('no-command', 'no command was given', {
+      next: `For example: slipway run ${deployment} -- env`,
+    })
+  }
+  return await there(['run', deployment, ...words], options, io, async () => {
+    const { application } = await import('../application.ts')
+    exitWith(await application({ deployments: [deployment] })[deployment]!.run(words))
+  })
+}
+
+async function there(argv: string[], options: SshOptions, io: Io, body: () => Promise<void>): Promise<number> {
+  const projectDir = projectFolder(io.cwd)
   const sshConfigFile = options.sandbox
     ? await (await import('../sandbox/index.ts')).sandboxSshConfig(projectDir)
     : (options.sshConfig ?? (io.env['SLIPWAY_SSH_CONFIG'] || undefined))
-  return await runAndShow(
-    {
-      io,
-      argv: ['ssh', destination, ...words],
-      version: packageVersion(),
-      options: { projectDir, verbosity: 'quiet', ...(sshConfigFile ? { sshConfigFile } : {}) },
-      projectDir,
-    },
-    async () => {
-      const [{ host }, { quoteAll }] = await Promise.all([import('../hosts/index.ts'), import('../shell/index.ts')])
-      const command = words.length === 0 ? undefined : words.length === 1 ? words[0] : quoteAll(words)
-      exitWith(await host(destination).shell(command))
-    },
-  )
+  const quietly = argv[0] === 'ssh' ? ({ verbosity: 'quiet' } as const) : {}
+  const runOptions = { projectDir, ...quietly, ...(sshConfigFile ? { sshConfigFile } : {}) }
+  return await runAndShow({ io, argv, version: packageVersion(), options: runOptions, projectDir }, body)
 }
 
 async function destinationOf(projectDir: string, where: string | undefined): Promise<string> {

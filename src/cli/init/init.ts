@@ -1,0 +1,79 @@
+/** `slipway init`: looks at a project, writes what is missing, and says what to type next. Overwrites nothing. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import type { Io } from '../io.ts'
+import { taskFileIn } from '../nearest.ts'
+import { packageRoot } from '../package.ts'
+import { detectApp, type ProjectFiles, sshAliases } from './detect.ts'
+import { initFiles, withIgnored } from './files.ts'
+
+export interface InitOptions {
+  target: 'vps' | 'heroku'
+  /** An ssh destination. */
+  host?: string
+  /** Also copy the templates, to change them. */
+  templates?: boolean
+}
+
+export function initCommand(options: InitOptions, io: Io): number {
+  const dir = io.cwd
+  const app = detectApp(projectFiles(dir))
+  const aliases = sshAliases(textOf(join(io.env['HOME'] ?? homedir(), '.ssh', 'config')) ?? '')
+  const placeholder = `deploy@${app.name}.example.org`
+  const host = options.host ?? (aliases.length === 1 ? aliases[0]! : placeholder)
+  const files = initFiles({ app, target: options.target, host, year: new Date().getFullYear() })
+  if (options.templates) {
+    const templates = join(packageRoot(), 'templates')
+    for (const name of readdirSync(templates).filter((each) => each.endsWith('.eta'))) {
+      files[`templates/${name}`] = readFileSync(join(templates, name), 'utf8')
+    }
+  }
+
+  io.out(`Found ${app.framework} in ${basename(dir)}.\n\n`)
+  for (const [file, text] of Object.entries(files)) {
+    const there = file === 'tasks.ts' ? taskFileIn(dir) !== undefined : existsSync(join(dir, file))
+    if (!there) {
+      mkdirSync(dirname(join(dir, file)), { recursive: true })
+      writeFileSync(join(dir, file), text)
+    }
+    io.out(`  ${there ? 'kept   ' : 'written'}  ${file}\n`)
+  }
+  const ignore = withIgnored(textOf(join(dir, '.gitignore')) ?? '')
+  if (ignore !== undefined) writeFileSync(join(dir, '.gitignore'), ignore)
+  io.out(`  ${ignore === undefined ? 'kept   ' : 'written'}  .gitignore\n`)
+  io.out(`\n${nextSteps(options, { host, placeholder, aliases, hints: app.hints })}`)
+  return 0
+}
+
+function nextSteps(
+  options: InitOptions,
+  { host, placeholder, aliases, hints }: { host: string; placeholder: string; aliases: string[]; hints: string[] },
+): string {
+  if (options.target === 'heroku') {
+    return `Next:\n${hints.map((hint) => `  ${hint}\n`).join('')}  look at config/deploy.ini: the apps' names\n  slipway doctor\n  tasks deploy_staging\n`
+  }
+  const others = aliases.length > 1 ? ` (your ~/.ssh/config has ${aliases.slice(0, 5).join(', ')})` : ''
+  return `Next:
+${hints.map((hint) => `  ${hint}\n`).join('')}${host === placeholder ? `  look at config/deploy.ini: hosts and domains are placeholders${others}\n` : ''}  rehearse here:   slipway sandbox up && tasks --sandbox init_staging start_app:release=staging
+  check the host:  slipway doctor
+  for real:        tasks init_staging start_app:release=staging
+`
+}
+
+function projectFiles(dir: string): ProjectFiles {
+  return {
+    name: basename(dir),
+    has: (path) => existsSync(join(dir, path)),
+    read: (path) => textOf(join(dir, path)),
+    names: readdirSync(dir),
+  }
+}
+
+function textOf(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return undefined
+  }
+}
