@@ -184,10 +184,16 @@ export function killCommand(pid: number, signal: string): string {
   return [
     `g=${ofPid(String(pid))}`,
     `[ -n "$g" ] || g=${pid}`,
-    `[ "$g" -gt 1 ] && [ "$g" != "${ofPid('$$')}" ] || exit 1`,
-    // No `--` before the group: dash takes that for a number.
-    `kill -${signal} "-$g" 2>/dev/null || { kill -0 "-$g" 2>/dev/null && exit 1; exit 0; }`,
+    // Where the server gives its sessions no group of their own (dropbear), the group is ours too: then the process
+    // and its descendants, one by one.
+    'tree() { echo "$1"; { ps -eo pid=,ppid= 2>/dev/null || ps -o pid,ppid; } | while read -r c p; do if [ "$p" = "$1" ]; then tree "$c"; fi; done; }',
+    `if [ "$g" -gt 1 ] && [ "$g" != "${ofPid('$$')}" ]; then all="-$g"; else all=$(tree ${pid}); fi`,
+    // A zombie that its parent has yet to wait for runs no more.
+    'living() { l=$(ps -eo pgid=,pid=,stat= 2>/dev/null) || return 0; echo "$l" | while read -r a b c; do case $c in Z*) ;; *) if [ "-$a" = "$1" ] || [ "$b" = "$1" ]; then exit 7; fi;; esac; done; [ $? = 7 ]; }',
+    'left() { for p in $all; do if kill -0 "$p" 2>/dev/null && living "$p"; then return 0; fi; done; return 1; }',
+    // No `--` before a group: dash takes that for a number.
+    `for p in $all; do kill -${signal} "$p" 2>/dev/null; done`,
     'i=0',
-    'while kill -0 "-$g" 2>/dev/null; do i=$((i+1)); if [ $i -gt 40 ]; then kill -KILL "-$g" 2>/dev/null; fi; if [ $i -gt 60 ]; then exit 1; fi; sleep 0.05; done',
+    'while left; do i=$((i+1)); if [ $i -gt 40 ]; then for p in $all; do kill -KILL "$p" 2>/dev/null; done; fi; if [ $i -gt 60 ]; then exit 1; fi; sleep 0.05; done',
   ].join('; ')
 }

@@ -1,0 +1,260 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { noPrompter, type Prompter } from '../../../src/events/index.ts'
+import { host } from '../../../src/hosts/index.ts'
+import { interact, type Terminal } from '../../../src/hosts/interactive.ts'
+import { reach } from '../../../src/hosts/reach.ts'
+import { Secret, sh } from '../../../src/shell/index.ts'
+import { canNamespace, startDropbear } from './dropbear.ts'
+import { failure, inRun, until } from './inrun.ts'
+import { type Sshd, startSshd } from './sshd.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'slipway-kinds-'))
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+describe.skipIf(!canNamespace)('dropbear, with busybox as sh', () => {
+  let server: { sshConfigFile: string; stop(): Promise<void> }
+  beforeAll(async () => {
+    server = await startDropbear()
+  })
+  afterAll(() => server.stop())
+
+  it('runs commands, each word byte for byte', () =>
+    inRun(server, async () => {
+      const h = host('test')
+      expect(await h.probe`sh --help 2>&1`.text()).toContain('BusyBox')
+      const word = fc.string({ unit: fc.constantFrom(...`'"\\$\`!;&|<>(){}*?~# \t\n\ré€😀a`), maxLength: 25 })
+      await fc.assert(
+        fc.asyncProperty(fc.array(word, { minLength: 1, maxLength: 4 }), async (words) => {
+          const { stdout } = await h.probe`printf '%s\\0' ${words}`
+          expect(stdout.split('\0').slice(0, -1)).toEqual(words)
+        }),
+        { numRuns: 25 },
+      )
+      const there = h.cd('/usr').env({ S: new Secret("a'b\n$c") })
+      expect(await there.$`printf '%s|' "$S"; pwd`.text()).toBe("a'b\n$c|/usr")
+      expect((await failure(h.$`exit 9`)).message).toContain('exit status 9')
+      expect((await h.probe`cat | wc -c`.input('x'.repeat(300_000)).text()).trim()).toBe('300000')
+    }))
+
+  it('ends what takes too long, with its children', () =>
+    inRun(server, async () => {
+      const h = host('test')
+      const error = await failure(h.$`sleep 311 & sleep 312`.timeout(300))
+      expect(error.state).toContain('were ended')
+      await until(() => spawnSync('pgrep', ['-f', '^sleep 31[12]$']).status === 1, 2000)
+    }))
+
+  it('runs scripts and holds files', () =>
+    inRun(server, async () => {
+      const h = host('test')
+      const path = join(dir, 'dropbear file')
+      const results = await h.script([
+        { name: 'one', command: sh`echo one; echo err >&2` },
+        { name: 'two', command: sh`exit 4`, nothrow: true },
+      ])
+      expect(results).toMatchObject([{ stdout: 'one\n', stderr: 'err\n' }, { exitCode: 4 }])
+      expect(await h.write(path, 'text\n', { mode: 0o640 })).toBe(true)
+      expect(await h.write(path, 'text\n')).toBe(false)
+      expect(await h.read(path)).toBe('text\n')
+      expect(await h.symlink('x', join(dir, 'dblink'))).toBe(true)
+      expect(await h.symlink('y', join(dir, 'dblink'))).toBe(true)
+      expect(await h.readlink(join(dir, 'dblink'))).toBe('y')
+    }))
+
+  it('copies trees both ways over the same connection, and follows a log', () =>
+    inRun(server, async (told) => {
+      const h = host('test')
+      const source = join(dir, 'db source')
+      mkdirSync(source)
+      writeFileSync(join(source, "it's"), 'x')
+      expect((await h.rsync({ source: `${source}/`, destination: join(dir, 'db-up') })).changed).toEqual(["it's"])
+      await h.rsync({ source: `${join(dir, 'db-up')}/`, destination: join(dir, 'db-down'), direction: 'down' })
+      execFileSync('diff', ['-r', source, join(dir, 'db-down')])
+      const log = join(dir, 'db.log')
+      writeFileSync(log, 'one\ntwo\n')
+      const texts: string[] = []
+      for await (const line of h.tail(log)) {
+        texts.push(line.text)
+        if (texts.length === 2) writeFileSync(log, 'three\n', { flag: 'a' })
+        if (texts.length === 3) break
+      }
+      expect(texts).toEqual(['one', 'two', 'three'])
+      expect(told.of('host.connected')).toHaveLength(1)
+    }))
+})
+
+describe('an OpenSSH server', () => {
+  let sshd: Sshd
+  beforeAll(async () => {
+    sshd = await startSshd()
+    mkdirSync(join(sshd.dir, 'bin'), { recursive: true })
+  })
+  afterAll(() => sshd.stop())
+
+  /** A program that stands in for the real one on that host. */
+  const standIn = (name: string, text: string) => {
+    writeFileSync(join(sshd.dir, 'bin', name), `#!/bin/sh\n${text}\n`)
+    chmodSync(join(sshd.dir, 'bin', name), 0o755)
+  }
+  const typing = (answers: string[]): Prompter & { asked: string[] } => {
+    const asked: string[] = []
+    return {
+      ...noPrompter,
+      interactive: true,
+      asked,
+      password: async (message) => {
+        asked.push(message)
+        return answers.shift() ?? ''
+      },
+    }
+  }
+  // Behaves like sudo for a user who has to give a password: no cache (-k), prompt on stderr, one line of input.
+  const strictSudo = `
+for a in "$@"; do case $a in -n) echo 'sudo: a password is required' >&2; exit 1;; esac; done
+prompt=; while [ $# -gt 0 ]; do case $1 in -p) prompt=$2; shift 2;; -u) shift 2;; --) shift; break;; -*) shift;; *) break;; esac; done
+tries=0
+while :; do
+  printf %s "$prompt" >&2
+  IFS= read -r given || { echo 'sudo: no password was provided' >&2; exit 1; }
+  [ "$given" = 'open sesame' ] && break
+  tries=$((tries+1)); echo 'Sorry, try again.' >&2; [ $tries -lt 3 ] || exit 1
+done
+exec "$@"`
+
+  it('has its sudo password asked once, tried, and never shown', async () => {
+    standIn('sudo', strictSudo)
+    const prompter = typing(['wrong', 'open sesame'])
+    await inRun(
+      sshd,
+      async (told) => {
+        const h = host('test').as('root')
+        expect(await h.$`echo in; cat`.input('the input').text()).toBe('in\nthe input')
+        expect(await h.write(join(dir, 'by sudo'), 'x')).toBe(true)
+        const result = await h.env({ S: new Secret('x y') }).$`printf %s "$S"; echo err >&2; ps -eo args`
+        expect(result.stdout.startsWith('x y')).toBe(true)
+        expect(result.stderr).toBe('err\n')
+        expect(result.stdout + JSON.stringify(told.events)).not.toContain('sesame')
+        expect((await h.script([{ name: 's', command: sh`echo script` }]))[0]?.stdout).toBe('script\n')
+      },
+      { prompter },
+    )
+    expect(prompter.asked).toHaveLength(2)
+  })
+
+  it('stops after a second wrong sudo password, and asks nobody where nobody is', async () => {
+    standIn('sudo', strictSudo)
+    const prompter = typing(['wrong', 'wrong too', 'open sesame'])
+    const error = await failure(inRun(sshd, () => Promise.resolve(host('test').as('root').$`true`), { prompter }))
+    expect(error).toMatchObject({ code: 'sudo-wrong-password' })
+    expect(prompter.asked).toHaveLength(2)
+    const alone = await failure(inRun(sshd, () => Promise.resolve(host('test').as('root').$`true`)))
+    expect(alone).toMatchObject({ code: 'sudo-password', state: 'Nothing was run as root.' })
+    rmSync(join(sshd.dir, 'bin/sudo'))
+  })
+
+  it('is rebooted, and waited for until it has a new boot id', async () => {
+    const state = join(dir, 'boot')
+    writeFileSync(state, 'first')
+    standIn('cat', `case $1 in /proc/sys/kernel/random/boot_id) exec /bin/cat ${state};; *) exec /bin/cat "$@";; esac`)
+    standIn('reboot', `printf second >${state}`)
+    await inRun(sshd, async (told) => {
+      await host('test').reboot({ deadlineMs: 20_000 })
+      expect(readFileSync(state, 'utf8')).toBe('second')
+      expect(told.of('changed')[0]?.what).toContain('rebooted')
+    })
+    standIn('reboot', ':')
+    await inRun(sshd, async () => {
+      const error = await failure(host('test').reboot({ deadlineMs: 1500 }))
+      expect(error).toMatchObject({ code: 'reboot-timeout', state: 'It answers, but has not rebooted.' })
+    })
+    await inRun({ sshConfigFile: sshd.sshConfigFile, dryRun: true }, async (told) => {
+      await host('test').reboot()
+      expect(told.of('held-back')).toHaveLength(1)
+    })
+    for (const name of ['cat', 'reboot']) rmSync(join(sshd.dir, 'bin', name))
+  })
+
+  it('passes an interactive command’s input, output and status on', () =>
+    inRun(sshd, async () => {
+      const input = new PassThrough()
+      const output = new PassThrough()
+      const errors = new PassThrough()
+      let shown = ''
+      output.on('data', (chunk) => {
+        shown += chunk
+      })
+      const terminal = { input, output, errors } as unknown as Terminal
+      const transport = await reach(host('test')).transport()
+      const running = interact(transport, 'read a; echo "got $a"; exit 5', terminal)
+      input.write('typed\n')
+      expect(await running).toBe(5)
+      expect(shown).toBe('got typed\n')
+    }))
+
+  it('reaches a socket over the same connection', async () => {
+    const path = join(dir, 'app.sock')
+    const server = createServer((socket) => socket.on('data', (chunk) => socket.end(`echo ${chunk}`)))
+    await new Promise<void>((resolve) => server.listen(path, resolve))
+    try {
+      await inRun(sshd, async (told) => {
+        const h = host('test').cd(dir)
+        for (const name of ['app.sock', path]) {
+          const stream = await h.openStream(name)
+          stream.write('hello')
+          let text = ''
+          for await (const chunk of stream) text += chunk
+          expect(text).toBe('echo hello')
+        }
+        expect(told.of('host.connected')).toHaveLength(1)
+      })
+    } finally {
+      server.close()
+    }
+  })
+
+  it('that hangs in its ForceCommand is ended by the timeout', async () => {
+    const hanging = await startSshd({ config: 'ForceCommand sleep 15', forceCommand: false })
+    try {
+      await inRun(hanging, async () => {
+        const startedAt = Date.now()
+        const error = await failure(host('test').$`true`.timeout(300))
+        expect(error.code).toBe('command-timeout')
+        // It never said who it is, so it cannot be found there.
+        expect(error.state).toContain('may still be running')
+        expect(Date.now() - startedAt).toBeLessThan(3000)
+      })
+    } finally {
+      await hanging.stop()
+    }
+  })
+
+  it('killed in the middle of a stream leaves the outcome unknown', async () => {
+    const doomed = await startSshd()
+    try {
+      await inRun(doomed, async (told) => {
+        const running = failure(host('test').$`while :; do echo line; sleep 0.05; done`)
+        await until(() => told.of('command.output').length > 2)
+        for (const pid of sessionsOf(doomed.pid)) process.kill(pid, 'SIGKILL')
+        expect(await running).toMatchObject({ name: 'OutcomeUnknownError', code: 'connection-lost' })
+      })
+    } finally {
+      await doomed.stop()
+    }
+  })
+})
+
+/** The processes that an sshd has started for its connections. */
+function sessionsOf(pid: number): number[] {
+  return execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)])
+    .toString()
+    .trim()
+    .split(/\s+/)
+    .map(Number)
+}
