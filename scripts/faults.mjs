@@ -19,6 +19,8 @@ await build({
   logLevel: 'error',
   define,
 })
+// An interrupt is for the run itself, which ends its case first.
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {})
 const { status } = spawnSync(process.execPath, [`${folder}/run.mjs`, ...process.argv.slice(2)], {
   stdio: 'inherit',
   cwd: root,

@@ -54,6 +54,8 @@ async function worker(): Promise<void> {
     )
   }
 }
+// The case under way is brought to its end, so that nothing is left running.
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => queue.splice(0))
 await Promise.all(Array.from({ length: Number(values.jobs) }, worker))
 
 const table = tableOf(results)

@@ -147,7 +147,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   }
 
   try {
-    await writeSites(world)
+    await writeSites(world, options.production !== false)
     if (options.production !== false)
       await inRun(() => bringUp(world, contextOf('production', '2026r1'), options.fillMegabytes))
     if (options.staging !== false) await inRun(() => bringUp(world, contextOf('staging')))
@@ -171,11 +171,12 @@ function writeProject(dir: string, options: WorldOptions): void {
 }
 
 /** The sites, as set-up writes them, loaded by the sandbox's nginx. */
-async function writeSites(world: World): Promise<void> {
+async function writeSites(world: World, production: boolean): Promise<void> {
   for (const [deployment, domain] of [
     ['production', 'pony.example.org'],
     ['staging', 'staging.pony.example.org'],
   ] as const) {
+    if (deployment === 'production' && !production) continue
     const siteDir = `${world.home}/.slipway/pony/sites/${deployment}`
     mkdirSync(siteDir, { recursive: true })
     const conf = await render(world.dir, 'nginx-site.conf', {
@@ -236,8 +237,13 @@ export async function mailsLost(
   // Read after the queue: what was moved meanwhile is in both, and is put once more without effect.
   const waiting = world.query(release, 'pony', 'SELECT recipient FROM outbox')
   const known = new Set([...queued, ...waiting])
-  const lines = sentLines(world.release(release))
-  const before = earlier.flatMap((name) => sentLines(world.release(name)))
+  const lines = sentLines(`${world.release(release)}/shared/mail`)
+  const before = earlier.flatMap((name) => {
+    const shared = `${world.release(name)}/shared`
+    return readdirSync(shared).flatMap((each) =>
+      each.startsWith('mail.fenced-') ? sentLines(`${shared}/${each}`) : [],
+    )
+  })
   const counts = new Map<string, number>()
   for (const line of lines) counts.set(line, (counts.get(line) ?? 0) + 1)
   // What an earlier release sent was carried over as sent, so its lines are here too.
@@ -248,11 +254,7 @@ export async function mailsLost(
   }
 }
 
-function sentLines(release: string): string[] {
-  const shared = `${release}/shared`
-  const folders = readdirSync(shared).filter((name) => name === 'mail' || name.startsWith('mail.fenced-'))
-  return folders.flatMap((name) => {
-    const log = `${shared}/${name}/sent.log`
-    return existsSync(log) ? readFileSync(log, 'utf8').split('\n').filter(Boolean) : []
-  })
+function sentLines(folder: string): string[] {
+  const log = `${folder}/sent.log`
+  return existsSync(log) ? readFileSync(log, 'utf8').split('\n').filter(Boolean) : []
 }

@@ -1,5 +1,6 @@
 /** What a promotion rests on, read from the host in two rounds. What may vary (sizes, rates) is kept apart. */
-import { SlipwayError } from '../../../events/index.ts'
+import { randomBytes } from 'node:crypto'
+import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { quote, sh } from '../../../shell/index.ts'
 import type { VpsContext } from '../context.ts'
@@ -130,7 +131,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     ...(app.health.body ? { body: app.health.body } : {}),
     deadlineSeconds: app.health.deadlineMs / 1000,
   }
-  const site = readSite(probed.site)
+  const site = readSite(probed.site) ?? newSite(to, probed.listen)
   if (!site) {
     throw new SlipwayError('no-site', `there is no site for ${to.deployment.name} on ${host.name}`, {
       host: host.name,
@@ -222,6 +223,18 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
   }
 }
 
+/** The site as it will be made, where nginx is ours to configure. Its gate is the same throughout the run. */
+function newSite(to: VpsContext, hostListen: string): Site | undefined {
+  const { domains } = to.config
+  if (domains.provider !== 'nginx') return undefined
+  const listen = (domains.options['listen'] ?? (hostListen || '80, [::]:80')).split(/[,\n]/).map((each) => each.trim())
+  const token = currentRun().memo('gate of a new site', () => randomBytes(16).toString('hex'))
+  const certificate = domains.options['certificate']
+  const conf = `${listen.map((each) => `listen ${each};`).join('\n')}\n${certificate ? `ssl_certificate ${certificate};\n` : ''}`
+  const site = readSite(conf)
+  return site && { ...site, gateToken: token, toMake: listen }
+}
+
 /** What takes the schema back to where it was, if it has gone on since. */
 async function reversal(
   host: Host,
@@ -285,6 +298,8 @@ function dataOf(to: VpsContext): Data[] {
 
 interface Probed {
   site: string
+  /** What sites on this host listen on, where it says so. */
+  listen: string
   somaxconn: number
   python: string
   nextVersion?: string
@@ -306,6 +321,7 @@ async function probe(
   const { next, old, items } = at
   const answers = await host.probes({
     site: sh`cat ${`${site}/nginx.conf`} 2>/dev/null || :`,
+    listen: sh`printf '%s' "\${SLIPWAY_NGINX_LISTEN:-}"`,
     somaxconn: sh`cat /proc/sys/net/core/somaxconn 2>/dev/null || echo 128`,
     python: sh`[ -x /usr/bin/python3 ] && echo /usr/bin/python3 || command -v python3`,
     next: sh`readlink ${next.current} || :`,
@@ -332,6 +348,7 @@ async function probe(
   const versionIn = (name: keyof typeof answers) => text(name).split('/').pop() || undefined
   return {
     site: answers.site.stdout,
+    listen: text('listen'),
     somaxconn: Number(text('somaxconn')) || 128,
     python: text('python'),
     ...optional('nextVersion', versionIn('next')),

@@ -8,10 +8,12 @@ import type { VpsContext } from '../context.ts'
 import { hostFacts } from '../facts.ts'
 import { inVersion } from '../install.ts'
 import { releaseLayout } from '../layout.ts'
-import { releaseFileSteps } from '../release-files.ts'
+import { reloadNginx, siteText } from '../nginx.ts'
+import { releaseFileSteps, writeFile } from '../release-files.ts'
 import type { PromotionFacts } from './facts.ts'
 import { askOutside } from './outside.ts'
 import { predictedWindow } from './prediction.ts'
+import { gateOnly } from './site.ts'
 import { placesOf, type StepSpec, specOf } from './spec.ts'
 import { type Scripts, scriptsOn } from './window.ts'
 
@@ -50,6 +52,7 @@ function stepOf(spec: StepSpec, scripts: Scripts, facts: PromotionFacts, id: str
     ...(spec.window === undefined ? {} : { window: spec.window }),
   }
   if (spec.kind === 'settings') return { ...shown, ...settingsStep(facts, id, to, host) }
+  if (spec.kind === 'site') return { ...shown, ...siteStep(facts, to, host) }
   if (spec.kind === 'init') return { ...shown, ...initStep(facts, id, to, host) }
   if (spec.kind === 'outside') {
     return {
@@ -148,6 +151,34 @@ function settingsStep(
         quiet: true,
         label: 'put the settings back',
       })
+    },
+  }
+}
+
+/** The production site's file, where there is none yet. */
+function siteStep(facts: PromotionFacts, to: VpsContext, host: Host): Pick<Step, 'check' | 'do' | 'undo'> {
+  const folder = `${facts.home}/.slipway/${facts.app}/sites/${facts.production}`
+  const file = `${folder}/nginx.conf`
+  return {
+    async check() {
+      return (await host.exists(file)) ? 'done' : 'todo'
+    },
+    async do() {
+      const text = await siteText(
+        to,
+        await hostFacts(to.deployment, host),
+        facts.site.toMake ?? [],
+        gateOnly(facts.site.gateToken ?? ''),
+      )
+      await host.script([
+        { name: 'folders', command: sh`mkdir -p ${folder} ${`${folder}/acme`}` },
+        { name: 'nginx.conf', command: writeFile(file, text, 0o644) },
+        { name: 'nginx takes it up', command: reloadNginx(file) },
+      ])
+      return undefined
+    },
+    async undo() {
+      await host.run(sh`rm -f ${file}; ${reloadNginx(`${file}.gone`)}`, { quiet: true, label: 'remove the site' })
     },
   }
 }

@@ -11,6 +11,8 @@ export interface Site {
   timeoutSeconds: number
   /** Paths of certificates: they stay where they are. */
   certificates: string[]
+  /** The site is not there yet: what it will listen on. */
+  toMake?: string[]
 }
 
 /** undefined where the text has no `listen`. */
@@ -50,3 +52,6 @@ function seconds(text: string): number {
   const unit = { ms: 0.001, s: 1, m: 60, h: 3600 }[match[2] ?? 's'] as number
   return Number(match[1]) * unit
 }
+
+/** A text with nothing but a gate, for whoever keeps the gate of the site that was there before. */
+export const gateOnly = (token: string): string => `  listen 80;\n  "${token}" promotion_gate;\n`

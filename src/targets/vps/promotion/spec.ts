@@ -8,7 +8,7 @@ import type { Data, PromotionFacts, Side } from './facts.ts'
 /** One step. What it needs beyond this is for its kind, in templates/hold/steps.py. */
 export interface StepSpec {
   id: string
-  /** The kind in steps.py; `settings`, `init` and `outside` are done from the operator's machine. */
+  /** The kind in steps.py; `site`, `settings`, `init` and `outside` are done from the operator's machine. */
   kind: string
   title: string
   undoTitle?: string
@@ -53,6 +53,7 @@ export function placesOf(facts: PromotionFacts, id: string): Places {
 export function specOf(facts: PromotionFacts, id: string): ChangeSpec {
   const places = placesOf(facts, id)
   const steps = [
+    ...newSite(facts),
     ...emptyStaging(facts, places),
     ...rehearsal(facts),
     ...initialise(facts),
@@ -86,6 +87,12 @@ function health(facts: PromotionFacts, side: Side, name: string) {
     release: side.sends ?? null,
     host: facts.domain,
   }
+}
+
+function newSite({ site, domain }: PromotionFacts): StepSpec[] {
+  if (!site.toMake) return []
+  const title = `make the site of ${domain}, on ${site.toMake.join(' and ')}, and have the web server take it up`
+  return [{ id: 'site', kind: 'site', title, undoTitle: 'remove it' }]
 }
 
 /** Staging stops, its data goes out of the way, and the release gets production's settings. */
