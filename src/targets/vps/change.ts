@@ -4,13 +4,14 @@
  */
 import { hostname, userInfo } from 'node:os'
 import type { Lock, Owner } from '../../engine/types.ts'
-import { currentRun, type Run } from '../../events/index.ts'
+import { currentRun, type Run, SlipwayError, withRun } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { Command } from '../../shell/index.ts'
 import type { VpsContext } from './context.ts'
 import { type HostFacts, hostFacts, requireRelease } from './facts.ts'
 import type { ReleaseLayout } from './layout.ts'
 import { checkRole } from './roles.ts'
+import { evenIfAborted } from './step.ts'
 
 export interface ChangeOn {
   facts: HostFacts
@@ -39,7 +40,7 @@ function lockOf(context: VpsContext, what: string): Promise<Lock> {
   return run.memo(`vps lock ${context.deployment.name} ${home.name}`, async () => {
     const { vpsStore } = await import('./store/index.ts')
     const lock = await vpsStore(home, context.deployment.app.name).lock([context.deployment.name], owner(run, what))
-    run.defer(() => lock.release())
+    run.defer(() => withRun(run, () => evenIfAborted(() => lock.release())))
     return lock
   })
 }
@@ -52,6 +53,16 @@ export async function beginChange(context: VpsContext, host: Host, what: string)
   const lock = await lockOf(context, what)
   const guard = host.name === context.home().name && lock.guard ? new Command([{ text: lock.guard }]) : undefined
   return { facts, release, guard }
+}
+
+/** The current version of the release, or a SlipwayError that says what to type. */
+export function requireVersion(change: Pick<ChangeOn, 'facts' | 'release'>, host: Host): string {
+  if (change.facts.current !== undefined) return change.facts.current
+  throw new SlipwayError('not-installed', `no version is installed in ${change.release.name} on ${host.name}`, {
+    host: host.name,
+    state: 'Nothing was changed.',
+    next: 'Install one first: `tasks rsync_code install_app`.',
+  })
 }
 
 /** A line in the host's audit log when `fn` has ended, however it did. A failing audit never fails what it tells of. */

@@ -1,11 +1,11 @@
 /** Maintenance: the site answers 503 with a page and Retry-After, while a file in its folder is there. */
-import { currentRun } from '../../events/index.ts'
 import { sh } from '../../shell/index.ts'
 import type { Maintenance } from '../deployment.ts'
 import { audited, beginChange } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { hostFacts } from './facts.ts'
 import { writeFile } from './release-files.ts'
+import { evenIfAborted } from './step.ts'
 
 export function maintenanceOf(context: VpsContext): Maintenance {
   const on = (options: { message?: string } = {}) =>
@@ -20,18 +20,10 @@ export function maintenanceOf(context: VpsContext): Maintenance {
       try {
         return await fn()
       } finally {
-        await putBack(off)
+        await evenIfAborted(off)
       }
     },
   }
-}
-
-/** What was changed for a while is put back after an abort too: in a scope whose signal nobody has aborted. */
-async function putBack(off: () => Promise<void>): Promise<void> {
-  const run = currentRun()
-  if (!run.signal.aborted) return off()
-  const { scoped, withRun } = await import('../../events/run.ts')
-  await withRun(scoped(run, { signal: AbortSignal.timeout(30_000) }), off)
 }
 
 async function turnOn(context: VpsContext, message = 'We are at work here, and back soon.'): Promise<void> {

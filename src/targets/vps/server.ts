@@ -6,7 +6,7 @@ import { currentRun, SlipwayError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { type Command, sh } from '../../shell/index.ts'
 import type { LogLine, LogOptions, ProcessStatus, Service } from '../deployment.ts'
-import { beginChange, type ChangeOn, tell } from './change.ts'
+import { beginChange, type ChangeOn, requireVersion, tell } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, liveProcesses, logTail } from './daemon.ts'
 import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
@@ -99,6 +99,7 @@ async function bringUp(context: VpsContext, host: Host, change: ChangeOn, runnin
   const run = currentRun()
   const onPort = app.listen.kind === 'port'
   const slot: Slot = onPort ? 'a' : running.slot ? otherSlot(running.slot) : (change.facts.liveSlot ?? 'a')
+  const version = run.options.dryRun ? change.facts.current : requireVersion(change, host)
   const supervisor = running.supervisor ?? (await ensureDaemon(host, change))
   if (!supervisor || run.options.dryRun) {
     run.emit({ type: 'held-back', host: host.name, display: `start ${program(slot)}, check it, point the site at it` })
@@ -109,7 +110,6 @@ async function bringUp(context: VpsContext, host: Host, change: ChangeOn, runnin
   if (!onPort && leftover && !isDown(leftover)) await stopPrograms(host, supervisor, [program(slot)], app.drainSeconds)
   await supervisor.reload()
 
-  const version = change.facts.current
   const expected = version === undefined ? undefined : `${change.release.name}/${version}`
   await inStep(`start ${program(slot)}`, host.name, async () => {
     await supervisor.start(program(slot))

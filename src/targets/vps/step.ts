@@ -1,6 +1,6 @@
 /** Named parts of an operation, told as events. */
 import { randomBytes } from 'node:crypto'
-import { currentRun } from '../../events/index.ts'
+import { currentRun, scoped, withRun } from '../../events/index.ts'
 
 /** Runs `fn` as a step that is shown. `fn` may return `'unchanged'`, or a text that is shown beside it. */
 export async function inStep<T>(title: string, host: string | undefined, fn: () => Promise<T>): Promise<T> {
@@ -58,4 +58,14 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
       resolve()
     }
   })
+}
+
+/**
+ * Runs what must be put back (a lock, a maintenance page) after an interruption too: with a deadline of its own in
+ * place of the run's signal.
+ */
+export function evenIfAborted<T>(fn: () => Promise<T>, deadlineMs = 30_000): Promise<T> {
+  const run = currentRun()
+  if (!run.signal.aborted) return fn()
+  return withRun(scoped(run, { signal: AbortSignal.timeout(deadlineMs) }), fn)
 }

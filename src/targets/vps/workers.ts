@@ -3,7 +3,7 @@ import { currentRun, SlipwayError, UsageError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
 import type { LogLine, LogOptions, ProcessStatus, Workers } from '../deployment.ts'
-import { beginChange, type ChangeOn } from './change.ts'
+import { beginChange, type ChangeOn, requireVersion } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, findOrphans, logTail } from './daemon.ts'
 import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
@@ -55,6 +55,7 @@ async function startWorkers(context: VpsContext, host: Host, change: ChangeOn): 
     currentRun().emit({ type: 'note', host: host.name, text: 'no workers are configured' })
     return
   }
+  if (!currentRun().options.dryRun) requireVersion(change, host)
   await inStep(`start ${wanted.map((each) => each.name).join(' ')}`, host.name, async () => {
     const found = await findDaemon(host, change.release)
     if (!found) await endOrphans(context, host, change, [])

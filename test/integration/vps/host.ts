@@ -1,14 +1,16 @@
 /** A real sshd and a project of pony for a test of a VPS deployment. */
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { loadConfig } from '../../../src/config/load.ts'
 import type { VpsConfig } from '../../../src/config/types.ts'
 import { createRun, type Prompter, type RunEvent, type RunOptions, withRun } from '../../../src/events/index.ts'
+import { removeSandbox, startSandbox } from '../../../src/sandbox/index.ts'
 import { createVpsDeployment } from '../../../src/targets/vps/create.ts'
 import type { VpsDeployment } from '../../../src/targets/vps/deployment.ts'
 import { ponyDir } from '../../servers/pony.ts'
-import { type Sshd, startSshd } from '../../servers/sshd.ts'
+import { type SshdOptions, startSshd } from '../../servers/sshd.ts'
 
 export const baseConfig = `[app]
 name = pony
@@ -58,7 +60,9 @@ domain = pony.example.org
 
 export interface Project {
   dir: string
-  sshd: Sshd
+  sshConfigFile: string
+  /** nginx's port, where there is one. */
+  httpPort?: number
   home: string
   /** The release folder of staging. */
   release: string
@@ -73,8 +77,14 @@ export interface Project {
   stop(): Promise<void>
 }
 
-export async function createProject(): Promise<Project> {
-  const dir = mkdtempSync(join(tmpdir(), 'slipway-vps-'))
+export interface ProjectOptions {
+  /** With nginx before the app: the whole sandbox. */
+  nginx?: boolean
+  sshd?: SshdOptions
+}
+
+export async function createProject(options: ProjectOptions = {}): Promise<Project> {
+  const dir = mkdtempSync(join(tmpdir(), 'sv-'))
   mkdirSync(join(dir, 'config'))
   cpSync(ponyDir, join(dir, 'app'), { recursive: true, filter: (path) => !path.includes('__pycache__') })
   writeFileSync(join(dir, 'config/deploy.ini'), baseConfig)
@@ -83,20 +93,22 @@ export async function createProject(): Promise<Project> {
     '[pony]\ntitle = {{ deployment }} of {{ release }}\nkey = {{ generate:KEY }}\n',
   )
   writeFileSync(join(dir, '.env'), 'PONY_ADMIN_PASSWORD=quite-secret-password\n')
-  const sshd = await startSshd()
+  const server = options.nginx ? await sandboxOf(dir) : await sshdOf(options.sshd)
+  if (options.nginx) writeFileSync(join(dir, 'config/deploy.ini'), `${baseConfig}\n[domains]\nprovider = nginx\n`)
   return {
     dir,
-    sshd,
-    home: sshd.home,
-    release: `${sshd.home}/webapps/ponyr2`,
+    sshConfigFile: server.sshConfigFile,
+    httpPort: server.httpPort,
+    home: server.home,
+    release: `${server.home}/webapps/ponyr2`,
     configure(change) {
       const file = join(dir, 'config/deploy.ini')
       writeFileSync(file, change(readFileSync(file, 'utf8')))
     },
-    async run(fn, { deployment = 'staging', prompter, signal, ...options } = {}) {
+    async run(fn, { deployment = 'staging', prompter, signal, ...runOptions } = {}) {
       const config = loadConfig(dir)
       const run = createRun({
-        options: { projectDir: dir, sshConfigFile: sshd.sshConfigFile, ...options },
+        options: { projectDir: dir, sshConfigFile: server.sshConfigFile, ...runOptions },
         prompter,
         signal,
       })
@@ -111,18 +123,65 @@ export async function createProject(): Promise<Project> {
         await withRun(run, () => run.finish())
       }
     },
-    read: (path) => readFileSync(join(sshd.home, path), 'utf8'),
+    read: (path) => readFileSync(join(server.home, path), 'utf8'),
     edit(path, change) {
       const file = join(dir, path)
       writeFileSync(file, change(readFileSync(file, 'utf8')))
     },
     async stop() {
-      await sshd.stop()
+      await server.stop()
       rmSync(dir, { recursive: true, force: true })
     },
   }
 }
 
+interface Server {
+  home: string
+  sshConfigFile: string
+  httpPort?: number
+  stop(): Promise<void>
+}
+
+async function sandboxOf(dir: string): Promise<Server> {
+  const { home, sshConfigFile, httpPort } = await startSandbox({ dir })
+  return { home, sshConfigFile, httpPort, stop: () => removeSandbox({ dir }) }
+}
+
+async function sshdOf(options?: SshdOptions): Promise<Server> {
+  const { home, sshConfigFile, stop } = await startSshd(options)
+  return { home, sshConfigFile, stop }
+}
+
 /** What an operator would have seen of warnings and notes. */
 export const told = (events: readonly RunEvent[]): string[] =>
   events.flatMap((event) => (event.type === 'warning' || event.type === 'note' ? [event.text] : []))
+
+export interface Answer {
+  status: number
+  release: string
+  headers: Record<string, string | string[] | undefined>
+  body: string
+}
+
+/** What a visitor of `host` gets from the web server on `port`, or the app on the socket `port`. */
+export function ask(port: number | string, path: string, host = 'staging.pony.example.org'): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const to = typeof port === 'number' ? { port, host: '127.0.0.1' } : { socketPath: port }
+    const asked = request({ ...to, path, headers: { host } }, (answer) => {
+      let body = ''
+      answer.on('data', (chunk) => {
+        body += chunk
+      })
+      answer.on('end', () =>
+        resolve({
+          status: answer.statusCode ?? 0,
+          release: String(answer.headers['x-release']),
+          headers: answer.headers,
+          body,
+        }),
+      )
+    })
+    asked.on('error', reject)
+    asked.end()
+  })
+}

@@ -1,8 +1,7 @@
 import { existsSync, lstatSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
-import { request } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createProject, type Project, told } from './host.ts'
+import { ask, createProject, type Project, told } from './host.ts'
 
 let project: Project
 beforeAll(async () => {
@@ -11,22 +10,7 @@ beforeAll(async () => {
 afterAll(() => project.stop())
 
 /** What the site's web server would get. */
-function get(path: string): Promise<{ status: number; release: string; body: string }> {
-  return new Promise((resolve, reject) => {
-    const socketPath = join(project.home, '.slipway/pony/sites/staging/current.sock')
-    const asked = request({ socketPath, path }, (answer) => {
-      let body = ''
-      answer.on('data', (chunk) => {
-        body += chunk
-      })
-      answer.on('end', () =>
-        resolve({ status: answer.statusCode ?? 0, release: String(answer.headers['x-release']), body }),
-      )
-    })
-    asked.on('error', reject)
-    asked.end()
-  })
-}
+const get = (path: string) => ask(join(project.home, '.slipway/pony/sites/staging/current.sock'), path)
 
 test('from nothing to a running app: upload, install, init, start, workers; then a deploy with a change', async () => {
   await project.run(async (staging) => {
@@ -88,7 +72,7 @@ test('starting what runs says so and changes nothing', async () => {
   const before = await get('/up')
   const { events } = await project.run((staging) => staging.server.start())
   expect(told(events).join()).toContain('the app runs already')
-  expect(await get('/up')).toEqual(before)
+  expect(await get('/up')).toMatchObject({ status: 200, release: before.release })
 })
 
 test('the generated value stays the same over deploys, and the secret is in no file of the release', async () => {
@@ -113,7 +97,7 @@ test('an app that does not become healthy leaves the old one serving, and says s
     detail: expect.stringContaining('broken on purpose'),
     state: expect.stringContaining('still serves, and is the current one again'),
   })
-  expect(await get('/up')).toEqual(before)
+  expect(await get('/up')).toMatchObject({ status: 200, release: before.release })
   expect(`ponyr2/${readlinkSync(join(project.release, 'current')).slice(9)}`).toBe(before.release)
   const { value: versions } = await project.run((staging) => staging.versions())
   expect(versions[0]).toMatchObject({ state: 'failed', wasLive: false, current: false })
@@ -132,7 +116,7 @@ test('an install command that fails leaves the running app untouched and nothing
     detail: expect.stringContaining('no such package'),
     state: expect.stringContaining('The running app is untouched'),
   })
-  expect(await get('/up')).toEqual(before)
+  expect(await get('/up')).toMatchObject({ status: 200, release: before.release })
   expect(readdirSync(join(project.release, 'versions'))).toEqual(folders)
   project.configure((text) => text.replace(/install = echo.*\n.*\n/, ''))
 }, 60_000)

@@ -4,7 +4,7 @@ import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { type Secret, sh } from '../../../shell/index.ts'
 import type { Database } from '../../deployment.ts'
-import { audited, beginChange, type ChangeOn } from '../change.ts'
+import { audited, beginChange, type ChangeOn, requireVersion } from '../change.ts'
 import type { VpsContext } from '../context.ts'
 import { hostFacts, requireRelease } from '../facts.ts'
 import { inVersion } from '../install.ts'
@@ -110,15 +110,6 @@ async function filesWithData(host: Host, files: readonly SqliteFile[]): Promise<
   const { stdout } = await host.run(withData(data), { kind: 'probe', quiet: true, label: 'look for data' })
   const paths = JSON.parse(stdout) as string[]
   return files.filter((file) => paths.includes(file.path)).map((file) => file.name)
-}
-
-export function requireVersion(change: Pick<ChangeOn, 'facts' | 'release'>, host: Host): string {
-  if (change.facts.current !== undefined) return change.facts.current
-  throw new SlipwayError('not-installed', `no version is installed in ${change.release.name} on ${host.name}`, {
-    host: host.name,
-    state: 'Nothing was changed.',
-    next: 'Install one first: `tasks rsync_code install_app`.',
-  })
 }
 
 async function migrate(context: VpsContext): Promise<void> {
