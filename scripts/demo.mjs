@@ -57,7 +57,7 @@ function visit(deployment, path = '/', body) {
   const { httpPort } = sandboxFacts()
   return new Promise((resolve, reject) => {
     const headers = { host: names[deployment], ...(body && { 'content-type': 'application/json' }) }
-    const options = { host: '127.0.0.1', port: httpPort, path, headers, method: body ? 'POST' : 'GET' }
+    const options = { host: '127.0.0.1', port: httpPort, path, headers, method: body ? 'POST' : 'GET', agent: false }
     const sent = request(options, (response) => {
       let text = ''
       response.setEncoding('utf8').on('data', (chunk) => {
@@ -131,7 +131,7 @@ function sentMail(key) {
 
 async function eventually(look, deadlineMs = 10_000) {
   for (const deadline = Date.now() + deadlineMs; Date.now() < deadline; ) {
-    const found = look()
+    const found = await look()
     if (found !== undefined) return found
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
@@ -197,11 +197,26 @@ async function promotionStory() {
   ${report.requests} requests in ${((report.endedAt - report.startedAt) / 1000).toFixed(1)} s: ${report.failures.length} failed, ${report.refused.length} refused
   longest wait ${report.longestMs} ms
   ${report.ledger.length} registrations acknowledged: ${lost.length} missing from the new production, ${twice.length} there twice`)
+  const mails = await mailsOf('production', riders.length)
+  console.log(
+    `  ${mails.sent} mails sent so far, ${mails.queued} queued, for ${riders.length} riders; ${mails.twice} sent twice`,
+  )
   for (const [release, { answers }] of Object.entries(report.releases))
     console.log(`  ${answers} answered by ${release}`)
   await show('production')
   if (report.failures.length > 0 || lost.length > 0 || twice.length > 0)
     throw new Failed('the promotion lost something')
+}
+
+/** Where the mails of a deployment are; waits until there is one for each rider, which the app sees to on its own. */
+async function mailsOf(deployment, riders) {
+  const states = await eventually(async () => {
+    const { mails } = JSON.parse((await visit(deployment, '/up')).text)
+    return Object.values(mails).reduce((sum, count) => sum + count, 0) >= riders ? mails : undefined
+  })
+  const log = join(sandboxFacts().home, 'webapps', roles()[deployment], 'shared/mail/sent.log')
+  const sent = existsSync(log) ? readFileSync(log, 'utf8').split('\n').filter(Boolean) : []
+  return { sent: sent.length, queued: riders - (states.sent ?? 0), twice: sent.length - new Set(sent).size }
 }
 
 function next() {
