@@ -20,6 +20,8 @@ export interface Sshd {
 
 export interface SshdOptions {
   address?: string
+  /** More addresses to listen on; an sshd takes sixteen at most. */
+  addresses?: readonly string[]
   /** Lines for sshd_config; they come first, so that they win. */
   config?: string
   /** Shares keys and home with another. */
@@ -58,11 +60,14 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   writeFileSync(authorized, readFileSync(`${clientKey}.pub`))
   mkdirSync('/run/sshd', { recursive: true })
   const knownHosts = join(dir, 'known_hosts')
-  writeFileSync(knownHosts, `[${address}]:${port} ${readFileSync(`${hostKey}.pub`, 'utf8')}`)
+  writeFileSync(
+    knownHosts,
+    `${[address, ...(options.addresses ?? [])].map((each) => `[${each}]:${port}`).join(',')} ${readFileSync(`${hostKey}.pub`, 'utf8')}`,
+  )
   const log = join(dir, 'sshd.log')
   const config = [
     options.config ?? '',
-    `ListenAddress ${address}`,
+    ...[address, ...(options.addresses ?? [])].map((each) => `ListenAddress ${each}`),
     `Port ${port}`,
     `HostKey ${hostKey}`,
     'PidFile none',
