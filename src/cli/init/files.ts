@@ -98,7 +98,7 @@ pipeline = ${app.name}
 const settingsText = (
   deployment: string,
 ) => `; The app's own settings for ${deployment}; on the host, SLIPWAY_SETTINGS is the path of this file.
-; {{ secret:NAME }} is filled in from .env, {{ generate:NAME }} is made once and kept there.
+; What stands in double braces is filled in there: secrets of .env, and keys that are made once (slipway help settings).
 [app]
 deployment = ${deployment}
 `
