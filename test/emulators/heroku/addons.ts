@@ -113,7 +113,7 @@ export function addonRoutes(world: World): void {
       updated_at: addon.updatedAt,
     }
   }
-  const showAttachment = (each: Attachment): unknown => ({
+  const showAttachment = (each: Attachment, withPlan = false): Record<string, unknown> => ({
     id: each.id,
     name: each.name,
     namespace: null,
@@ -121,7 +121,7 @@ export function addonRoutes(world: World): void {
       id: each.addon.id,
       name: each.addon.name,
       app: { id: each.addon.app.id, name: each.addon.app.name },
-      plan: { id: planId(each.addon.plan), name: each.addon.plan },
+      ...(withPlan ? { plan: { id: planId(each.addon.plan), name: each.addon.plan } } : {}),
     },
     app: { id: each.app.id, name: each.app.name },
     config_vars: Object.keys(each.addon.values).map((suffix) => `${each.name}${suffix}`),
@@ -263,14 +263,15 @@ export function addonRoutes(world: World): void {
     return { body: shown }
   })
 
-  api.route('GET', '/addon-attachments', () => ({ body: state.attachments.map(showAttachment) }))
-  api.route('GET', '/apps/:app/addon-attachments', ({ params }) => {
+  api.route('GET', '/addon-attachments', () => ({ body: state.attachments.map((each) => showAttachment(each)) }))
+  api.route('GET', '/apps/:app/addon-attachments', ({ params, request }) => {
     const app = findApp(world, params['app']!)
-    return { body: state.attachments.filter((each) => each.app === app).map(showAttachment) }
+    const withPlan = /addon:plan/.test(String(request.headers['accept-inclusion'] ?? ''))
+    return { body: state.attachments.filter((each) => each.app === app).map((each) => showAttachment(each, withPlan)) }
   })
   api.route('GET', '/addons/:addon/addon-attachments', ({ params }) => {
     const addon = findAddon(world, params['addon']!)
-    return { body: state.attachments.filter((each) => each.addon === addon).map(showAttachment) }
+    return { body: state.attachments.filter((each) => each.addon === addon).map((each) => showAttachment(each)) }
   })
   api.route('GET', '/apps/:app/addon-attachments/:name', ({ params }) => {
     const app = findApp(world, params['app']!)
@@ -339,7 +340,7 @@ export function addonRoutes(world: World): void {
       throw new ApiError(404, 'not_found', "Couldn't find that add-on attachment.", { resource: 'add_on_attachment' })
     return {
       body: found.map((each) => {
-        const shown = showAttachment(each) as Record<string, unknown>
+        const shown = showAttachment(each, true)
         return { ...shown, addon: { ...(shown['addon'] as object), ...(show(each.addon, true) as object) } }
       }),
     }

@@ -1,14 +1,18 @@
 /** What the emulator answers is what the platform's published schema says, where the schema is at hand. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import Ajv from 'ajv-draft-04'
-import addFormats from 'ajv-formats'
+import Ajv04 from 'ajv-draft-04'
+import formats from 'ajv-formats'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { makeApps, type Stage, setStage } from './stage.ts'
 
 const file = join(import.meta.dirname, '../../../../shared/heroku/schema.json')
 const present = existsSync(file)
 if (!present) console.log(`skipped: the platform's schema is not at ${file}`)
+
+// Both are CommonJS: under ESM their types have the class behind `default`.
+const Ajv = Ajv04 as unknown as typeof Ajv04.default
+const addFormats = formats as unknown as typeof formats.default
 
 type Json = Record<string, unknown>
 

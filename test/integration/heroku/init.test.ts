@@ -1,0 +1,230 @@
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { HerokuConfig } from '../../../src/config/types.ts'
+import type { RunOptions } from '../../../src/events/index.ts'
+import { Secret } from '../../../src/shell/secret.ts'
+import { herokuContext } from '../../../src/targets/heroku/context.ts'
+import { type InitOptions, init } from '../../../src/targets/heroku/init.ts'
+import { gitRemote, herokuApps, herokuLogin, runLocally } from '../../../src/targets/heroku/operator.ts'
+import { api, type Stage, setStage } from './stage.ts'
+
+let stage: Stage
+let env: Record<string, string | undefined>
+beforeAll(async () => {
+  stage = await setStage({ apps: { initDb: 'python3 populate.py' } })
+  env = { ...stage.heroku.env, HOME: stage.dir, PATH: process.env['PATH'] }
+  writeFileSync(join(stage.dir, 'config/staging.env'), 'SECRET_KEY={{ generate:SECRET_KEY }}\nMODE=staging\n')
+}, 30_000)
+afterAll(() => stage.close())
+
+const wanted: Partial<HerokuConfig> = {
+  region: 'eu',
+  stack: 'heroku-24',
+  buildpacks: ['heroku/nodejs', 'heroku/python'],
+  features: ['log-runtime-metrics'],
+  addons: {
+    'heroku-postgresql': 'essential-0',
+    'heroku-redis': 'mini',
+    bucketeer: 'hobbyist bucket-name=media.example.org',
+    papertrail: 'choklad',
+  },
+  settings: 'staging.env',
+  domain: 'staging.pony.example.org',
+}
+const contextOf = (changes: Partial<HerokuConfig> = {}) => {
+  const deployment = stage.deployment('staging', changes)
+  return { deployment, context: herokuContext(deployment.config, { config: stage.config, env }) }
+}
+const initialize = async (
+  changes: Partial<HerokuConfig> = {},
+  options: InitOptions = {},
+  run: RunOptions = {},
+): Promise<string[]> => {
+  const { deployment, context } = contextOf(changes)
+  return (
+    await stage.run(
+      () =>
+        init(context, { deploy: () => deployment.deploy(), populate: () => deployment.database.init(), ...options }),
+      run,
+    )
+  ).value
+}
+
+describe('an app from nothing', () => {
+  test('is shown before it is made', async () => {
+    const lines = await initialize(wanted, {}, { planOnly: true })
+    expect(lines[0]).toBe('create the app pony-staging')
+    expect(lines).toContain('create the add-on heroku-postgresql:essential-0')
+    expect(stage.heroku.state.apps.size).toBe(0)
+  }, 30_000)
+
+  test('is created, provisioned, configured, deployed, populated and coupled', async () => {
+    const lines = await initialize(wanted)
+    expect(lines).toEqual([
+      'create the app pony-staging',
+      'buildpacks none → heroku/nodejs, heroku/python',
+      'feature log-runtime-metrics on',
+      'create the add-on heroku-postgresql:essential-0',
+      'create the add-on heroku-redis:mini',
+      'create the add-on bucketeer:hobbyist',
+      'create the add-on papertrail:choklad',
+      'settings MODE, SECRET_KEY',
+      'create the pipeline pony',
+      'pony-staging is staging in the pipeline pony',
+      'first deploy',
+      'domain staging.pony.example.org',
+      'automatic certificates',
+    ])
+    expect((await stage.get('pony-staging', '/pledges')).body).toEqual(['Ada', 'Brita'])
+    expect(stage.heroku.state.apps.get('pony-staging')?.region).toBe('eu')
+    const config = await api(stage.heroku, 'GET', '/apps/pony-staging/config-vars')
+    expect(config).toMatchObject({ MODE: 'staging', BUCKETEER_BUCKET_NAME: 'media.example.org' })
+  }, 60_000)
+
+  test('is left alone when nothing differs', async () => {
+    const from = stage.heroku.seen.length
+    expect(await initialize(wanted)).toEqual([])
+    expect(stage.heroku.seen.slice(from).filter((call) => call.method !== 'GET')).toEqual([])
+  }, 30_000)
+
+  test('has its add-ons upgraded, replaced and destroyed where they differ', async () => {
+    const addons = {
+      'heroku-postgresql': 'standard-0',
+      'heroku-redis': 'mini',
+      bucketeer: 'hobbyist bucket-name=other.example.org',
+    }
+    const lines = await initialize({ ...wanted, addons }, { destroyUndeclared: true })
+    expect(lines[0]).toMatch(/^postgresql-\S+: plan heroku-postgresql:essential-0 → heroku-postgresql:standard-0$/)
+    expect(lines[1]).toMatch(/^replace bucketeer-\S+ \(bucket-name=other.example.org\): what it holds is lost$/)
+    expect(lines[2]).toMatch(/^destroy papertrail-\S+ \(papertrail:choklad\), which nobody declares$/)
+    expect(await api(stage.heroku, 'GET', '/apps/pony-staging/config-vars')).toMatchObject({
+      BUCKETEER_BUCKET_NAME: 'other.example.org',
+    })
+  }, 30_000)
+
+  test('whose plan is gone, or whose add-on never comes, is told with what there is', async () => {
+    await expect(
+      initialize({
+        ...wanted,
+        addons: { 'heroku-postgresql': 'standard-0', 'heroku-redis': 'mini', memcachier: 'gone' },
+      }),
+    ).rejects.toMatchObject({ code: 'heroku-plan-gone', next: expect.stringContaining('There are') })
+    stage.heroku.faults.on.stuckProvisioning = true
+    env['SLIPWAY_PROVISION_SECONDS'] = '0.5'
+    await expect(
+      initialize({ ...wanted, addons: { 'heroku-postgresql': 'standard-0', 'heroku-redis': 'mini', sentry: 'f1' } }),
+    ).rejects.toMatchObject({ code: 'heroku-addon-late', state: expect.stringContaining('was created') })
+    stage.heroku.faults.on.stuckProvisioning = false
+    stage.heroku.faults.on.failProvisioning = true
+    await expect(
+      initialize({ ...wanted, addons: { 'heroku-postgresql': 'standard-0', newrelic: 'wayne' } }),
+    ).rejects.toMatchObject({ code: 'heroku-addon-failed' })
+    stage.heroku.faults.on.failProvisioning = false
+  }, 30_000)
+
+  test('can not change its region', async () => {
+    await expect(initialize({ ...wanted, region: 'us' })).rejects.toMatchObject({
+      code: 'heroku-region-fixed',
+      next: expect.stringContaining('region = eu'),
+    })
+  })
+
+  test('takes what app.json and heroku.yml say, below the configuration', async () => {
+    const { fromAppJson, fromHerokuYml } = await import('../../../src/targets/heroku/manifest.ts')
+    expect(
+      fromAppJson(
+        '{"stack":"heroku-24","addons":["heroku-redis",{"plan":"bucketeer:micro","as":"MEDIA","options":{"bucket-name":"b"}}],"buildpacks":[{"url":"heroku/python"}],"env":{"A":"1","S":{"generator":"secret"},"O":{"required":false}}}',
+      ),
+    ).toEqual({
+      stack: 'heroku-24',
+      buildpacks: ['heroku/python'],
+      addons: [
+        { service: 'heroku-redis', options: {} },
+        { service: 'bucketeer', plan: 'micro', options: { 'bucket-name': 'b' }, as: 'MEDIA' },
+      ],
+      env: { A: { value: '1' }, S: { generate: true } },
+    })
+    expect(
+      fromHerokuYml(
+        'setup:\n  addons:\n    - plan: heroku-postgresql:essential-0\n      as: DATABASE\n  config:\n    MODE: "on"\nbuild:\n  docker:\n    web: Dockerfile\n',
+      ),
+    ).toEqual({
+      stack: 'container',
+      buildpacks: [],
+      addons: [{ service: 'heroku-postgresql', plan: 'essential-0', options: {}, as: 'DATABASE' }],
+      env: { MODE: { value: 'on' } },
+    })
+  })
+})
+
+describe('domains', () => {
+  test('of another app are refused by name', async () => {
+    await api(stage.heroku, 'POST', '/apps', { name: 'other' })
+    await api(stage.heroku, 'POST', '/apps/other/domains', { hostname: 'taken.example.org', sni_endpoint: null })
+    await expect(
+      stage.run(() => contextOf(wanted).deployment.domains.attach('taken.example.org')),
+    ).rejects.toMatchObject({ code: 'heroku-domain-taken' })
+  })
+  test('have certificates from files where they are given', async () => {
+    const [certificate, key] = [join(stage.dir, 'c.pem'), join(stage.dir, 'k.pem')]
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'rsa:2048',
+        '-nodes',
+        '-subj',
+        '/CN=*.example.org',
+        '-keyout',
+        key,
+        '-out',
+        certificate,
+      ],
+      { stdio: 'ignore' },
+    )
+    const changes = { ...wanted, addons: {} }
+    expect(await initialize(changes, { certificate: { certificate, key } })).toEqual([
+      `certificate of staging.pony.example.org from ${certificate}`,
+    ])
+    expect(await initialize(changes, { certificate: { certificate, key } })).toEqual([])
+    expect(
+      stage.heroku.state.apps.get('pony-staging')!.domains.find((each) => each.kind === 'custom')!.sniEndpoint,
+    ).toBe('pony-staging-cert-1')
+  }, 30_000)
+})
+
+describe('an operator', () => {
+  test('logs in with a token that is tried first', async () => {
+    const home = { ...env, HOME: join(stage.dir, 'home'), HEROKU_API_KEY: undefined, XDG_CONFIG_HOME: undefined }
+    await expect(stage.run(() => herokuLogin(home, new Secret('wrong')))).rejects.toMatchObject({
+      code: 'heroku-unauthorized',
+    })
+    expect((await stage.run(() => herokuLogin(home, new Secret(stage.heroku.token)))).value).toBe('ada@example.com')
+  })
+  test('lists apps, and those of a team', async () => {
+    const { context } = contextOf(wanted)
+    expect((await stage.run(() => herokuApps(context))).value.map((app) => app.name).sort()).toEqual([
+      'other',
+      'pony-staging',
+    ])
+    expect((await stage.run(() => herokuApps(context, 'pony-team'))).value).toEqual([])
+  })
+  test('has a git remote for each deployment', async () => {
+    const { context } = contextOf(wanted)
+    expect((await stage.run(() => gitRemote(context))).value).toBe(true)
+    expect(execFileSync('git', ['-C', stage.dir, 'remote', 'get-url', 'staging'], { encoding: 'utf8' }).trim()).toBe(
+      'https://git.heroku.com/pony-staging.git',
+    )
+    expect((await stage.run(() => gitRemote(context))).value).toBe(false)
+  })
+  test('runs the Procfile here with the settings of a deployment', async () => {
+    writeFileSync(join(stage.dir, 'Procfile'), 'web: echo "mode $MODE on $PORT"; sleep 30\nonce: sleep 0.2; exit 4\n')
+    const { value, events } = await stage.run(() => runLocally(contextOf(wanted).context))
+    expect(value).toBe(4)
+    expect(events.some((event) => event.type === 'log.line' && event.text === 'mode staging on 5000')).toBe(true)
+  }, 30_000)
+})
