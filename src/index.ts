@@ -32,6 +32,7 @@ export type {
   WriteOptions,
 } from './hosts/index.ts'
 export { CommandError, ConnectError, FleetError, host, hosts, local, ScriptError, TimeoutError } from './hosts/index.ts'
+export { secret } from './secret.ts'
 export type { Command, Word } from './shell/index.ts'
 export { raw, Secret, sh } from './shell/index.ts'
 export type * from './targets/deployment.ts'

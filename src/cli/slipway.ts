@@ -133,7 +133,16 @@ export function slipwayProgram(io: Io, done: (status: number) => void): Command 
     'slipway completion fish | source            in ~/.config/fish/config.fish',
   ]).action(async (shell: string | undefined) => done((await import('./completion.ts')).completionCommand(shell, io)))
 
+  add('help [topic]', ['slipway help', 'slipway help dry-run']).action(async (topic: string | undefined) => {
+    const { helpText } = await import('./help-topics.ts')
+    io.out(topic !== undefined && topic in toolCommands ? commandHelp(program, topic) : helpText(topic))
+  })
+
   return program
+}
+
+function commandHelp(program: Command, name: string): string {
+  return program.commands.find((command) => command.name() === name)?.helpInformation() ?? program.helpInformation()
 }
 
 function wholeNumber(text: string): number {
