@@ -1,6 +1,6 @@
 """A change on this host. Lies in a folder of its own beside the change's journal, with spec.json.
 
-    window.py state|prepare|do|undo STEP   one step, for the operator's tool: prints JSON
+    window.py state|do|undo STEP           one step, for the operator's tool: prints JSON
     window.py forward                      the window, from its first step to its last; goes back by itself on a failure
     window.py back                         the window, taken back
     window.py recover                      after a crash: forward if the point of no return was passed, otherwise back
@@ -257,12 +257,15 @@ def one_step(verb, id):
     change = Change()
     step = change.step(id)
     if verb == 'state':
-        print(json.dumps(step.state()))
-    elif verb == 'prepare':
-        print(json.dumps(step.prepare()))
+        # With what undo will need, read now: a round trip less where the step is then done.
+        state = step.state()
+        print(json.dumps({'state': state, 'prepared': step.prepare() if state == 'todo' else {}}))
+    elif verb == 'do':
+        data = step.do(json.load(sys.stdin)) or {}
+        print(json.dumps({'state': step.state(), 'data': data}))
     else:
-        kept = json.load(sys.stdin)
-        print(json.dumps((step.do(kept) if verb == 'do' else step.undo(kept)) or {}))
+        step.undo(json.load(sys.stdin))
+        print(json.dumps({'state': step.state(), 'data': {}}))
 
 
 def main(arguments):

@@ -147,7 +147,7 @@ async function through(world: World, tool: string, test: Case): Promise<string> 
   await fault?.inject(world, { kill: () => child.kill('SIGKILL') })
   const paused = pausedFile(world)
   if (paused) rmSync(paused, { force: true })
-  writeFileSync(`${world.dir}/go`.replace(/ballast$/, ''), '')
+  writeFileSync(`${world.dir}/go`, '')
   await Promise.race([ended, until(() => false, 'the tool ends', 180).catch(() => child.kill('SIGKILL'))])
   await until(() => !hostIsBusy(world), 'the host has done what it does by itself', 120)
   await fault?.mend?.(world)

@@ -83,7 +83,7 @@ export const faults: readonly Fault[] = [
     hurts: true,
     inject(world) {
       const block = Buffer.alloc(1 << 16)
-      const ballast = `${world.dir}/ballast`
+      const ballast = `${world.sandbox.root}/ballast`
       writeFileSync(ballast, '')
       for (let size = block.length; size >= 1; size = Math.floor(size / 16)) {
         for (;;) {
@@ -95,7 +95,7 @@ export const faults: readonly Fault[] = [
         }
       }
     },
-    mend: (world) => rmSync(`${world.dir}/ballast`, { force: true }),
+    mend: (world) => rmSync(`${world.sandbox.root}/ballast`, { force: true }),
   },
 ]
 

@@ -27,7 +27,8 @@ import {
   type RunOptions,
   withRun,
 } from '../../src/events/index.ts'
-import { removeSandbox, type Sandbox, startSandbox } from '../../src/sandbox/index.ts'
+import { removeSandbox, type Sandbox, startSandbox, stopSandbox } from '../../src/sandbox/index.ts'
+import { makePlace, sandboxPlace } from '../../src/sandbox/place.ts'
 import type { VpsContext } from '../../src/targets/vps/context.ts'
 import { vpsContext } from '../../src/targets/vps/create.ts'
 import { install, inVersion } from '../../src/targets/vps/install.ts'
@@ -78,8 +79,13 @@ export interface WorldOptions {
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const dir = mkdtempSync('/tmp/sw-')
-  if (options.diskMegabytes) mountSmall(dir, options.diskMegabytes)
   writeProject(dir, options)
+  if (options.diskMegabytes) {
+    const place = await sandboxPlace(dir)
+    mkdirSync(place.dir, { recursive: true })
+    await makePlace(place)
+    mountSmall(place.root, options.diskMegabytes)
+  }
   const sandbox = await startSandbox({ dir })
   const events: RunEvent[] = []
   const { home } = sandbox
@@ -140,8 +146,9 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       return text.split('\n').filter(Boolean)
     },
     async remove() {
+      await stopSandbox({ dir })
+      if (options.diskMegabytes) unmount(sandbox.root)
       await removeSandbox({ dir })
-      if (options.diskMegabytes) unmount(dir)
       rmSync(dir, { recursive: true, force: true })
     },
   }

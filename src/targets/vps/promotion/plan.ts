@@ -1,7 +1,7 @@
 /** A promotion's specification as a plan of the engine: each step is done by the host's scripts, but for two. */
 import { resolveText } from '../../../config/secrets.ts'
 import type { Plan, Step, UndoData } from '../../../engine/types.ts'
-import { currentRun } from '../../../events/index.ts'
+import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { lines, type Secret, sh } from '../../../shell/index.ts'
 import type { VpsContext } from '../context.ts'
@@ -61,18 +61,21 @@ function stepOf(spec: StepSpec, scripts: Scripts, facts: PromotionFacts, id: str
       do: async () => ({ answer: await askOutside(facts) }),
     }
   }
+  let prepared: UndoData = {}
   return {
     ...shown,
-    check: () => scripts.state(spec.id),
-    prepare: () => scripts.prepare(spec.id),
-    do: async (kept: UndoData) => {
-      const data = await scripts.act('do', spec.id, kept)
-      if (spec.kind === 'trial') tellPrediction(data, host)
-      return data
+    async check() {
+      const found = await scripts.state(spec.id)
+      prepared = found.prepared
+      return found.state
     },
-    verify: async () => {
-      const state = await scripts.state(spec.id)
-      if (state !== 'done') throw new Error(`afterwards it was not done: ${spec.title}`)
+    prepare: async () => prepared,
+    async do(kept: UndoData) {
+      const { state, data } = await scripts.act('do', spec.id, kept)
+      if (spec.kind === 'trial') tellPrediction(data, host)
+      if (state !== 'done')
+        throw new SlipwayError('step-unproved', `afterwards it was not done: ${spec.title}`, { host: host.name })
+      return data
     },
     ...(spec.undoTitle === undefined
       ? {}

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { decodeEntries } from '../../../engine/index.ts'
-import type { Journal, JournalEntry, UndoData, WindowRunner } from '../../../engine/types.ts'
+import type { Journal, JournalEntry, StepState, UndoData, WindowRunner } from '../../../engine/types.ts'
 import { AbortedError, currentRun, OutcomeUnknownError, SlipwayError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
@@ -16,9 +16,10 @@ import type { ChangeSpec } from './spec.ts'
 export interface Scripts {
   /** Puts the scripts and the specification into the change's folder. */
   place(spec: ChangeSpec): Promise<void>
-  state(step: string): Promise<'done' | 'todo' | 'unclear'>
-  prepare(step: string): Promise<UndoData>
-  act(verb: 'do' | 'undo', step: string, kept: UndoData): Promise<UndoData>
+  /** Where a step stands, and what its undo will need, read at the same time. */
+  state(step: string): Promise<{ state: StepState; prepared: UndoData }>
+  /** Does a step or takes it back. With where it stands afterwards. */
+  act(verb: 'do' | 'undo', step: string, kept: UndoData): Promise<{ state: StepState; data: UndoData }>
   /** Removes the folder: nothing was begun. */
   remove(): Promise<void>
   readonly window: WindowRunner
@@ -107,7 +108,6 @@ export function scriptsOn(host: Host, python: string, folder: string, titles: Re
       })
     },
     state: (step) => ask('state', step, 'probe'),
-    prepare: (step) => ask('prepare', step, 'write'),
     act: (verb, step, kept) => ask(verb, step, 'write', JSON.stringify(kept)),
     async remove() {
       await host.run(sh`rm -rf ${folder}`, { quiet: true, label: 'remove the scripts' })

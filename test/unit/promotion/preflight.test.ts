@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest'
+import type { Gathered, Measures } from '../../../src/targets/vps/promotion/facts.ts'
+import { notesOf, refusals, size } from '../../../src/targets/vps/promotion/preflight.ts'
+import { factsOf } from './facts.ts'
+
+function gathered(measures: Partial<Measures> = {}, facts = factsOf()): Gathered {
+  const usual = {
+    bytes: { 'db/pony.sqlite': 277e6 },
+    freeBytes: 5e9,
+    requestsPerSecond: 100,
+    wantedBytes: 831e6,
+    queued: { mail: 3 },
+  }
+  return { facts, measures: { ...usual, ...measures }, sides: {} as never }
+}
+const codes = (...given: Parameters<typeof refusals>) => refusals(...given).map((error) => error.code)
+
+describe('before a promotion', () => {
+  it('sizes, the expected wait and the waiting requests are told', () => {
+    expect(notesOf(gathered())).toEqual([
+      'data: db/pony.sqlite 277 MB; free: 5.0 GB',
+      'spooled now: 3 in mail',
+      'writes wait for about 1.9 s by the sizes; the rehearsal measures it',
+      'requests that come then: about 193; room for 4096',
+      'the site and its certificates stay as they are: only what it points at changes',
+    ])
+  })
+
+  it('nothing stands in the way of an ordinary one', () => {
+    expect(codes(gathered())).toEqual([])
+  })
+
+  it('too many requests for the queue refuse it', () => {
+    expect(codes(gathered({ requestsPerSecond: 5000 }))).toEqual(['backlog'])
+    expect(codes(gathered({}, factsOf({ backlog: 16 })), 64)).toEqual(['backlog'])
+  })
+
+  it('a disk without room for the copies refuses it', () => {
+    expect(codes(gathered({ freeBytes: 100e6 }))).toEqual(['disk-full'])
+  })
+
+  it('a site without a gate refuses it', () => {
+    const { gateToken: _, ...site } = factsOf().site
+    expect(codes(gathered({}, factsOf({ site })))).toEqual(['no-gate'])
+  })
+
+  it.each([
+    [0, '0 B'],
+    [999, '999 B'],
+    [1500, '1.5 kB'],
+    [277_000_000, '277 MB'],
+    [Number.POSITIVE_INFINITY, 'unknown'],
+  ])('%d bytes are %s', (bytes, text) => expect(size(bytes)).toBe(text))
+})
