@@ -65,5 +65,6 @@ export function lazyHeroku(config: Config, deployment: HerokuConfig): HerokuDepl
     status: async () => (await load()).status(),
     logs: (options) => stream(async () => (await load()).logs(options)),
     url: async () => (await load()).url(),
+    initApp: async () => (await load()).initApp(),
   }
 }

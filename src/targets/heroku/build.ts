@@ -4,7 +4,7 @@ import { currentRun, scoped, withRun } from '../../events/run.ts'
 import type { DeployOptions, InstallOptions } from '../deployment.ts'
 import { inStep } from '../vps/step.ts'
 import { ignored } from './client.ts'
-import type { HerokuContext } from './context.ts'
+import { type HerokuContext, ofRun } from './context.ts'
 import { dynosUp, formationOf, healthy } from './dynos.ts'
 import { isNotFound } from './errors.ts'
 import * as resource from './resources.ts'
@@ -25,6 +25,11 @@ export async function buildAndRelease(
   const before = await currentRelease(context)
   const source = await inStep(`pack ${context.deployment.app.source}`, undefined, () => packSource(context, options))
   currentRun().emit({ type: 'note', host: app, text: `${source.what}, ${Math.ceil(source.tarball.length / 1024)} kB` })
+  const { gate: gated, smoke } = context.deployment.app
+  if (gated) {
+    const { checkGate } = await import('../gate.ts')
+    await checkGate(context.config, gated, { commit: source.commit, dirty: source.commit === undefined })
+  }
   if (options.fresh) {
     await inStep('purge the build cache', app, () =>
       client.write('DELETE', `${path}/build-cache`, ignored, { reread: async () => undefined }),
@@ -33,7 +38,12 @@ export async function buildAndRelease(
   const url = await inStep('upload the source', app, () => uploadSource(context, source))
   const built = await build(context, url, source)
   const release = await released(context, built.release?.id ?? '', before)
-  return proved(context, release, before, options.keepFailed)
+  ofRun(context).released = true
+  return proved(context, release, before, options.keepFailed, async () => {
+    if (!options.smoke || !smoke) return
+    const { runChecked } = await import('./database.ts')
+    await runChecked(context, smoke, 'smoke')
+  })
 }
 
 async function uploadSource(context: HerokuContext, source: Source): Promise<string> {
@@ -151,6 +161,7 @@ export async function proved(
   release: resource.Release,
   before: resource.Release | undefined,
   keepFailed = false,
+  further: () => Promise<void> = async () => undefined,
 ): Promise<resource.Release> {
   const { app } = context
   try {
@@ -158,6 +169,7 @@ export async function proved(
       await dynosUp(context, { version: release.version })
     })
     await gate(context)
+    await further()
     return release
   } catch (error) {
     if (error instanceof AbortedError || currentRun().signal.aborted || currentRun().options.dryRun) throw error

@@ -130,6 +130,28 @@ export async function couplingOf(context: HerokuContext): Promise<resource.Coupl
   }
 }
 
+/** Tells the configured webhooks. A failing one is a warning. */
+export async function tell(
+  context: HerokuContext,
+  event: 'deploy' | 'promote' | 'rollback' | 'failure',
+  head?: string,
+  detail?: string,
+): Promise<void> {
+  if (context.config.notifications.length === 0) return
+  const { notify } = await import('../notify.ts')
+  const url = context.deployment.domain
+    ? `https://${context.deployment.domain}/`
+    : ((await context.client.get(context.path, resource.app).catch(() => undefined))?.web_url ?? undefined)
+  await notify(context.config, event, {
+    user: owner().user,
+    app: context.app,
+    release: context.deployment.name,
+    ...(url ? { url } : {}),
+    ...(head ? { head } : {}),
+    ...(detail ? { detail } : {}),
+  })
+}
+
 /** Runs `fn` under the deployment's lock, with a line in the audit log however it ends. */
 export async function locked<T>(context: HerokuContext, what: string, fn: () => Promise<T>): Promise<T> {
   const run = currentRun()
@@ -138,8 +160,8 @@ export async function locked<T>(context: HerokuContext, what: string, fn: () => 
   const store = await storeFor(context)
   const by = { ...owner(run, what), pid: process.pid }
   // Taken at the run's first change, let go at its end.
-  await run.memo(`heroku lock ${context.app}`, async () => {
-    const lock = await store.lock([context.app], by)
+  await run.memo(`heroku lock ${context.deployment.name}`, async () => {
+    const lock = await store.lock([context.deployment.name], by)
     run.defer(() => lock.release())
     return lock
   })
@@ -165,7 +187,9 @@ export async function locked<T>(context: HerokuContext, what: string, fn: () => 
     await audit('ok')
     return value
   } catch (error) {
-    await audit('failed', error instanceof Error ? error.message.split('\n')[0] : String(error))
+    const why = error instanceof Error ? error.message.split('\n')[0] : String(error)
+    await audit('failed', why)
+    if (!run.signal.aborted) await tell(context, 'failure', undefined, `${what}: ${why}`)
     throw error
   }
 }

@@ -87,7 +87,7 @@ export async function clone(context: HerokuContext, target: HerokuConfig, option
           kind: 'clone',
           title: `${postgres.databaseName(facts.from)} is copied over ${postgres.databaseName(facts.to)}`,
           facts,
-          locks: [to.app],
+          locks: [to.deployment.name],
           steps: [
             ...(facts.maintenance ? [] : [maintenanceOn(to)]),
             workersOff(to, facts.workers),

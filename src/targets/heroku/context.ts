@@ -1,6 +1,7 @@
 /** What every operation of a Heroku deployment starts from: its configuration and a client. */
 import type { Config, HerokuConfig } from '../../config/types.ts'
 import { currentRun } from '../../events/run.ts'
+import type { DeployOptions } from '../deployment.ts'
 import { type HerokuClient, herokuClient } from './client.ts'
 import type { Environment } from './token.ts'
 
@@ -36,6 +37,11 @@ export function herokuContext(deployment: HerokuConfig, setup: HerokuSetup): Her
       return client
     },
   }
+}
+
+/** What a run remembers of an app: what `upload` was asked for, and that a release has restarted everything. */
+export function ofRun(context: HerokuContext): { upload?: DeployOptions; released: boolean } {
+  return currentRun().memo(`heroku app ${context.app}`, () => ({ released: false }))
 }
 
 export const appPath = (app: string): string => `/apps/${encodeURIComponent(app)}`

@@ -30,6 +30,7 @@ export function database(context: HerokuContext): Database {
         await postgres.waitForDatabase(context, attachment)
         const { num_tables: tables } = await postgres.info(context, attachment)
         if ((await holdsData(context, tables ?? 0)) && !options.force) {
+          if (options.unlessThere) return
           throw new SlipwayError('has-data', `${postgres.databaseName(attachment)} has data already`, {
             host: context.app,
             state: 'Nothing was changed.',

@@ -5,4 +5,6 @@ import type { DeploymentOperations } from '../deployment.ts'
 export interface HerokuDeployment extends DeploymentOperations {
   readonly target: 'heroku'
   readonly config: HerokuConfig
+  /** Makes the app, its add-ons, settings, pipeline and domain what the configuration says; again: only what differs. */
+  initApp(): Promise<void>
 }

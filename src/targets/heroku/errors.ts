@@ -70,7 +70,7 @@ const sentences: readonly Sentence[] = [
     code: 'heroku-app-not-found',
     when: ({ status, path, resource }) => status === 404 && (resource === 'app' || /^\/apps\/[^/]+$/.test(path)),
     message: ({ path }) => `there is no Heroku app named ${appOf(path)}`,
-    next: () => 'Check `app =` in config/deploy.ini, or create it: `tasks init_staging`.',
+    next: () => 'Check `app =` in config/deploy.ini, or create it: `tasks init_staging_app`.',
   },
   {
     code: 'heroku-name-taken',
@@ -119,7 +119,7 @@ const sentences: readonly Sentence[] = [
     code: 'heroku-not-in-pipeline',
     when: (failure) => says(failure, /not in the pipeline/i) || /pipeline-couplings$/.test(failure.path),
     message: ({ message }) => message,
-    next: () => 'Name the pipeline in config/deploy.ini (`pipeline = …`) and run `tasks init_staging`.',
+    next: () => 'Name the pipeline in config/deploy.ini (`pipeline = …`) and run `tasks init_staging_app`.',
   },
   {
     code: 'heroku-not-found',

@@ -5,9 +5,9 @@ import { currentRun } from '../../events/run.ts'
 import { hostGroup } from '../../hosts/index.ts'
 import type { DeployOptions, InstallOptions, Version } from '../deployment.ts'
 import { buildAndRelease, proved, released, webUrl } from './build.ts'
-import { locked } from './change.ts'
+import { locked, tell } from './change.ts'
 import { clone } from './clone.ts'
-import { type HerokuContext, type HerokuSetup, herokuContext } from './context.ts'
+import { type HerokuContext, type HerokuSetup, herokuContext, ofRun } from './context.ts'
 import { database } from './database.ts'
 import type { HerokuDeployment } from './deployment.ts'
 import { domains } from './domains.ts'
@@ -19,6 +19,7 @@ import { type PromoteOptions, promoteByPipeline } from './promotion.ts'
 import { schedule } from './schedule.ts'
 import { server, workers } from './services.ts'
 import { settings } from './settings.ts'
+import { packSource } from './source.ts'
 import { status } from './status.ts'
 import { asVersion, releasesOf, rollbackTarget, rollbackTo, warnOfConfigChange } from './versions.ts'
 
@@ -31,7 +32,10 @@ export function herokuDeployment(config: HerokuConfig, setup: HerokuSetup): Hero
   const deploy = (options: DeployOptions & InstallOptions): Promise<Version> =>
     locked(context, 'deploy', async () => {
       await cloneFirst(context)
-      return asVersion(await buildAndRelease(context, options))
+      const release = await buildAndRelease(context, options)
+      const version = asVersion(release)
+      await tell(context, 'deploy', version.commit ?? version.id)
+      return version
     })
   return {
     target: 'heroku',
@@ -39,14 +43,18 @@ export function herokuDeployment(config: HerokuConfig, setup: HerokuSetup): Hero
     name: config.name,
     appName: config.app.name,
     deploy: (options = {}) => deploy(options),
-    async upload() {
-      currentRun().emit({
-        type: 'note',
-        host: context.app,
-        text: 'on Heroku the code travels with the build: install_app',
-      })
+    async upload(options = {}) {
+      // What can't be deployed is refused now; what can is remembered for `install` of the same run.
+      const { what } = await packSource(context, options)
+      ofRun(context).upload = options
+      const text = `${what}: on Heroku the code travels with the build, which is install_app`
+      currentRun().emit({ type: 'note', host: context.app, text })
     },
-    install: (options = {}) => deploy(options),
+    install: (options = {}) => deploy({ ...ofRun(context).upload, ...options }),
+    async initApp() {
+      const { init } = await import('./init.ts')
+      await init(context)
+    },
     versions: async () => (await releasesOf(context, 200)).map(asVersion),
     rollback: (options = {}) => locked(context, 'rollback', () => rollback(context, options)),
     async prune() {
@@ -135,7 +143,9 @@ async function rollback(context: HerokuContext, options: { to?: string; migrate?
   const made = await rollbackTo(context, target.id)
   if (currentRun().options.dryRun) return asVersion(target)
   const ended = await released(context, made.id, from)
-  return asVersion(await proved(context, ended, undefined))
+  const version = asVersion(await proved(context, ended, undefined))
+  await tell(context, 'rollback', `v${target.version}`)
+  return version
 }
 
 /** For what only a VPS has. */

@@ -24,7 +24,7 @@ export async function requireDatabase(context: HerokuContext, name?: string): Pr
   if (!found) {
     throw new SlipwayError('heroku-no-database', `${context.app} has no ${name ?? 'DATABASE'}`, {
       host: context.app,
-      next: 'Declare it under [staging.addons], `heroku-postgresql = essential-0`, and run `tasks init_staging`; `heroku addons:plans heroku-postgresql` lists the plans.',
+      next: 'Declare it under [staging.addons], `heroku-postgresql = essential-0`, and run `tasks init_staging_app`; `heroku addons:plans heroku-postgresql` lists the plans.',
     })
   }
   return found
@@ -179,7 +179,7 @@ async function transferError(context: HerokuContext, path: string, what: string)
     return new SlipwayError('heroku-too-large', `${what}: the data doesn't fit into the target's plan`, {
       host: context.app,
       detail: log.split('\n').slice(-5).join('\n'),
-      next: 'Give the target a larger plan under [….addons] in config/deploy.ini, and run `tasks init_staging`.',
+      next: 'Give the target a larger plan under [….addons] in config/deploy.ini, and run `tasks init_staging_app`.',
     })
   }
   return new SlipwayError('heroku-transfer-failed', `${what} failed`, {

@@ -6,7 +6,7 @@ import type { Plan, Step } from '../../engine/types.ts'
 import { SlipwayError } from '../../events/errors.ts'
 import { currentRun } from '../../events/run.ts'
 import { gate, released } from './build.ts'
-import { type ChangeOptions, checkRole, couplingOf, runChange } from './change.ts'
+import { type ChangeOptions, checkRole, couplingOf, runChange, tell } from './change.ts'
 import type { HerokuContext } from './context.ts'
 import { dynosOf, dynosUp } from './dynos.ts'
 import { commandStep } from './hooks.ts'
@@ -90,7 +90,7 @@ export async function promotionFacts(from: HerokuContext, to: HerokuContext): Pr
     refuse(
       'heroku-no-pipeline',
       `${source.name} and ${target.name} are not in one pipeline`,
-      'Give both deployments `pipeline = NAME` in config/deploy.ini, and run `tasks init_staging` and `tasks init_production`.',
+      'Give both deployments `pipeline = NAME` in config/deploy.ini, and run `tasks init_staging_app` and `tasks init_production`.',
     )
   }
   if (source.stack.name !== target.stack.name && source.stack.name !== target.build_stack.name) {
@@ -154,7 +154,9 @@ export async function promoteByPipeline(
     },
     options,
   )
-  if (result) currentRun().emit({ type: 'changed', host: to.app, what: `promotion ${result.result}` })
+  if (!result) return
+  currentRun().emit({ type: 'changed', host: to.app, what: `promotion ${result.result}` })
+  if (result.result === 'done') await tell(to, 'promote', `v${(await currentRelease(to))?.version ?? ''}`)
 }
 
 function promotionPlan(from: HerokuContext, to: HerokuContext, facts: PromotionFacts, options: PromoteOptions): Plan {
@@ -164,7 +166,7 @@ function promotionPlan(from: HerokuContext, to: HerokuContext, facts: PromotionF
     kind: 'promote',
     title: `${facts.to.app} becomes ${facts.from.app} v${facts.from.release.version}`,
     facts,
-    locks: [from.app, to.app],
+    locks: [from.deployment.name, to.deployment.name],
     steps: [
       ...(facts.database ? [backupStep(to, facts.database, () => undefined)] : []),
       ...(hold ? [maintenanceOn(to), workersOff(to, facts.workers)] : []),

@@ -55,7 +55,7 @@ export async function restore(context: HerokuContext, backup: string, options: C
           kind: 'restore',
           title: `${postgres.databaseName(facts.attachment)} becomes what it was at ${facts.backup.at} (${facts.backup.name})`,
           facts,
-          locks: [context.app],
+          locks: [context.deployment.name],
           steps: [
             ...(facts.maintenance ? [] : [maintenanceOn(context)]),
             workersOff(context, facts.workers),

@@ -4,7 +4,7 @@ import { currentRun } from '../../events/run.ts'
 import type { ProcessStatus, Service, Workers } from '../deployment.ts'
 import { gate } from './build.ts'
 import { ignored } from './client.ts'
-import type { HerokuContext } from './context.ts'
+import { type HerokuContext, ofRun } from './context.ts'
 import { dynosGone, dynosOf, dynosUp, formationOf, setFormation, workerTypes } from './dynos.ts'
 import { appLog } from './logs.ts'
 import { readScale, rememberScale } from './remembered.ts'
@@ -95,10 +95,20 @@ function service(context: HerokuContext, which: 'web' | 'workers'): Service {
       await stopTypes(context, types, formation)
     },
     async restart() {
+      if (ofRun(context).released) {
+        // A release starts every process anew: once is enough.
+        currentRun().emit({
+          type: 'note',
+          host: context.app,
+          text: `the release has restarted the ${which === 'web' ? 'app' : 'workers'} already`,
+        })
+        return
+      }
       const { formation, types } = await typesOf(context, which)
       const running = formation
         .filter((each) => types.includes(each.type) && each.quantity > 0)
         .map((each) => each.type)
+      if (running.length === 0) return this.start()
       const before = new Set((await dynosOf(context)).map((dyno) => dyno.id))
       for (const type of running) {
         // Restarting again what was restarted does no harm, so a lost reply is simply sent again.
@@ -107,10 +117,6 @@ function service(context: HerokuContext, which: 'web' | 'workers'): Service {
           variant: 'sdk',
         })
       }
-      if (running.length === 0)
-        throw new SlipwayError('not-running', `${context.app}: ${types.join(', ') || which} is not running`, {
-          next: 'Start it: `tasks start_app`, `tasks start_…_supervisor`.',
-        })
       if (currentRun().options.dryRun) return
       currentRun().emit({ type: 'changed', host: context.app, what: `${running.join(', ')} restarted` })
       await replaced(context, running, before)

@@ -83,7 +83,7 @@ function swapPlan(from: HerokuContext, to: HerokuContext, facts: SwapFacts, stor
     kind: 'swap',
     title: `${from.app} becomes production in place of ${to.app}`,
     facts,
-    locks: [from.app, to.app],
+    locks: [from.deployment.name, to.deployment.name],
     steps: [
       { ...maintenanceOn(from), id: 'close-new' },
       ...(facts.maintenance ? [] : [{ ...maintenanceOn(to), id: 'close-old' }]),
