@@ -177,8 +177,12 @@ function readTables(pass: Pass, owner: string, tables: Readonly<Record<string, K
 function workerKey(pass: Pass, entry: IniEntry, entries: readonly IniEntry[]): Pick<Key, 'type'> | undefined {
   const [name, aspect, ...more] = entry.key.split('.')
   if (aspect === undefined) {
-    if (/^[a-z][a-z0-9_-]*$/i.test(entry.key) && !/^app(-|$)/.test(entry.key)) return { type: text }
-    complain(pass, entry.line, `"${entry.key}" can't name a worker: letters, digits, "_" and "-", and not app or app-…`)
+    if (/^[a-z][a-z0-9_-]*$/i.test(entry.key) && !/^(app|run)(-|$)|-\d+$/.test(entry.key)) return { type: text }
+    complain(
+      pass,
+      entry.line,
+      `"${entry.key}" can't name a worker: letters, digits, "_" and "-", and no number at its end; not app, run, or app-…`,
+    )
     return undefined
   }
   if (more.length === 0 && aspect === 'processes') return { type: count(0, 512) }

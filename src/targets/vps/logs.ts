@@ -32,7 +32,7 @@ async function* hostLogs(
     chosen.flatMap(([source, paths]) => paths.map((path) => [`${release.dir}/${path}`, source] as const)),
   )
   const tail = host.tail([...sources.keys()], {
-    follow: options.follow,
+    follow: options.follow ?? false,
     lines: options.lines,
     since: options.since,
     grep: options.grep,

@@ -114,13 +114,10 @@ export async function supervisorConfSteps(
   return [{ name: 'etc/supervisord.conf', command: writeFile(release.supervisorConf, conf, 0o600) }]
 }
 
-/** The start script of the release for this deployment, as text. */
-export async function startScript(
-  context: VpsContext,
-  release: ReleaseLayout,
-  wanted: readonly Program[],
-): Promise<string> {
+/** The start script of the release for this deployment, as text. It knows every worker, whatever their numbers are. */
+export async function startScript(context: VpsContext, release: ReleaseLayout): Promise<string> {
   const { app } = context.deployment
+  const one = Object.fromEntries(Object.keys(app.workers).map((name) => [name, 1]))
   return render(
     context.config.dir,
     'start',
@@ -128,7 +125,7 @@ export async function startScript(
       app: app.name,
       deployment: context.deployment.name,
       layout: release,
-      programs: wanted,
+      programs: programs(app, one),
       port: app.listen.kind === 'port' ? app.listen.port : undefined,
     }),
   )
@@ -169,7 +166,7 @@ export async function releaseFileSteps(
   const kept = JSON.stringify(generated)
   const settings = await renderSettings(context, facts, release, generated)
   const wanted = programs(deployment.app, facts.scale)
-  const start = await startScript(context, release, wanted)
+  const start = await startScript(context, release)
   return [
     ...(JSON.stringify(generated) === kept
       ? []

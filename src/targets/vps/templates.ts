@@ -69,7 +69,11 @@ export function startData({ app, deployment, layout, programs, port }: StartFact
     release: layout.name,
     dir: layout.dir,
     environmentFile: `${layout.settings}/${deployment}.environment`,
-    programs,
+    // Any number of a worker's processes: scaling them leaves this script as it is.
+    cases: programs.map((program) => ({
+      ...program,
+      pattern: program.slot ? program.name : `${program.of}-[0-9]*`,
+    })),
     port,
   }
 }
