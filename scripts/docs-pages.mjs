@@ -1,0 +1,175 @@
+// The pages of docs/ that are made from the source: troubleshooting.md from the failures that it can tell of,
+// guide/configuration.md from the table that config/deploy.ini is checked with.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { build } from 'esbuild'
+import { findErrors } from './docs-errors.mjs'
+
+const repository = join(import.meta.dirname, '..')
+
+/** Path below docs/ and content of each page. */
+export async function madePages() {
+  return {
+    'troubleshooting.md': troubleshooting(findErrors(join(repository, 'src'))),
+    'guide/configuration.md': configuration(await importSource('src/config/keys.ts')),
+  }
+}
+
+/** A module of src/, its types stripped. */
+async function importSource(path) {
+  const dir = mkdtempSync(join(tmpdir(), 'slipway-docs-'))
+  try {
+    const outfile = join(dir, 'module.mjs')
+    await build({
+      entryPoints: [join(repository, path)],
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      outfile,
+      logLevel: 'silent',
+    })
+    return await import(pathToFileURL(outfile).href)
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+const areas = [
+  ['Command line and task files', /^src\/(cli|tasks|output|only-copy|bin)/],
+  ['Configuration and secrets', /^src\/(config|application)/],
+  ['Hosts and SSH', /^src\/(hosts|shell)/],
+  ['Changes, locks and journals', /^src\/(engine|events)/],
+  ['Promotion', /^src\/targets\/vps\/promotion/],
+  ['Databases', /^src\/targets\/vps\/database/],
+  ['Domains', /^src\/targets\/domains/],
+  ['Heroku', /^src\/targets\/heroku/],
+  ['Deployments on hosts', /^src\/targets/],
+  ['The sandbox', /^src\/sandbox/],
+  ['Other', /./],
+]
+
+/** What the syntax tree can't tell: messages that are another program's, or put together elsewhere. */
+const passedOn = {
+  aborted: 'interrupted',
+  'bad-option': '(what is wrong with an option of `tasks`)',
+  locked: '‹deployment› is locked by ‹user› on ‹machine› (‹command›), since ‹time›',
+  'unfinished-change': '‹deployment› has an unfinished change by ‹user› on ‹machine› (‹command›), begun ‹time›',
+  'step-failed': '(the step that failed, and why)',
+  'two-copies': 'two copies of slipway were loaded: ‹one› and ‹other›',
+  unexpected: '(what a library or the task itself threw)',
+  'wrongly-used': '(what is wrong with the words after `slipway`)',
+}
+
+function troubleshooting(errors) {
+  const codes = new Map()
+  for (const error of errors) codes.set(error.code, [...(codes.get(error.code) ?? []), error])
+  const sections = areas.map(([title]) => ({ title, codes: [] }))
+  for (const [code, uses] of codes) {
+    const area = areas.findIndex(([, pattern]) => pattern.test(uses[0].file))
+    sections[area].codes.push([code, uses])
+  }
+  const body = sections
+    .filter(({ codes: each }) => each.length > 0)
+    .map(({ title, codes: each }) => `## ${title}\n\n${each.map(([code, uses]) => entry(code, uses)).join('\n')}`)
+  return `# Troubleshooting
+
+<!-- Made by \`node scripts/docs.mjs\` from the source. Don't edit. -->
+
+Every failure has a code, a sentence that says what failed and where, what is true now, and what to type next. This page lists them all. \`--json\` has the code in its events; \`--debug\` adds the stack. ‹angle brackets› stand for values, [square ones] for words that are there in some cases.
+
+Exit statuses: 0 done, 1 a task failed, 2 used wrongly and nothing has connected, 130 interrupted; \`tasks run … -- command\` and \`tasks -H host -- command\` pass the command's own status on.
+
+${body.join('\n')}`
+}
+
+function entry(code, uses) {
+  const unique = (texts) => [...new Set(texts.map(oneLine).filter((text) => text !== ''))]
+  const own = unique(uses.flatMap(({ messages }) => messages))
+  const messages = own.length > 0 ? own : [passedOn[code] ?? '(what the other side said)']
+  const states = unique(uses.flatMap(({ state }) => state))
+  const next = unique(uses.flatMap((use) => use.next))
+  const exit = uses.every(({ kind }) => kind === 'UsageError') ? ' · exit status 2' : ''
+  return [
+    `### \`${code}\`${exit}\n`,
+    ...messages
+      .map((text) => `> ${escaped(text)}\n`)
+      .join('>\n')
+      .split('\n'),
+    ...(states.length > 0 ? [`Then: ${states.map(escaped).join(' / ')}\n`] : []),
+    ...(next.length > 0 ? [`Do: ${next.map(escaped).join(' / ')}\n`] : []),
+  ].join('\n')
+}
+
+const oneLine = (text) => text.replace(/\s*\n\s*/g, ' ').trim()
+/** As text in Markdown, outside of the code that the sentence itself marks. */
+const escaped = (text) =>
+  text
+    .split(/(`[^`]*`)/)
+    .map((part, index) => (index % 2 === 1 ? part : part.replace(/[\\*_<>[\]{}|]/g, (char) => `\\${char}`)))
+    .join('')
+
+function configuration(keys) {
+  const table = (rows) =>
+    `| key | what it means | unless given | example |\n|---|---|---|---|\n${rows
+      .map(([name, { about, standard, example, required }]) =>
+        [
+          `\`${name}\``,
+          about,
+          required ? '**required**' : standard === undefined ? '' : `\`${standard}\``,
+          inCell(example),
+        ]
+          .map((cell) => (cell.startsWith('<code>') ? cell : cell.replaceAll('|', '\\|')))
+          .join(' | '),
+      )
+      .map((line) => `| ${line} |`)
+      .join('\n')}\n`
+  const section = (heading, text, rows) => `## ${heading}\n\n${text}\n\n${table(Object.entries(rows))}`
+  const tables = Object.entries(keys.appTables)
+    .map(
+      ([name, { about, example }]) =>
+        `### \`[app.${name}]\`\n\n${about}\n\n\`\`\`ini\n[app.${name}]\n${example}\n\`\`\`\n`,
+    )
+    .join('\n')
+  const sub = (owner, all) =>
+    Object.entries(all)
+      .map(([name, { about, example }]) => `\`[${owner}.${name}]\`: ${about} \`${example}\``)
+      .join('\n\n')
+  return `# config/deploy.ini
+
+<!-- Made by \`node scripts/docs.mjs\` from src/config/keys.ts. Don't edit. -->
+
+What runs where. It is checked whole before anything connects, and every mistake is named with its line. An indented line goes on with the value above it, as a new line. A comment begins with \`;\` or \`#\` after white space; a value in double quotes is taken as it stands. A value may be \`secret:NAME\`: see [secrets](security.md#secrets).
+
+${section('`[app]`', 'What all deployments share. A deployment may have any of these in its own section, and then that holds there.', keys.appKeys)}
+${tables}
+The same tables may belong to one deployment: \`[staging.workers]\`, \`[staging.environment]\`; their keys win over the app's.
+
+${section('A deployment: `[staging]`, `[production]`, …', 'Each section with a `target` is a deployment.', keys.deploymentKeys)}
+${section('With `target = vps`', 'On hosts of your own.', keys.vpsKeys)}
+${sub('staging', keys.vpsTables)}
+
+${section('With `target = heroku`', 'On Heroku.', keys.herokuKeys)}
+${sub('staging', keys.herokuTables)}
+
+${section('`[domains]`', 'What attaches domains to sites; a provider may have keys of its own beside.', keys.domainsKeys)}
+${section('`[notify.NAME]`', 'Messages to a webhook, any number of them.', keys.notifyKeys)}
+## \`[secret_commands]\`
+
+\`NAME = command\`: a command that prints the secret \`NAME\`, such as a password manager's.
+
+\`\`\`ini
+[secret_commands]
+PONY_ADMIN_PASSWORD = op read op://pony/admin/password
+\`\`\`
+`
+}
+
+const inCell = (text) =>
+  text.includes('\n') || text.includes('|')
+    ? `<code>${text
+        .replace(/[&<>]/g, (char) => `&#${char.codePointAt(0)};`)
+        .replaceAll('|', '&#124;')
+        .replace(/\s*\n\s*/g, '<br>')}</code>`
+    : `\`${text}\``
