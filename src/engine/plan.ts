@@ -29,14 +29,15 @@ export function changedFacts(planned: Plan['facts'], now: Plan['facts']): string
 export function planText(plan: Plan): string[] {
   const width = String(plan.steps.length).length
   const lines = [plan.title, '']
+  const last = plan.steps.findIndex((step) => step.id === plan.pointOfNoReturn)
   plan.steps.forEach((step, index) => {
     if (step.window && !plan.steps[index - 1]?.window) lines.push('  — from here on the host goes on by itself —')
     if (!step.window && plan.steps[index - 1]?.window) lines.push('  — from here on from this machine again —')
-    lines.push(`  ${String(index + 1).padStart(width)}. ${step.title}`)
-    lines.push(`  ${' '.repeat(width)}  ${undoText(step)}`)
-    if (step.id === plan.pointOfNoReturn) {
-      lines.push(`  — up to here undo loses nothing; after it: ${plan.afterwards ?? 'no undo'} —`)
+    if (index === last) {
+      lines.push(`  — until here undo loses nothing; from here on there is ${plan.afterwards ?? 'no way back'} —`)
     }
+    lines.push(`  ${String(index + 1).padStart(width)}. ${step.title}`)
+    if (last < 0 || index < last || step.irreversible) lines.push(`  ${' '.repeat(width)}  ${undoText(step)}`)
   })
   if (plan.notes && plan.notes.length > 0) lines.push('', ...plan.notes.map((note) => `  ${note}`))
   if (plan.locks.length > 0) lines.push('', `  locked meanwhile: ${[...plan.locks].sort().join(', ')}`)

@@ -37,7 +37,7 @@ export function buildPlan(facts: PromotionFacts, id: string, to: VpsContext, not
     steps: spec.steps.map((step) => stepOf(step, scripts, facts, id, to, host)),
     notes,
     pointOfNoReturn: spec.pointOfNoReturn,
-    afterwards: old ? '`tasks demote`, which carries the data back' : 'there was nothing before it',
+    afterwards: old ? '`tasks demote`, which carries the data back' : 'nothing to go back to',
     window: scripts.window,
   }
   return { plan, scripts }
