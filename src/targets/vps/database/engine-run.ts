@@ -4,8 +4,10 @@ import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { Host, RunCommandOptions } from '../../../hosts/host.ts'
 import type { Command } from '../../../shell/index.ts'
 import {
+  besideOf,
   type Counts,
   type DatabaseAddress,
+  type DatabaseFacts,
   type Dump,
   differences,
   type Located,
@@ -125,6 +127,51 @@ export function requireSame(work: Work, expected: Counts, found: Counts): void {
     detail: lines.slice(0, 20).join('\n'),
     next: 'Do it again; if that gives the same, compare the tables named above by hand.',
   })
+}
+
+/** Streams a copy from one host to another and compares it; what was made is dropped where anything fails. */
+export async function copyBetween(
+  from: Work,
+  to: Work,
+  ways: { send: Command; receive: Command; drop: Command },
+  total: number,
+): Promise<Counts> {
+  try {
+    const { sent, received } = await stream(from, ways.send, to, ways.receive, total)
+    const found = readCounts(received)
+    requireSame(to, readCounts(sent), found)
+    return found
+  } catch (error) {
+    // What was there before is not ours. In an aborted run the host's own program has dropped it.
+    if ((error as SlipwayError).code !== 'database-exists' && !currentRun().signal.aborted) {
+      await perform(to, ways.drop).catch(() => {})
+    }
+    throw error
+  }
+}
+
+/** Only what this tool named may be dropped: everything else could be somebody's only copy. */
+export function requireOurs(at: DatabaseAddress, name: string): void {
+  if (besideOf(at.database, name)) return
+  throw new SlipwayError('database-not-ours', `${name} was not made by this tool beside ${at.database}`, {
+    state: 'It was not dropped.',
+    next: 'Drop it by hand, if it is needed no more.',
+  })
+}
+
+export function readFacts(text: string): DatabaseFacts {
+  const value = (name: string) => readValue(text, name) ?? ''
+  return {
+    exists: value('exists') === '1',
+    bytes: Number(value('bytes') || 0),
+    accepts: value('accepts') === '1',
+    sessions: [...text.matchAll(/^session\t(.+)$/gm)].map((match) => match[1] as string),
+    server: value('server'),
+    identity: `${value('server')}/${value('identity')}`,
+    version: value('version'),
+    canCreate: value('create') === '1',
+    tables: Number(value('tables') || 0),
+  }
 }
 
 export const oneHost = (from: Located, to: Located): boolean => from.host.name === to.host.name

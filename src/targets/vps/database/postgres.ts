@@ -1,17 +1,8 @@
 /** PostgreSQL behind the engine's interface: psql, pg_dump and pg_restore on the host, one round trip an operation. */
-import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { type Command, Secret } from '../../../shell/index.ts'
-import {
-  besideOf,
-  type DatabaseAddress,
-  type DatabaseEngine,
-  type DatabaseFacts,
-  fencedName,
-  readCounts,
-  readValue,
-} from './engine.ts'
-import { oneHost, perform, readDump, requireSame, stream, type Work } from './engine-run.ts'
+import { besideOf, type DatabaseAddress, type DatabaseEngine, fencedName, readCounts, readValue } from './engine.ts'
+import { copyBetween, oneHost, perform, readDump, readFacts, requireOurs, type Work } from './engine-run.ts'
 import * as commands from './postgres-commands.ts'
 import { postgresErrors } from './postgres-errors.ts'
 
@@ -56,26 +47,14 @@ export const postgres: DatabaseEngine = {
     const what = `copy ${from.at.database} to ${name}`
     const target = work(to.host, to.at, what, `${from.at.database} and ${to.at.database} are as they were.`)
     if (oneHost(from, to)) return readCounts(await perform(target, commands.copy(from.at, to.at, name)))
-    const facts = await postgres.inspect(from.host, from.at)
     const source = work(from.host, from.at, `read ${from.at.database}`, untouched(to.at))
-    try {
-      const { sent, received } = await stream(
-        source,
-        commands.send(from.at),
-        target,
-        commands.receive(to.at, name),
-        facts.bytes,
-      )
-      const found = readCounts(received)
-      requireSame(target, readCounts(sent), found)
-      return found
-    } catch (error) {
-      // What was there before is not ours. In an aborted run the host's own program has dropped it.
-      if ((error as SlipwayError).code !== 'database-exists' && !currentRun().signal.aborted) {
-        await perform(target, commands.drop(to.at, name)).catch(() => {})
-      }
-      throw error
+    const total = (await postgres.inspect(from.host, from.at)).bytes
+    const ways = {
+      send: commands.send(from.at),
+      receive: commands.receive(to.at, name),
+      drop: commands.drop(to.at, name),
     }
+    return copyBetween(source, target, ways, total)
   },
   async swap(host, at, fresh, kept) {
     await perform(
@@ -113,30 +92,6 @@ export const postgres: DatabaseEngine = {
     await perform(work(host, at, `run SQL in ${at.database}`), commands.runSql(at), { input: sql })
   },
   shell: commands.shell,
-}
-
-/** Only what this tool named may be dropped: everything else could be somebody's only copy. */
-export function requireOurs(at: DatabaseAddress, name: string): void {
-  if (besideOf(at.database, name)) return
-  throw new SlipwayError('database-not-ours', `${name} was not made by this tool beside ${at.database}`, {
-    state: 'It was not dropped.',
-    next: 'Drop it by hand, if it is needed no more.',
-  })
-}
-
-export function readFacts(text: string): DatabaseFacts {
-  const value = (name: string) => readValue(text, name) ?? ''
-  return {
-    exists: value('exists') === '1',
-    bytes: Number(value('bytes') || 0),
-    accepts: value('accepts') === '1',
-    sessions: [...text.matchAll(/^session\t(.+)$/gm)].map((match) => match[1] as string),
-    server: value('server'),
-    identity: `${value('server')}/${value('identity')}`,
-    version: value('version'),
-    canCreate: value('create') === '1',
-    tables: Number(value('tables') || 0),
-  }
 }
 
 /** The file that PGPASSFILE names, for one user of any server: colons and backslashes are escaped. */
