@@ -136,6 +136,7 @@ export function nginxConfig({ dir, address, port, include }: MainConfig): string
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   return `# Written by slipway for a sandbox.
 ${process.getuid?.() === 0 ? 'user root;\n' : ''}worker_processes 1;
+worker_rlimit_nofile 16384;
 pid ${own}/nginx.pid;
 error_log ${own}/error.log notice;
 events {
