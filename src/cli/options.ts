@@ -29,6 +29,7 @@ export const coreOptions: readonly CoreOption[] = [
   { short: 'z', long: 'pool-size', value: 'N', about: 'At most N hosts at the same time' },
   { short: 'S', long: 'ssh-config', value: 'FILE', about: 'The ssh configuration (also SLIPWAY_SSH_CONFIG)' },
   { long: 'sandbox', about: 'Run against the sandbox in place of the configured hosts' },
+  { long: 'retry-failed', about: 'The last call that failed on some hosts again, on those hosts' },
   { long: 'keep-failed', about: 'Leave what a failed deploy uploaded, to look at' },
 ]
 

@@ -12,6 +12,7 @@ export interface CoreValues {
   file?: string
   json?: true
   sandbox?: true
+  retryFailed?: true
   run: RunOptions
 }
 
@@ -66,6 +67,7 @@ export function parseCore(tokens: readonly string[], env: NodeJS.ProcessEnv): Co
     file: text('file'),
     json: flag('json'),
     sandbox: flag('sandbox'),
+    retryFailed: flag('retryFailed'),
     run,
   })
 }

@@ -19,6 +19,8 @@ export interface RunSettings {
   taskFile?: string
   /** Where `.slipway/runs/` is. */
   projectDir: string
+  /** Called with the failure, or without one, before the run is reported as over. */
+  ended?(failure: SlipwayError | undefined): void
 }
 
 /** Runs `body` as a run, shows and logs it, and resolves with the exit status. Never rejects. */
@@ -55,6 +57,7 @@ export async function runAndShow(settings: RunSettings, body: () => Promise<void
     return forgotten.first() ?? first ?? last
   })
 
+  settings.ended?.(failure)
   withRun(run, () => {
     if (failure && !(failure instanceof ExitStatus)) run.emit({ type: 'error', error: recordOf(failure, projectDir) })
     run.emit({

@@ -1,6 +1,7 @@
 /** The `slipway` command: the tool beside the tasks. Each of its commands is loaded when it is called. */
 import { Command, CommanderError, Option } from 'commander'
 import { asSlipwayError, UsageError } from '../events/errors.ts'
+import type { DoctorOptions } from './doctor/doctor.ts'
 import type { InitOptions } from './init/init.ts'
 import type { Io } from './io.ts'
 import { packageVersion } from './package.ts'
@@ -66,6 +67,19 @@ export function slipwayProgram(io: Io, done: (status: number) => void): Command 
     .option('--host <HOST>', 'The ssh destination of your host')
     .option('--templates', 'Also copy the templates that are rendered onto hosts, to change them')
     .action(async (options: InitOptions) => done((await import('./init/init.ts')).initCommand(options, io)))
+
+  add('doctor', [
+    'slipway doctor                     everything, hosts too',
+    'slipway doctor --local             only this machine and the configuration',
+    'slipway doctor --json              for a program; exit status 1 where something has to be put right',
+  ])
+    .option('--local', 'Only this machine and the configuration')
+    .option('--json', 'As JSON')
+    .option('-S, --ssh-config <FILE>', 'The ssh configuration (also SLIPWAY_SSH_CONFIG)')
+    .option('--sandbox', 'The sandbox in place of the configured hosts')
+    .action(async (options: DoctorOptions) =>
+      done(await (await import('./doctor/doctor.ts')).doctorCommand(options, io)),
+    )
 
   program
     .command('sandbox')

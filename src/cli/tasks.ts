@@ -14,6 +14,7 @@ import type { Manifest } from './manifest.ts'
 import { nearestTaskFile } from './nearest.ts'
 import { packageVersion } from './package.ts'
 import { type CoreValues, parseCore, taskHelp, tasksHelp } from './parse.ts'
+import { failedBefore, rememberFailed } from './retry.ts'
 import { runAndShow } from './run.ts'
 import { type CommandLine, type KnownTasks, splitCalls, splitCore } from './split.ts'
 import { findTaskFile } from './taskfile.ts'
@@ -65,37 +66,57 @@ async function helpFor(line: CommandLine, core: CoreValues, io: Io): Promise<str
   return taskHelp(found[1], columnsOf(io))
 }
 
-async function run(argv: readonly string[], line: CommandLine, core: CoreValues, io: Io): Promise<number> {
-  if (line.words.length === 0 && line.rest && core.run.selection?.hosts) {
-    return await runWithoutTask(argv, core.run.selection.hosts, line.rest, core, io)
+async function run(argv: readonly string[], typed: CommandLine, core: CoreValues, io: Io): Promise<number> {
+  const nearest = core.file === undefined ? nearestTaskFile(io.cwd) : findTaskFile(io.cwd, core.file)
+  const projectDir = nearest === undefined ? io.cwd : dirname(nearest)
+  const retried = core.retryFailed ? failedBefore(projectDir, typed) : undefined
+  const line = retried?.line ?? typed
+  const selection = retried ? { ...core.run.selection, hosts: retried.hosts } : core.run.selection
+
+  const planned = await plan(line, selection?.hosts, core, io)
+  if (!planned) return 2
+  const options = {
+    ...core.run,
+    ...(selection ? { selection } : {}),
+    projectDir,
+    ...(await sandboxOptions(core, projectDir)),
   }
-  const file = findTaskFile(io.cwd, core.file)
-  const loaded = await loadTaskFile(file)
-  const calls = splitCalls(line.words, line.rest, knownTasks(loaded.manifest))
+  return await runAndShow(
+    {
+      io,
+      argv,
+      version: packageVersion(),
+      options,
+      projectDir,
+      json: core.json,
+      ...(nearest === undefined ? {} : { taskFile: nearest }),
+      ended: (failure) => rememberFailed(projectDir, line, failure),
+    },
+    planned,
+  )
+}
+
+/** What is to be run, checked: all of it before the first call, so that a slip in the last one is found in time. */
+async function plan(line: CommandLine, hosts: string[] | undefined, core: CoreValues, io: Io) {
+  const { words, rest } = line
+  if (words.length === 0 && rest && hosts) {
+    const { runOnHosts } = await import('./adhoc.ts')
+    return () => runOnHosts(hosts, rest)
+  }
+  const loaded = await loadTaskFile(findTaskFile(io.cwd, core.file))
+  const calls = splitCalls(words, rest, knownTasks(loaded.manifest))
   if (calls.length === 0) {
     io.err('No task was named, and the task file has no default one.\n\n')
     io.err(listText(loaded.manifest, columnsOf(io)))
-    return 2
+    return undefined
   }
-  // All of them before the first runs: a slip in the last one must not be found after the first changed something.
   const checked = calls.map(({ task: name, given }) => {
     const task = loaded.tasks.get(name)!
     return { task, values: givenValues(name, task.definition.params ?? {}, given) }
   })
-  const options = { ...core.run, projectDir: loaded.dir, ...(await sandboxOptions(core, loaded.dir)) }
-  const settings = { io, argv, version: packageVersion(), options, taskFile: file, projectDir: loaded.dir }
-  return await runAndShow({ ...settings, json: core.json }, async () => {
+  return async () => {
     for (const { task, values } of checked) await task(values as never)
-  })
-}
-
-async function runWithoutTask(argv: readonly string[], hosts: string[], words: string[], core: CoreValues, io: Io) {
-  const { runOnHosts } = await import('./adhoc.ts')
-  const file = nearestTaskFile(io.cwd)
-  const projectDir = file === undefined ? io.cwd : dirname(file)
-  const options = { ...core.run, projectDir, ...(await sandboxOptions(core, projectDir)) }
-  const settings = { io, argv, version: packageVersion(), options, projectDir }
-  return await runAndShow({ ...settings, json: core.json }, () => runOnHosts(hosts, words))
+  }
 }
 
 function knownTasks(manifest: Manifest): KnownTasks {

@@ -50,6 +50,16 @@ it('a project of one’s own gets from nothing to a running staging in the sandb
   }
   expect(await page(httpPort, 'staging.shop.example.org')).toBe('hello from the shop')
 
+  const doctor = await slipway('doctor', '--sandbox', '--json')
+  const { findings } = JSON.parse(doctor.out) as {
+    findings: { area: string; state: string; text: string; fix?: string }[]
+  }
+  expect(findings.filter(({ area, state }) => area === 'deploy@shop.example.org' && state === 'failure')).toEqual([])
+  expect(findings.map(({ text }) => text)).toEqual(
+    expect.arrayContaining(['supervisord', 'nginx', 'node', 'the home folder is writable']),
+  )
+  expect(doctor.status).toBe(0)
+
   const ran = await slipway('run', 'staging', '--sandbox', '--', 'sh', '-c', 'echo release $SLIPWAY_RELEASE; exit 5')
   expect(ran.status).toBe(5)
   expect(ran.out + ran.err).toMatch(/release shop\d{4}r1/)

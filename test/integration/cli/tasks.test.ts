@@ -448,3 +448,47 @@ it('the log of a run is for its user alone', async () => {
   await tasks('hello')
   expect(readFileSync(join(project.dir, '.slipway/.gitignore'), 'utf8')).toBe('# mine\n')
 })
+
+describe('several hosts', () => {
+  // This machine by two names, as far as resolving goes: what matters is which of them are chosen.
+  const fleet = `import { hosts, note, task } from 'slipway'
+export const each = task({ about: 'e', run: async () => {
+  await hosts('one.invalid', 'two.invalid').each((host) => {
+    note('at ' + host.name)
+    if (host.name.startsWith('two')) throw new Error('down')
+  })
+} })
+export const empty = task({ about: 'n', run: () => hosts().each(() => {}) })
+`
+
+  it('--retry-failed runs the same call again where it failed', async () => {
+    project = makeProject({ 'tasks.ts': fleet })
+    const first = await tasks('each')
+    expect(first.status).toBe(1)
+    expect(first.err).toContain('--retry-failed')
+    const again = await tasks('--retry-failed')
+    expect(again.err).toContain('at two.invalid')
+    expect(again.err).not.toContain('at one.invalid')
+    expect((await tasks('empty', '--retry-failed')).err).toContain(
+      'what failed on some hosts was another call: tasks each',
+    )
+    // Once it succeeded everywhere there is nothing to try again.
+    project.write('tasks.ts', fleet.replace('two.invalid', 'ok.invalid'))
+    expect((await tasks('each')).status).toBe(0)
+    expect(await tasks('--retry-failed')).toMatchObject({
+      status: 2,
+      err: expect.stringContaining('no call is known that failed'),
+    })
+  })
+
+  it('-H and -x choose among them; choosing none is an error, and so is an empty group', async () => {
+    project = makeProject({ 'tasks.ts': fleet })
+    const one = await tasks('each', '-x', 'two.invalid')
+    expect(one.status).toBe(0)
+    expect(one.err).toContain('at one.invalid')
+    const none = await tasks('each', '-H', 'three.invalid')
+    expect(none.status).toBe(2)
+    expect(none.err).not.toContain('at ')
+    expect(await tasks('empty')).toMatchObject({ status: 2, err: expect.stringContaining('there are no hosts') })
+  })
+})

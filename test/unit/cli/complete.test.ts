@@ -41,7 +41,7 @@ describe('completion', () => {
     [['start_app:release=p'], ['start_app:release=production']],
     [['tail_app_log:staging,'], ['tail_app_log:staging,release=', 'tail_app_log:staging,follow']],
     [['tail_app_log:release=staging,f'], ['tail_app_log:release=staging,follow']],
-    [['tail_app_log', '--re'], ['--release']],
+    [['tail_app_log', '--rel'], ['--release']],
     [
       ['tail_app_log', '--release', ''],
       ['staging', 'production'],

@@ -1,0 +1,54 @@
+/** `slipway doctor`: everything that a deploy rests on, looked at before it does; nothing is changed. */
+import { createRun, withRun } from '../../events/index.ts'
+import { paintFor } from '../../output/index.ts'
+import type { Io } from '../io.ts'
+import { projectFolder } from '../project.ts'
+import { createPrompter } from '../prompter.ts'
+import { bad, type Finding, findingsText, fromError, ok } from './finding.ts'
+import { projectFindings, toolFindings } from './here.ts'
+import { hostFindings } from './there.ts'
+
+export interface DoctorOptions {
+  json?: boolean
+  /** Only this machine. */
+  local?: boolean
+  sshConfig?: string
+  sandbox?: boolean
+}
+
+/** Exit status 0: nothing has to be put right; 1: something has. */
+export async function doctorCommand(options: DoctorOptions, io: Io): Promise<number> {
+  const projectDir = projectFolder(io.cwd)
+  const sshConfigFile = options.sandbox
+    ? await (await import('../../sandbox/index.ts')).sandboxSshConfig(projectDir)
+    : (options.sshConfig ?? (io.env['SLIPWAY_SSH_CONFIG'] || undefined))
+  const runOptions = { projectDir, ...(sshConfigFile ? { sshConfigFile } : {}) }
+  const run = createRun({ options: runOptions, prompter: createPrompter(io, runOptions) })
+  const findings = await withRun(run, async () => {
+    try {
+      const [tools, project] = await Promise.all([toolFindings(), projectFindings(projectDir)])
+      const there =
+        project.config && !options.local
+          ? [...(await hostFindings(project.config)), ...(await herokuFindings(project.config, io))]
+          : []
+      return [...tools, ...project.findings, ...there]
+    } finally {
+      await run.finish()
+    }
+  })
+  const failed = findings.some(({ state }) => state === 'failure')
+  if (options.json) io.out(`${JSON.stringify({ v: 1, ok: !failed, findings }, undefined, 2)}\n`)
+  else io.out(findingsText(findings, paintFor(io.stdout, io.env)))
+  return failed ? 1 : 0
+}
+
+async function herokuFindings(config: { deployments: Record<string, { target: string }> }, io: Io): Promise<Finding[]> {
+  if (!Object.values(config.deployments).some(({ target }) => target === 'heroku')) return []
+  try {
+    const { findToken } = await import('../../targets/heroku/token.ts')
+    await findToken(io.env)
+    return [ok('heroku', 'there is a token')]
+  } catch (error) {
+    return [error instanceof Error ? fromError('heroku', error) : bad('heroku', 'failure', String(error))]
+  }
+}
