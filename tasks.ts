@@ -7,7 +7,6 @@ import {
   flag,
   note,
   number,
-  onHosts,
   processTable,
   rest,
   result,
@@ -35,7 +34,7 @@ const log = {
 export const init_staging_app = task({
   group: 'staging',
   about: 'Make what a control panel would: the folder, the site and its domain',
-  run: () => onHosts(app.staging).initApp(),
+  run: () => app.staging.initApp(),
 })
 
 export const rsync_code = task({

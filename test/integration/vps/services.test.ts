@@ -1,0 +1,136 @@
+/** Starting and stopping are proved, whatever state the release was left in. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { freePort } from '../../servers/ports.ts'
+import { ask, createProject, type Project, told } from './host.ts'
+
+let project: Project
+beforeAll(async () => {
+  project = await createProject()
+  await project.run(async (staging) => {
+    await staging.upload()
+    await staging.install()
+    await staging.database.init()
+    await staging.server.start()
+    await staging.workers.start()
+  })
+}, 60_000)
+afterAll(() => project.stop())
+
+const up = () => ask(join(project.home, '.slipway/pony/sites/staging/current.sock'), '/up')
+const daemonPid = () => Number(readFileSync(join(project.release, 'run/supervisord.pid'), 'utf8'))
+const running = (pid: number) => existsSync(`/proc/${pid}`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+/** Processes of the release, by the name in their environment. */
+function processes(): Record<string, number> {
+  const found: Record<string, number> = {}
+  for (const pid of execFileSync('ls', ['/proc'])
+    .toString()
+    .split('\n')
+    .filter((name) => /^\d+$/.test(name))) {
+    try {
+      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8')
+      const program = new RegExp(`(?:^|\\0)SLIPWAY_PROCESS=${project.release}:([^\\0]*)`).exec(environment)?.[1]
+      if (program) found[program] = Number(pid)
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return found
+}
+async function gone(pid: number): Promise<void> {
+  while (running(pid)) await new Promise((resolve) => setTimeout(resolve, 10))
+}
+
+test('a daemon that was killed leaves orphans: status names them, a restart serves on and ends them', async () => {
+  const before = await up()
+  const pid = daemonPid()
+  process.kill(pid, 'SIGKILL')
+  await gone(pid)
+  const { value: status } = await project.run((staging) => staging.status())
+  expect(status.healthy).toBe(true)
+  expect(status.warnings).toEqual([
+    expect.stringMatching(/^app-[ab] \(pid \d+\) runs without a supervisord/),
+    expect.stringMatching(/^mailer-1 \(pid \d+\) runs without a supervisord/),
+  ])
+  const orphan = processes()['mailer-1'] as number
+  expect(existsSync(join(project.release, 'run/supervisord.pid'))).toBe(true)
+
+  const { events } = await project.run(async (staging) => {
+    await staging.server.restart()
+    await staging.workers.restart()
+  })
+  expect(told(events).join('\n')).toMatch(/running without their supervisord/)
+  expect(await up()).toMatchObject({ status: 200, release: before.release })
+  expect(running(orphan)).toBe(false)
+  const after = await project.run((staging) => staging.status())
+  expect(after.value.warnings).toEqual([])
+  expect(after.value.workers).toMatchObject([{ state: 'running' }])
+}, 60_000)
+
+test('a second daemon for the release can not be started', async () => {
+  const pid = daemonPid()
+  expect(() =>
+    execFileSync('/usr/bin/supervisord', ['-c', join(project.release, 'etc/supervisord.conf')], { stdio: 'pipe' }),
+  ).toThrow(/already listening/)
+  await project.run((staging) => staging.server.start())
+  expect(daemonPid()).toBe(pid)
+}, 30_000)
+
+test('a worker that does not drain in time is killed, and that is told', async () => {
+  project.configure((text) =>
+    text
+      .replace(
+        'mailer = exec python3 -m pony.worker',
+        `mailer = exec python3 -c "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"`,
+      )
+      .replace('mailer.drain = 10s', 'mailer.drain = 1s'),
+  )
+  await project.run((staging) => staging.install())
+  await project.run((staging) => staging.workers.restart())
+  const { pid } = (await project.run((staging) => staging.workers.status())).value[0] as { pid: number }
+  const { events } = await project.run((staging) => staging.workers.stop())
+  expect(told(events)).toContain(`mailer-1 (pid ${pid}) did not finish within 1 s and was killed`)
+  expect(running(pid)).toBe(false)
+  expect((await up()).status).toBe(200)
+}, 60_000)
+
+test('a worker that ends at once is told with its last lines, and the app is left alone', async () => {
+  project.configure((text) => text.replace(/^mailer = .*$/m, 'mailer = echo no such queue; exit 3'))
+  await project.run((staging) => staging.install())
+  await expect(project.run((staging) => staging.workers.start())).rejects.toMatchObject({
+    code: 'worker-failed',
+    detail: expect.stringContaining('no such queue'),
+    state: 'The app server is left as it is.',
+  })
+  expect((await up()).status).toBe(200)
+  project.configure((text) => text.replace(/^mailer = .*$/m, 'mailer = exec python3 -m pony.worker'))
+  await project.run((staging) => staging.install())
+}, 60_000)
+
+test('stopping everything leaves no process, no daemon, and a stale pid file is no obstacle', async () => {
+  await project.run((staging) => staging.supervisor.stop())
+  expect(processes()).toEqual({})
+  await expect(up()).rejects.toThrow()
+  writeFileSync(join(project.release, 'run/supervisord.pid'), `${process.pid}\n`)
+  writeFileSync(join(project.release, 'run/app-a.sock'), '')
+  await project.run((staging) => staging.server.start())
+  expect((await up()).status).toBe(200)
+  expect(daemonPid()).not.toBe(process.pid)
+}, 60_000)
+
+test('an app on a port restarts with a word about what is lost', async () => {
+  const port = await freePort()
+  project.configure((text) => text.replace('[app]\n', `[app]\nlisten = port ${port}\n`))
+  await project.run(async (staging) => {
+    await staging.supervisor.stop()
+    await staging.upload()
+    await staging.install()
+    await staging.server.start()
+  })
+  const { events } = await project.run((staging) => staging.server.restart())
+  expect(told(events).join('\n')).toContain('requests fail while it restarts')
+  const { value: status } = await project.run((staging) => staging.status())
+  expect(status).toMatchObject({ healthy: true, server: [{ name: 'app-a', state: 'running' }] })
+}, 60_000)
