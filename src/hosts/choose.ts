@@ -1,6 +1,6 @@
 /** Which client takes a host: ssh2, unless its configuration asks for what only the system's ssh can do. */
-import { access } from 'node:fs/promises'
 import type { HostKeyCheck } from './host-key.ts'
+import { readOnce } from './read-once.ts'
 import type { SshConfig } from './ssh-config.ts'
 
 /** Why the system's ssh must take this host; undefined: ssh2 can. */
@@ -25,8 +25,4 @@ export async function hasKerberosTicket(config: SshConfig): Promise<boolean> {
   return there(cache)
 }
 
-const there = (file: string) =>
-  access(file).then(
-    () => true,
-    () => false,
-  )
+const there = async (file: string) => !((await readOnce(file)) instanceof Error)

@@ -14,6 +14,7 @@ import {
   knownHostsName,
   knownKeyTypes,
 } from './known-hosts.ts'
+import { textOnce } from './read-once.ts'
 import type { SshConfig } from './ssh-config.ts'
 
 export interface HostKeyCheck {
@@ -28,7 +29,7 @@ export async function hostKeyCheck(config: SshConfig): Promise<HostKeyCheck> {
   const paths = [...config.userKnownHostsFiles, ...config.globalKnownHostsFiles]
   const files: KnownHostsFile[] = []
   for (const path of paths) {
-    const text = await readFile(path, 'utf8').catch(() => undefined)
+    const text = await textOnce(path)
     if (text !== undefined) files.push({ path, text })
   }
   // An alias stands for the host whatever its port.

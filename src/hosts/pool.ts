@@ -10,7 +10,7 @@ import { dialProxyCommand, dialTcp } from './dial.ts'
 import { ConnectError } from './errors.ts'
 import { createGate, type Gate } from './gate.ts'
 import { hostKeyCheck } from './host-key.ts'
-import { resolveSshConfig, type SshConfig } from './ssh-config.ts'
+import { resolveSshConfigs, type SshConfig } from './ssh-config.ts'
 import type { Transport } from './transport.ts'
 
 export interface Pool {
@@ -21,7 +21,8 @@ export interface Pool {
   local(): Promise<Transport>
 }
 
-const poolKey = Symbol('hosts')
+/** What the pool of a run is kept under: a test puts a pool of fakes there first. */
+export const poolKey = Symbol('hosts')
 /** New connections that one sshd is asked for at once; its MaxStartups begins to refuse at ten. */
 const handshakesPerServer = 8
 const attempts = 6
@@ -37,8 +38,17 @@ function createPool(run: Run): Pool {
   const standing = new Map<string, Promise<Transport>>()
   const gates = new Map<string, Gate>()
   let local: Promise<Transport> | undefined
-  // `ssh -G` processes at once.
-  const resolving = createGate(8)
+  // Destinations asked about in the same turn are looked up by few processes.
+  const asked = new Map<string, (config: Promise<SshConfig>) => void>()
+  const askAll = () => {
+    const all = [...asked]
+    asked.clear()
+    const found = resolveSshConfigs(
+      all.map(([destination]) => destination),
+      run.options.sshConfigFile,
+    )
+    for (const [index, [, resolve]] of all.entries()) resolve(found[index] as Promise<SshConfig>)
+  }
 
   run.defer(async () => {
     const all = await Promise.allSettled([...standing.values(), ...(local ? [local] : [])])
@@ -48,14 +58,10 @@ function createPool(run: Run): Pool {
   const config = (destination: string) => {
     let found = configs.get(destination)
     if (!found) {
-      found = (async () => {
-        const leave = await resolving.enter()
-        try {
-          return await resolveSshConfig(destination, run.options.sshConfigFile)
-        } finally {
-          leave()
-        }
-      })()
+      found = new Promise<SshConfig>((resolve) => {
+        if (asked.size === 0) setImmediate(askAll)
+        asked.set(destination, resolve)
+      })
       configs.set(destination, found)
       found.then(
         ({ note }) => note && run.emit({ type: 'note', host: destination, text: note }),

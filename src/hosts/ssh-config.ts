@@ -2,7 +2,7 @@
  * The user's OpenSSH configuration for one destination, as `ssh -G` resolves it: Include, Match and tokens are
  * OpenSSH's business. Everything that connects uses this one record.
  */
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { homedir, userInfo } from 'node:os'
 import { UsageError } from '../events/errors.ts'
@@ -151,40 +151,98 @@ function agentSocket(
  */
 export const anyDestination = '# slipway: any destination, whatever its user and port'
 
-async function hostAlone(destination: string, configFile: string | undefined): Promise<string> {
+/** What `ssh` is asked about in place of each destination. */
+async function askedFor(destinations: readonly string[], configFile: string | undefined): Promise<string[]> {
   const text = configFile === undefined ? '' : await readFile(configFile, 'utf8').catch(() => '')
-  if (!text.startsWith(anyDestination)) return destination
-  return /^(?:ssh:\/\/)?(?:[^@]*@)?(\[[^\]]+\]|[^:/]+)/.exec(destination)?.[1] ?? destination
+  if (!text.startsWith(anyDestination)) return [...destinations]
+  return destinations.map((each) => /^(?:ssh:\/\/)?(?:[^@]*@)?(\[[^\]]+\]|[^:/]+)/.exec(each)?.[1] ?? each)
 }
 
 /** Asks `ssh -G`. Rejects with a UsageError where the configuration itself is wrong. */
 export async function resolveSshConfig(destination: string, configFile?: string): Promise<SshConfig> {
-  if (destination === '' || destination.startsWith('-') || /[\s\0]/.test(destination)) {
-    throw new UsageError('bad-destination', `${JSON.stringify(destination)} is not an ssh destination`, {
-      next: 'Write user@host, host, ssh://user@host:port, or an alias of ~/.ssh/config.',
-    })
-  }
-  const surroundings = { home: homedir(), env: process.env }
-  const args = [
-    '-G',
-    ...(configFile === undefined ? [] : ['-F', configFile]),
-    '--',
-    await hostAlone(destination, configFile),
-  ]
-  const { code, stdout, stderr } = await new Promise<{ code: unknown; stdout: string; stderr: string }>((resolve) => {
-    execFile('ssh', args, { maxBuffer: 1 << 20 }, (error, stdout, stderr) => {
-      resolve({ code: error ? (error.code ?? 1) : 0, stdout, stderr })
-    })
+  return (resolveSshConfigs([destination], configFile) as [Promise<SshConfig>])[0]
+}
+
+/** The same for several at once: each resolves as soon as it is known. One process here starts the others. */
+export function resolveSshConfigs(destinations: readonly string[], configFile?: string): Promise<SshConfig>[] {
+  const good = destinations.filter(isDestination)
+  const answers = new Map<string, PromiseWithResolvers<Answer>>(good.map((each) => [each, withResolvers<Answer>()]))
+  void askedFor(good, configFile).then((names) => {
+    const workers = Math.min(Math.ceil(good.length / 16), 4)
+    for (let worker = 0; worker < workers; worker++) {
+      const share = good.flatMap((of, index) =>
+        index % workers === worker ? [{ of, name: names[index] as string }] : [],
+      )
+      ask(share, configFile, (of, answer) => answers.get(of)?.resolve(answer))
+    }
   })
-  if (code === 'ENOENT') return withoutSsh(destination, surroundings)
-  if (code !== 0) {
-    throw new UsageError('ssh-config', `the ssh configuration for ${destination} cannot be read`, {
-      host: destination,
-      detail: stderr.trim(),
-      next: `Try: ssh ${args.join(' ')}`,
-    })
+  return destinations.map(async (destination) => {
+    const answer = await answers.get(destination)?.promise
+    if (answer === undefined) {
+      throw new UsageError('bad-destination', `${JSON.stringify(destination)} is not an ssh destination`, {
+        next: 'Write user@host, host, ssh://user@host:port, or an alias of ~/.ssh/config.',
+      })
+    }
+    const surroundings = { home: homedir(), env: process.env }
+    if (answer.status === 127) return withoutSsh(destination, surroundings)
+    if (answer.status !== 0) {
+      throw new UsageError('ssh-config', `the ssh configuration for ${destination} cannot be read`, {
+        host: destination,
+        detail: answer.text.trim(),
+        next: `Try: ssh ${[...optionsFor(configFile), destination].join(' ')}`,
+      })
+    }
+    return parseSshConfig(destination, answer.text, surroundings)
+  })
+}
+
+interface Answer {
+  status: number
+  text: string
+}
+
+interface PromiseWithResolvers<T> {
+  promise: Promise<T>
+  resolve: (value: T) => void
+}
+
+function withResolvers<T>(): PromiseWithResolvers<T> {
+  let resolve: (value: T) => void = () => {}
+  const promise = new Promise<T>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}
+
+const isDestination = (text: string) => text !== '' && !text.startsWith('-') && !/[\s\0]/.test(text)
+const optionsFor = (configFile: string | undefined) => ['-G', ...(configFile === undefined ? [] : ['-F', configFile])]
+
+/** Runs `ssh -G` for each, one after the other, and tells each answer as it comes: status and output, NUL after each. */
+function ask(
+  share: readonly { of: string; name: string }[],
+  configFile: string | undefined,
+  tell: (of: string, answer: Answer) => void,
+) {
+  const loop =
+    'f=$1; shift; for d; do if [ -n "$f" ]; then o=$(ssh -G -F "$f" -- "$d" 2>&1 </dev/null); else o=$(ssh -G -- "$d" 2>&1 </dev/null); fi; printf "%s\\0%s\\0" "$?" "$o"; done'
+  const child = spawn('sh', ['-c', loop, 'sh', configFile ?? '', ...share.map(({ name }) => name)], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  let next = 0
+  let held = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const parts = (held + text).split('\0')
+    held = parts.pop() ?? ''
+    if (parts.length % 2 === 1) held = `${parts.pop()}\0${held}`
+    for (let index = 0; index < parts.length; index += 2) {
+      tell((share[next++] as { of: string }).of, { status: Number(parts[index]), text: parts[index + 1] as string })
+    }
+  })
+  const rest = () => {
+    while (next < share.length) tell((share[next++] as { of: string }).of, { status: 127, text: '' })
   }
-  return parseSshConfig(destination, stdout, surroundings)
+  child.once('error', rest)
+  child.once('close', rest)
 }
 
 /** What OpenSSH's defaults would be, where there is no ssh client to ask. */

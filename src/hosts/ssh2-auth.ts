@@ -1,10 +1,10 @@
 /** What to try, in OpenSSH's order: agent keys, key files, keyboard-interactive, password. Says what was tried. */
-import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import type { AuthenticationType, AuthHandlerMiddleware, ParsedKey } from 'ssh2'
 import { currentRun } from '../events/run.ts'
 import { Secret } from '../shell/index.ts'
 import { fingerprint } from './known-hosts.ts'
+import { readOnce, textOnce } from './read-once.ts'
 import type { SshConfig } from './ssh-config.ts'
 
 // ssh2 is CommonJS and slow to load: only when first connecting.
@@ -83,7 +83,7 @@ async function* candidates(
       yield { kind: 'agent', label, method: { type: 'agent', username, agent: singleKeyAgent(config, key) } }
     }
     for (const file of config.identityFiles) {
-      const text = await readFile(file).catch((error: NodeJS.ErrnoException) => error)
+      const text = await readOnce(file)
       if (text instanceof Error) {
         // The defaults of ssh -G are listed whether or not they exist.
         if (text.code !== 'ENOENT') tried.push(`${file}: ${text.code ?? text.message}`)
@@ -91,7 +91,7 @@ async function* candidates(
       }
       const blob = await publicBlob(file)
       if (blob && offered.has(blob)) continue
-      const pub = await readFile(`${file}.pub`, 'latin1').catch(() => '')
+      const pub = (await textOnce(`${file}.pub`)) ?? ''
       if (/^(sk-|\S+-cert-v01)/.test(pub) || isSecurityKey(text)) {
         beyond.push(file)
         continue
@@ -155,7 +155,7 @@ async function openKey(
   tried: string[],
   utils: Ssh2['utils'],
 ): Promise<ParsedKey | undefined> {
-  const parsed = utils.parseKey(text)
+  const parsed = currentRun().memo(`parsed-key:${file}`, () => utils.parseKey(text))
   if (!(parsed instanceof Error)) return Array.isArray(parsed) ? parsed[0] : parsed
   if (!/encrypted|passphrase/i.test(parsed.message)) {
     tried.push(`${file}: ${parsed.message}`)
@@ -184,8 +184,8 @@ function isSecurityKey(text: Buffer): boolean {
 }
 
 async function publicBlob(file: string): Promise<string | undefined> {
-  const text = await readFile(file.endsWith('.pub') ? file : `${file}.pub`, 'latin1').catch(() => '')
-  return text.split(' ')[1]
+  const text = await textOnce(file.endsWith('.pub') ? file : `${file}.pub`)
+  return text?.split(' ')[1]
 }
 
 const blobOf = (key: ParsedKey) => key.getPublicSSH().toString('base64')
