@@ -111,11 +111,11 @@ export async function reloadNginx(command: readonly string[], master: number): P
   }
   const old = (await descendants([master])).map(({ pid }) => pid)
   await run(program, [...args, '-s', 'reload'])
-  for (const deadline = Date.now() + 10_000; ; await delay(10)) {
+  for (const deadline = Date.now() + 30_000; ; await delay(10)) {
     const titles = await Promise.all(old.map((pid) => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')))
     if (titles.every((title) => title === '' || title.includes('shutting down'))) return
     if (Date.now() > deadline) {
-      throw new SlipwayError('nginx-failed', 'nginx did not take up its new configuration within ten seconds', {
+      throw new SlipwayError('nginx-failed', 'nginx did not take up its new configuration within half a minute', {
         state: 'The old configuration keeps serving.',
         next: `Look at its error log: ${args[args.indexOf('-e') + 1] ?? ''}`,
       })
@@ -187,7 +187,7 @@ async function nginxProgram(): Promise<string> {
 }
 
 async function accepts(address: string, port: number, identity: ProcessIdentity): Promise<boolean> {
-  for (const deadline = Date.now() + 10_000; Date.now() < deadline; ) {
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline; ) {
     if (!(await isRunning(identity))) return false
     const connected = await new Promise<boolean>((resolve) => {
       const socket = createConnection({ host: address, port })

@@ -61,7 +61,7 @@ const run = promisify(execFile)
 
 /**
  * Starts sshd and resolves once it greets. Rejects with code `sshd-missing` where OpenSSH's server is not installed,
- * and `sshd-failed`, with its log, where it does not come up within ten seconds.
+ * and `sshd-failed`, with its log, where it does not come up within half a minute.
  */
 export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   const program = await sshdProgram()
@@ -270,9 +270,9 @@ async function ensureKey(file: string): Promise<string> {
   return file
 }
 
-/** Whether a server greets at the address before it dies or ten seconds have passed. */
+/** Whether a server greets at the address before it dies or half a minute has passed. */
 async function greets(address: string, port: number, identity: ProcessIdentity): Promise<boolean> {
-  for (const deadline = Date.now() + 10_000; Date.now() < deadline; ) {
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline; ) {
     if (!(await isRunning(identity))) return false
     if (await banner(address, port)) return true
     await delay(10)

@@ -126,7 +126,7 @@ describe('a pony on a unix socket', () => {
     }
     const before = Date.now()
     expect(await web.stop()).toBe(0)
-    expect(Date.now() - before).toBeLessThan(3000)
+    expect(Date.now() - before).toBeLessThan(20_000)
     agent.destroy()
   })
 

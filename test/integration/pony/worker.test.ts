@@ -32,7 +32,7 @@ const mails = async () => {
   const { body } = await ask({ socketPath }, { path: '/up' })
   return (JSON.parse(body) as { mails: Record<string, number> }).mails
 }
-const eventually = (check: () => Promise<void>) => vi.waitFor(check, { timeout: 10_000, interval: 20 })
+const eventually = (check: () => Promise<void>) => vi.waitFor(check, { timeout: 25_000, interval: 20 })
 
 test('a worker sends the mail of each registration', async () => {
   await register('ada', 'grace')

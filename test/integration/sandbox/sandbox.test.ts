@@ -95,10 +95,10 @@ describe('a sandbox', () => {
     await addSite(sandbox, 'production', 'pony.example.org www.pony.example.org')
     await ssh(sandbox, 'sudo -n nginx -t && sudo -n nginx -s reload')
     const get = async (host: string) => (await ask({ port: sandbox.httpPort }, { headers: { host } })).body
-    await expect.poll(() => get('staging.pony.example.org'), { timeout: 5000 }).toBe('staging')
-    await expect.poll(() => get('www.pony.example.org'), { timeout: 5000 }).toBe('production')
+    await expect.poll(() => get('staging.pony.example.org'), { timeout: 15_000 }).toBe('staging')
+    await expect.poll(() => get('www.pony.example.org'), { timeout: 15_000 }).toBe('production')
     const local = `staging.pony.example.org.localhost:${sandbox.httpPort}`
-    await expect.poll(() => get(local), { timeout: 5000 }).toBe('staging')
+    await expect.poll(() => get(local), { timeout: 15_000 }).toBe('staging')
     const { status, text } = await output('status', '--dir', dir)
     expect(status).toBe(0)
     expect(text).toContain(`http://www.pony.example.org.localhost:${sandbox.httpPort}/`)
@@ -139,7 +139,7 @@ describe('a sandbox', () => {
     const workers = await descendants([sandbox.nginx.pid])
     expect(workers).toHaveLength(1)
     process.kill(sandbox.nginx.pid, 'SIGKILL')
-    await expect.poll(() => sandboxState(dir)).toBeUndefined()
+    await expect.poll(() => sandboxState(dir), { timeout: 15_000 }).toBeUndefined()
     const mended = await startSandbox({ dir })
     expect(mended).toMatchObject({ started: true, httpPort: sandbox.httpPort })
     expect(await Promise.all(workers.map(isRunning))).toEqual([false])
