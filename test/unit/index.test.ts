@@ -48,7 +48,10 @@ it('the public API changes only on purpose', () => {
   `)
   expect(Object.keys(testing).sort()).toMatchInlineSnapshot(`
     [
+      "fakeHosts",
+      "nameTasks",
       "recordRun",
+      "sandbox",
     ]
   `)
 })

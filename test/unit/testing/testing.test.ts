@@ -1,0 +1,126 @@
+import { ask, host, hosts, result, Secret, sh, task } from 'slipway'
+import { fakeHosts, nameTasks, recordRun } from 'slipway/testing'
+import { describe, expect, it } from 'vitest'
+
+const uptime = task({
+  about: 'Load on the web hosts',
+  run: () => hosts('web1', 'web2').each(async (each) => result(`${each.name}: ${await each.probe`uptime -p`.text()}`)),
+})
+
+describe('fake hosts', () => {
+  it('record commands and answer them', async () => {
+    const fakes = fakeHosts({
+      answer: (command, name) => (command === 'uptime -p' ? `up ${name.at(-1)} days` : undefined),
+    })
+    const { results, events } = await recordRun(() => nameTasks({ uptime }).uptime(), { hosts: fakes })
+    expect(results.sort()).toEqual(['web1: up 1 days', 'web2: up 2 days'])
+    expect(fakes.commands().sort()).toEqual(['web1: uptime -p', 'web2: uptime -p'])
+    expect(events[0]).toMatchObject({ type: 'task.started', name: 'uptime' })
+  })
+
+  it('see a command as it was written, wherever and as whomever it runs', async () => {
+    const fakes = fakeHosts()
+    await recordRun(
+      async () => {
+        const web = host('web1')
+          .cd('/srv/it’s here')
+          .env({ MODE: 'a b', KEY: new Secret('hunter2-hunter2') })
+        await web.$`make ${['x', "it's"]}`
+        await host('web1').cd('~/app').$`echo ${'!'} \\ ok`
+      },
+      { hosts: fakes },
+    )
+    expect(fakes.commands('web1')).toEqual([`make x 'it'\\''s'`, `echo '!' \\ ok`])
+  })
+
+  it('fail as told, with the error that a host would give', async () => {
+    const fakes = fakeHosts({ answer: () => ({ exitCode: 3, stderr: 'no space left\n' }) })
+    const { error } = await recordRun(() => host('db').$`pg_dump app`, { hosts: fakes })
+    expect(error).toMatchObject({ code: 'command-failed', host: 'db', detail: 'no space left' })
+  })
+
+  it('keep files in memory', async () => {
+    const fakes = fakeHosts({ files: { web1: { '/etc/motd': 'hello\n' } } })
+    const { result: done, error } = await recordRun(
+      async () => {
+        const web = host('web1')
+        const changed = [
+          await web.write('~/a.ini', 'x = 1\n'),
+          await web.write('~/a.ini', 'x = 1\n'),
+          await web.edit('~/a.ini', (text) => `${text}y = 2\n`),
+        ]
+        const seen = [await web.read('/etc/motd'), await web.exists('~/a.ini'), await web.exists('~/b.ini')]
+        await web.symlink('versions/2', '~/current')
+        const link = await web.readlink('~/current')
+        await web.remove('/etc/motd')
+        return {
+          changed,
+          seen,
+          link,
+          gone: await web.read('/etc/motd').catch((thrown: { code: string }) => thrown.code),
+        }
+      },
+      { hosts: fakes },
+    )
+    expect(error).toBeUndefined()
+    expect(done).toEqual({
+      changed: [true, false, true],
+      seen: ['hello\n', true, false],
+      link: 'versions/2',
+      gone: 'file-missing',
+    })
+    expect(fakes.file('web1', '~/a.ini')).toBe('x = 1\ny = 2\n')
+    expect(fakes.link('web1', '~/current')).toBe('versions/2')
+    expect(fakes.commands()).toEqual([])
+  })
+
+  it('answer each step of a script', async () => {
+    const fakes = fakeHosts({ answer: (command) => (command.startsWith('false') ? { exitCode: 1 } : `did ${command}`) })
+    const step = (name: string, command: string, nothrow = false) => ({
+      name,
+      command: sh([command] as unknown as TemplateStringsArray),
+      nothrow,
+    })
+    const { result: done } = await recordRun(
+      () => host('h').script([step('one', 'echo 1'), step('two', 'false 2', true), step('three', 'echo 3')]),
+      { hosts: fakes },
+    )
+    expect(done?.map(({ name, exitCode, stdout }) => [name, exitCode, stdout])).toEqual([
+      ['one', 0, 'did echo 1\n'],
+      ['two', 1, ''],
+      ['three', 0, 'did echo 3\n'],
+    ])
+    const { error } = await recordRun(() => host('h').script([step('one', 'false 1'), step('two', 'echo 2')]), {
+      hosts: fakes,
+    })
+    expect(error).toMatchObject({
+      code: 'step-failed',
+      message: expect.stringContaining('one failed with exit status 1'),
+    })
+    expect(fakes.commands('h')).toEqual(['echo 1', 'false 2', 'echo 3', 'false 1'])
+  })
+
+  it('run nothing on this machine either, and refuse what they cannot do', async () => {
+    const fakes = fakeHosts()
+    const { local } = await import('slipway')
+    await recordRun(() => local().$`touch /tmp/slipway-must-not-be-here`, { hosts: fakes })
+    expect(fakes.commands('local')).toEqual(['touch /tmp/slipway-must-not-be-here'])
+    const { error } = await recordRun(() => host('h').openStream('/run/x.sock'), { hosts: fakes })
+    expect(error).toMatchObject({ code: 'fake-host' })
+  })
+})
+
+describe('a recorded run', () => {
+  it('holds back changes in a dry run', async () => {
+    const fakes = fakeHosts()
+    const { events } = await recordRun(() => host('h').$`reboot`, { hosts: fakes, dryRun: true })
+    expect(fakes.commands()).toEqual([])
+    expect(events).toContainEqual(expect.objectContaining({ type: 'held-back', display: 'reboot' }))
+  })
+
+  it('answers questions as told, and refuses the others', async () => {
+    const sure = () => ask.confirm('Sure?')
+    expect((await recordRun(sure, { prompter: { confirm: async () => true } })).result).toBe(true)
+    expect((await recordRun(sure)).error).toMatchObject({ code: 'no-terminal' })
+  })
+})
