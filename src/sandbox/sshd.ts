@@ -14,7 +14,7 @@ import { SlipwayError } from '../events/errors.ts'
 import { anyDestination } from '../hosts/ssh-config.ts'
 import { freePort } from './ports.ts'
 import { descendants, endProcesses, identify, isRunning, type ProcessIdentity, withEnvironment } from './process.ts'
-import { sandboxMarker, writeStandIns } from './standins.ts'
+import { sandboxMarker, writeProfiles, writeStandIns } from './standins.ts'
 
 export interface SshdOptions {
   /** Loopback address to listen on. 127.0.0.1 unless given; 127.0.1.1 and on are loopback as well. */
@@ -72,6 +72,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   await mkdir(etc, { recursive: true, mode: 0o700 })
   await mkdir(home, { recursive: true, mode: 0o700 })
   const bin = await writeStandIns(dir)
+  await writeProfiles(home, bin)
   const hostKeyFile = await ensureKey(join(etc, 'host_ed25519'))
   const clientKeyFile = await ensureKey(join(etc, 'client_ed25519'))
   const keys = [await readFile(`${clientKeyFile}.pub`, 'utf8'), ...(options.authorizedKeys ?? [])]

@@ -2,7 +2,7 @@
  * Programs put before the system's own in a sandbox's PATH, so that nothing done there reaches the real machine:
  * its crontab, its services, its power switch, the user's ssh keys.
  */
-import { chmod, mkdir, rename, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 const powerSwitches = ['reboot', 'shutdown', 'poweroff', 'halt']
@@ -28,6 +28,19 @@ export async function writeHostStandIns(dir: string, nginx: readonly string[]): 
     nginx: `#!/bin/sh\n# The nginx of this sandbox.\nexec ${nginx.map((word) => `'${word}'`).join(' ')} "$@"\n`,
     sudo: sudo(dir),
   })
+}
+
+/**
+ * Login shells read /etc/profile, which sets PATH anew on Debian: these files of the home put the stand-ins first
+ * again. Files of those names that somebody else wrote are left.
+ */
+export async function writeProfiles(home: string, bin: string): Promise<void> {
+  const mark = '# Written by slipway: what the sandbox has in place of the programs of the machine comes first.'
+  for (const name of ['.profile', '.zprofile']) {
+    const file = join(home, name)
+    const there = await readFile(file, 'utf8').catch(() => mark)
+    if (there.startsWith(mark)) await writeFile(file, `${mark}\nPATH='${bin}':$PATH\nexport PATH\n`)
+  }
 }
 
 async function writePrograms(bin: string, programs: Readonly<Record<string, string>>): Promise<void> {

@@ -55,6 +55,11 @@ describe('an sshd with a home of its own', () => {
     await expect(ssh('pony', 'systemctl stop ssh')).rejects.toMatchObject({ code: 1 })
   })
 
+  test('has its stand-ins in login shells too', async () => {
+    const found = await ssh('pony', 'bash -lc "command -v crontab"; sh -lc "command -v reboot"')
+    expect(found).toBe(`${join(sshd.dir, 'bin/crontab')}\n${join(sshd.dir, 'bin/reboot')}`)
+  })
+
   test('can reach itself by ssh', async () => {
     expect(await ssh('pony', 'ssh elsewhere echo there')).toBe('there')
   })
