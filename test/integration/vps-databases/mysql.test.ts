@@ -2,7 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { host, local } from '../../../src/hosts/index.ts'
 import type { DatabaseAddress } from '../../../src/targets/vps/database/engine.ts'
 import { fencedName, keptName, scratchName } from '../../../src/targets/vps/database/engine.ts'
@@ -10,6 +10,9 @@ import { mysql, passwordFile } from '../../../src/targets/vps/database/mysql.ts'
 import { type Mariadb, startMariadb } from '../../servers/mariadb.ts'
 import { startSshd } from '../../servers/sshd.ts'
 import { done, failing, inRun } from './run.ts'
+
+// Real servers on a machine that may be busy with others.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 const password = 'pa#ss\\wo"rd $x\'y'
 let server: Mariadb
@@ -96,7 +99,7 @@ function writer(database: string): { child: ChildProcess; ended: Promise<void>; 
 }
 
 async function until(check: () => boolean): Promise<void> {
-  const deadline = Date.now() + 15_000
+  const deadline = Date.now() + 60_000
   while (!check()) {
     if (Date.now() > deadline) throw new Error('it did not come true')
     await new Promise((resolve) => setTimeout(resolve, 20))
@@ -347,10 +350,10 @@ describe('putting another database in place', () => {
     expect(taken.code).toBe('database-not-empty')
     expect(count(at.database)).toBe(1000)
     expect(more(at.database)).toBe(allMore)
-    // Root's sessions can be neither seen nor ended by pony.
+    // The triggers are off by the time that the tables cannot be moved. Root's sessions can be neither seen nor ended by pony.
     const session = spawn('mariadb', ['--no-defaults', '-S', server.socket, '-u', 'root', at.database])
     const closed = new Promise((resolve) => session.once('close', resolve))
-    session.stdin.write('BEGIN; UPDATE club SET price = 1 WHERE id = 1; SELECT SLEEP(60);\n')
+    session.stdin.write('BEGIN; UPDATE empty SET id = 1; SELECT SLEEP(60);\n')
     await until(
       () => server.sql("SELECT COUNT(*) FROM information_schema.processlist WHERE info = 'SELECT SLEEP(60)'") === '1',
     )
@@ -361,7 +364,7 @@ describe('putting another database in place', () => {
     expect(more(at.database)).toBe(allMore)
     expect(count(at.database)).toBe(1000)
     expect(execFileSync('/bin/sh', ['-c', mysql.commands.fenceState(at).render()], { encoding: 'utf8' })).toBe('open\n')
-  }, 60_000)
+  })
 
   it('refuses what it could not make again', async () => {
     server.sql(

@@ -1,7 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { host, local } from '../../../src/hosts/index.ts'
 import type { DatabaseAddress } from '../../../src/targets/vps/database/engine.ts'
 import { fencedName, keptName, scratchName } from '../../../src/targets/vps/database/engine.ts'
@@ -9,6 +9,9 @@ import { passwordFile, postgres } from '../../../src/targets/vps/database/postgr
 import { type Postgres, startPostgres } from '../../servers/postgres.ts'
 import { startSshd } from '../../servers/sshd.ts'
 import { done, failing, inRun } from './run.ts'
+
+// Real servers on a machine that may be busy with others.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 const password = 'pa:ss\\wo"rd $x\'y'
 let server: Postgres
@@ -71,7 +74,7 @@ function writer(database: string): { child: ChildProcess; ended: Promise<void>; 
 }
 
 async function until(check: () => boolean): Promise<void> {
-  const deadline = Date.now() + 15_000
+  const deadline = Date.now() + 60_000
   while (!check()) {
     if (Date.now() > deadline) throw new Error('it did not come true')
     await new Promise((resolve) => setTimeout(resolve, 20))

@@ -79,7 +79,7 @@ export interface DatabaseEngine {
    * between hosts through the operator's machine, nothing of it on a disk there.
    */
   copy(from: Located, to: Located, name: string): Promise<Counts>
-  /** `fresh` takes the name of `at`; what had it is `kept` from now on. Ends the sessions in both. */
+  /** `fresh` takes the name of `at`; what had it, if anything, is `kept` from now on. Ends the sessions in both. */
   swap(host: Host, at: DatabaseAddress, fresh: string, kept: string): Promise<void>
   /** Nobody who knows the database by its name can read or write it any more. Returns the name it has now. */
   fence(host: Host, at: DatabaseAddress): Promise<string>
@@ -114,6 +114,9 @@ export interface EngineCommands {
   /** Prints `open`, `fenced` or `none`. */
   fenceState(at: DatabaseAddress): Command
   drop(at: DatabaseAddress, name: string): Command
+  inspect(at: DatabaseAddress): Command
+  verifyDump(file: string): Command
+  restoreInto(at: DatabaseAddress, file: string, name: string): Command
 }
 
 export interface Beside {

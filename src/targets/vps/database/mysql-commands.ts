@@ -4,7 +4,7 @@
  * password from its defaults-extra-file.
  */
 import { type Command, lines, raw, sh } from '../../../shell/index.ts'
-import { type DatabaseAddress, fencedName } from './engine.ts'
+import { type DatabaseAddress, fencedName, scratchName } from './engine.ts'
 
 const functions = `set -eu
 umask 077
@@ -46,7 +46,7 @@ consistent() {
 }
 exists() { [ "$(sql -e "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = $(text "$1")")" = 1 ]; }
 need() { exists "$1" || { echo "slipway: no database $1" >&2; exit 63; }; }
-fill() { sql --binary-mode --database="$1"; }
+fill() { sql --binary-mode --database="$@"; }
 `
 
 /** The client's options: where the server is, and the file with the password. */
@@ -118,7 +118,7 @@ const word = (text: string): string => {
   return `_utf8mb4 x'${hex}'`
 }
 
-export const inspect = (at: DatabaseAddress, scratch: string): Command =>
+export const inspect = (at: DatabaseAddress): Command =>
   program(
     at,
     sh`sql -e ${`SELECT 'exists', COUNT(*) FROM information_schema.schemata WHERE schema_name = ${word(at.database)};
@@ -128,7 +128,7 @@ SELECT 'tables', COUNT(*) FROM information_schema.tables WHERE table_schema = ${
 SELECT 'server', CONCAT(@@hostname, ':', @@port, ':', @@datadir);
 SELECT 'identity', ${word(at.database)};
 SELECT 'version', VERSION();
-SELECT 'create', (SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type = 'CREATE') + (SELECT COUNT(*) FROM information_schema.schema_privileges WHERE privilege_type = 'CREATE' AND ${word(scratch)} LIKE table_schema) > 0;
+SELECT 'create', (SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type = 'CREATE') + (SELECT COUNT(*) FROM information_schema.schema_privileges WHERE privilege_type = 'CREATE' AND ${word(scratchName(at.database, 'x'))} LIKE table_schema) > 0;
 SELECT 'session', CONCAT(user, '@', host) FROM information_schema.processlist WHERE db = ${word(at.database)} AND id <> CONNECTION_ID();`}`,
   )
 
@@ -272,7 +272,7 @@ droppers() {
     UNION ALL SELECT CONCAT('DROP EVENT IF EXISTS ', $(ident event_schema), '.', $(ident event_name), ';') FROM information_schema.events WHERE event_schema = $(text "$1")"
 }
 trigger_droppers() {
-  sql -e "SELECT CONCAT('DROP TRIGGER ', $(ident trigger_schema), '.', $(ident trigger_name), ';') FROM information_schema.triggers WHERE trigger_schema = $(text "$1")"
+  sql -e "SELECT CONCAT('DROP TRIGGER ', $(ident trigger_schema), '.', $(ident trigger_name), ';') FROM information_schema.triggers WHERE trigger_schema = $(text "$1") ORDER BY trigger_name"
 }
 # Whether we may make again what belongs to others.
 definers() {
@@ -289,7 +289,15 @@ end_sessions() {
   sql -e "SELECT CONCAT('KILL ', id, ';') FROM information_schema.processlist WHERE db = $(text "$1") AND id <> CONNECTION_ID()" >"$t/kill.sql"
   sql --force <"$t/kill.sql" 2>/dev/null || :
 }
-triggers_back() { while IFS=' ' read -r i; do fill "$(cat "$t/$i.from")" <"$t/$i.triggers" || return 1; done <"$t/pairs"; }
+# Those that were taken off, if any were. A transaction of somebody else may be in the way of that, too.
+triggers_back() {
+  while read -r i; do
+    d=$(cat "$t/$i.from")
+    [ "$(trigger_droppers "$d")" != "$(cat "$t/$i.drop")" ] || continue
+    { echo 'SET SESSION lock_wait_timeout = 60;'; cat "$t/$i.triggers"; } | fill "$d" --force 2>/dev/null
+    [ "$(trigger_droppers "$d")" = "$(cat "$t/$i.drop")" ] || return 1
+  done <"$t/pairs"
+}
 # move FROM TO [FROM TO]...
 move() {
   i=0; : >"$t/pairs"; : >"$t/renames"; : >"$t/droptriggers"
@@ -297,7 +305,7 @@ move() {
     i=$((i + 1)); echo "$i" >>"$t/pairs"
     printf %s "$1" >"$t/$i.from"; printf %s "$2" >"$t/$i.to"
     need "$1"; definers "$1"; keep "$1" "$i"
-    trigger_droppers "$1" >>"$t/droptriggers"
+    trigger_droppers "$1" >"$t/$i.drop"; cat "$t/$i.drop" >>"$t/droptriggers"
     tables "$1" | while IFS= read -r each; do echo "$(name "$1").$(name "$each") TO $(name "$2").$(name "$each")"; done >>"$t/renames"
     shift 2
   done
@@ -330,15 +338,21 @@ kind=$(same_kind ${from} ${from})
 sql -e "CREATE DATABASE $(name ${name})$kind"
 fi`
 
+/** Where nothing has the name yet, or it is empty, `fresh` takes it, and nothing is kept. */
 export const swap = (at: DatabaseAddress, fresh: string, kept: string): Command =>
   program(
     at,
     dumper,
     'folder',
     moving,
-    sh`need ${at.database}; need ${fresh}`,
+    sh`need ${fresh}
+if exists ${at.database} && [ -n "$(tables ${at.database})" ]; then`,
     makeFor(at.database, kept),
     sh`move ${at.database} ${kept} ${fresh} ${at.database}
+else`,
+    makeFor(fresh, at.database),
+    sh`move ${fresh} ${at.database}
+fi
 remove ${fresh}`,
   )
 

@@ -1,7 +1,7 @@
 /** MySQL and MariaDB behind the engine's interface: their client and dump programs on the host. */
 import type { Host } from '../../../hosts/host.ts'
 import { type Command, Secret } from '../../../shell/index.ts'
-import { besideOf, type DatabaseAddress, type DatabaseEngine, fencedName, readCounts, scratchName } from './engine.ts'
+import { besideOf, type DatabaseAddress, type DatabaseEngine, fencedName, readCounts } from './engine.ts'
 import { copyBetween, oneHost, perform, readDump, readFacts, requireOurs, type Work } from './engine-run.ts'
 import * as commands from './mysql-commands.ts'
 import { mysqlErrors } from './mysql-errors.ts'
@@ -22,10 +22,7 @@ const untouched = (at: DatabaseAddress): string => `${at.database} is as it was,
 export const mysql: DatabaseEngine = {
   kind: 'mysql',
   commands,
-  async inspect(host, at) {
-    const command = commands.inspect(at, scratchName(at.database, 'x'))
-    return readFacts(await read(host, at, `look at ${at.database}`, command))
-  },
+  inspect: async (host, at) => readFacts(await read(host, at, `look at ${at.database}`, commands.inspect(at))),
   counts: async (host, at) => readCounts(await read(host, at, `count the rows of ${at.database}`, commands.counts(at))),
   async checksums(host, at) {
     const text = await read(host, at, `add up the rows of ${at.database}`, commands.checksums(at))

@@ -235,21 +235,27 @@ echo $? >"$t/sent"
 const renaming = (pairs: readonly (readonly [string, string])[]): Command =>
   sh`admin -v pairs=${JSON.stringify(pairs)}${heredoc(sql.rename)}`
 
-export const swap = (at: DatabaseAddress, fresh: string, kept: string): Command =>
-  program(
-    at,
-    'need psql',
-    renaming([
-      [at.database, kept],
-      [fresh, at.database],
-    ]),
-  )
-
 const state = (at: DatabaseAddress) =>
   sh`state=$(admin -v db=${at.database} -v fenced=${fencedName(at.database)}${heredoc(
     `SELECT CASE WHEN bool_or(datname = :'db') THEN 'open' WHEN count(*) > 0 THEN 'fenced' ELSE 'none' END FROM pg_database WHERE datname IN (:'db', :'fenced')`,
   )}
 )`
+
+/** Where nothing has the name yet, `fresh` takes it, and nothing is kept. */
+export const swap = (at: DatabaseAddress, fresh: string, kept: string): Command =>
+  program(
+    at,
+    'need psql',
+    state(at),
+    'if [ "$state" = open ]; then',
+    renaming([
+      [at.database, kept],
+      [fresh, at.database],
+    ]),
+    'else',
+    renaming([[fresh, at.database]]),
+    'fi',
+  )
 
 export const fenceState = (at: DatabaseAddress): Command => program(at, 'need psql', state(at), 'echo "$state"')
 
