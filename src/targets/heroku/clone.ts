@@ -19,7 +19,7 @@ interface Facts extends Record<string, unknown> {
   workers: Record<string, number>
   maintenance: boolean
   deployed: boolean
-  releasePhase: boolean
+  releaseCommand: string | null
 }
 
 /** Over `target`'s data, after a backup of it. Asks for `app::DATABASE` to be typed. */
@@ -55,14 +55,14 @@ export async function clone(context: HerokuContext, target: HerokuConfig, option
           workers,
           maintenance: info.maintenance,
           deployed: slug !== undefined,
-          releasePhase: slug?.process_types['release'] !== undefined,
+          releaseCommand: slug?.process_types['release'] ?? null,
         }
       },
       confirm: (facts) => postgres.databaseName(facts.to),
       stores: async () => [await storeFor(to)],
       plan(facts, store): Plan {
         let before: string | undefined
-        const { migrate } = to.deployment.app
+        const command = to.deployment.app.migrate ?? facts.releaseCommand
         const copy = async (): Promise<void> => {
           try {
             await postgres.copyDatabase({ context, attachment: facts.from }, { context: to, attachment: facts.to })
@@ -114,10 +114,7 @@ export async function clone(context: HerokuContext, target: HerokuConfig, option
                 )
               },
             },
-            ...(facts.deployed && migrate ? [commandStep(to, 'migrate', migrate, 'migrate')] : []),
-            ...(facts.deployed && !migrate && facts.releasePhase
-              ? [commandStep(to, 'migrate', 'release', 'migrate by the release command')]
-              : []),
+            ...(facts.deployed && command ? [commandStep(to, 'migrate', command, 'migrate')] : []),
             ...(facts.deployed ? inHooks(to, 'after_clone') : []),
             workersOn(to, facts.workers),
             ...(facts.maintenance ? [] : [maintenanceOff(to)]),

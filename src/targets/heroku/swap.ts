@@ -24,7 +24,8 @@ interface SwapFacts extends PromotionFacts {
   toDatabase: Attachment
   fromWorkers: Record<string, number>
   couplings: { from: { id: string; stage: string }; to: { id: string; stage: string } }
-  releasePhase: boolean
+  /** The release command of the code that becomes production's. */
+  releaseCommand: string | null
 }
 
 export async function promoteBySwap(from: HerokuContext, to: HerokuContext, options: PromoteOptions): Promise<void> {
@@ -71,14 +72,14 @@ async function swapFacts(from: HerokuContext, to: HerokuContext): Promise<SwapFa
       from: { id: fromCoupling?.id ?? '', stage: fromCoupling?.stage ?? 'staging' },
       to: { id: toCoupling?.id ?? '', stage: toCoupling?.stage ?? 'production' },
     },
-    releasePhase: slug.process_types['release'] !== undefined,
+    releaseCommand: slug.process_types['release'] ?? null,
   }
 }
 
 function swapPlan(from: HerokuContext, to: HerokuContext, facts: SwapFacts, store: HerokuStore): Plan {
   let backup: string | undefined
   const { migrate, smoke } = from.deployment.app
-  const command = migrate ?? (facts.releasePhase ? 'release' : undefined)
+  const command = migrate ?? facts.releaseCommand ?? undefined
   return {
     kind: 'swap',
     title: `${from.app} becomes production in place of ${to.app}`,
@@ -105,7 +106,10 @@ function swapPlan(from: HerokuContext, to: HerokuContext, facts: SwapFacts, stor
               undo: async (data: Readonly<Record<string, unknown>>) => {
                 const found = await postgres.findBackup(to, facts.toDatabase, String(data['backup']))
                 const url = await postgres.backupUrl(to, facts.toDatabase, found)
-                await postgres.restoreFrom(from, facts.toDatabase, url, `restore of ${String(data['backup'])}`)
+                // The journal is in the database that is overwritten.
+                await store.across(async () => {
+                  await postgres.restoreFrom(from, facts.toDatabase, url, `restore of ${String(data['backup'])}`)
+                })
               },
             },
           ]

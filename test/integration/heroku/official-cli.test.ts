@@ -1,0 +1,79 @@
+/**
+ * The official command line against the emulator: clients that were not written here work. It is large (400 MB), so
+ * it is run where SLIPWAY_HEROKU_CLI names its executable: `npm install heroku` in a folder of your own.
+ */
+import { execFile } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { makeApps, type Stage, setStage } from './stage.ts'
+
+const cli = process.env['SLIPWAY_HEROKU_CLI']
+if (!cli) console.log('skipped: SLIPWAY_HEROKU_CLI does not name the official command line')
+
+let stage: Stage
+beforeAll(async () => {
+  if (!cli) return
+  stage = await setStage()
+  await makeApps(stage.heroku)
+  await stage.run(() => stage.staging.deploy())
+  mkdirSync(join(stage.dir, 'cli-home'))
+}, 120_000)
+afterAll(() => stage?.close())
+
+function heroku(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const env = {
+    PATH: process.env['PATH'],
+    ...stage.heroku.env,
+    HOME: join(stage.dir, 'cli-home'),
+    HEROKU_DISABLE_TELEMETRY: '1',
+    DISABLE_TELEMETRY: 'true',
+    HEROKU_SKIP_NEW_VERSION_CHECK: '1',
+    HEROKU_SSL_VERIFY: 'disable',
+    NODE_EXTRA_CA_CERTS: stage.heroku.env['HEROKU_CA_FILE'],
+    CI: '1',
+    NO_COLOR: '1',
+  }
+  return new Promise((resolve) => {
+    const child = execFile(cli as string, args, { env, timeout: 100_000, maxBuffer: 10 << 20 }, (error, out, err) => {
+      resolve({ code: error ? Number((error as { code?: number }).code ?? 1) : 0, out, err })
+    })
+    child.stdin?.end()
+  })
+}
+
+describe.skipIf(!cli)('the official command line', () => {
+  const works = async (args: string[], expected: RegExp): Promise<void> => {
+    const { code, out, err } = await heroku(...args)
+    expect({
+      args,
+      code,
+      matches: expected.test(out + err),
+      text: code === 0 && expected.test(out + err) ? '' : `${out}\n${err}`,
+    }).toMatchObject({ code: 0, matches: true })
+  }
+  test.each<[string[], RegExp]>([
+    [['apps'], /pony-staging/],
+    [['apps:info', '--app', 'pony-staging'], /Stack/],
+    [['ps', '--app', 'pony-staging'], /web\.1: up/],
+    [['ps:scale', 'worker=2', '--app', 'pony-staging'], /worker at 2/],
+    [['ps:scale', 'worker+1', '--app', 'pony-staging'], /worker at 3/],
+    [['config:set', 'A=b', '--app', 'pony-staging'], /Setting A/],
+    [['config', '--app', 'pony-staging'], /A:\s+b/],
+    [['releases', '--app', 'pony-staging'], /Set A config vars/],
+    [['addons', '--app', 'pony-staging'], /heroku-postgresql/],
+    [['domains:add', 'cli.example.org', '--app', 'pony-staging'], /herokudns/],
+    [['logs', '-n', '5', '--app', 'pony-staging'], /\[(web|api|worker|heroku|router)/],
+    [
+      ['run', '--exit-code', '--no-tty', '--app', 'pony-staging', '--', 'echo', 'hello from a dyno'],
+      /hello from a dyno/,
+    ],
+    [['maintenance:on', '--app', 'pony-staging'], /maintenance mode/],
+    [['maintenance:off', '--app', 'pony-staging'], /maintenance mode/],
+    [['pipelines:promote', '--app', 'pony-staging'], /succeeded/i],
+    [['pg:info', '--app', 'pony-staging'], /essential-0/],
+    [['pg:backups:capture', '--app', 'pony-staging'], /Backing up DATABASE|b001/],
+    [['pg:backups', '--app', 'pony-staging'], /b001/],
+    [['rollback', '--app', 'pony-staging'], /Rolling back/],
+  ])('%j', works, 110_000)
+})

@@ -1,0 +1,87 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { promoteHeroku } from '../../../src/targets/heroku/index.ts'
+import { api, makeApps, type Stage, setStage } from './stage.ts'
+
+let stage: Stage
+let setup: Parameters<typeof promoteHeroku>[2]['setup']
+beforeAll(async () => {
+  stage = await setStage()
+  setup = { config: stage.config, env: { ...stage.heroku.env, HOME: stage.dir, PATH: process.env['PATH'] } }
+  await makeApps(stage.heroku)
+  await stage.run(() => stage.production.deploy())
+  await stage.post('pony-production', 'Ada')
+  await api(stage.heroku, 'POST', '/apps/pony-production/domains', { hostname: 'pony.example.org', sni_endpoint: null })
+  await api(stage.heroku, 'PATCH', '/apps/pony-production/formation', { updates: [{ type: 'worker', quantity: 2 }] })
+  stage.commit({ 'version.txt': '2', 'migrations/0002_colour.sql': 'ALTER TABLE pledges ADD colour text;' })
+  await stage.run(() => stage.staging.deploy())
+  await stage.post('pony-staging', 'Test')
+  stage.production = stage.deployment('production', { strategy: 'swap' })
+}, 90_000)
+afterAll(() => stage.close())
+
+const swap = (options: Partial<Parameters<typeof promoteHeroku>[2]> = {}) =>
+  promoteHeroku(stage.staging, stage.production, { setup, ...options })
+const picture = async () => {
+  const attached = (app: string) =>
+    stage.heroku.state.attachments.find((each) => each.app.name === app && each.name === 'DATABASE')!.addon.app.name
+  const app = (name: string) => stage.heroku.state.apps.get(name)!
+  return {
+    databases: [attached('pony-staging'), attached('pony-production')],
+    domain: [...stage.heroku.state.apps.values()]
+      .filter((each) => each.domains.some((domain) => domain.hostname === 'pony.example.org'))
+      .map((each) => each.name),
+    stages: stage.heroku.state.couplings.map((each) => `${each.app.name}:${each.stage}`).sort(),
+    maintenance: [app('pony-staging').maintenance, app('pony-production').maintenance],
+    workers: [
+      app('pony-staging').formation.get('worker')?.quantity,
+      app('pony-production').formation.get('worker')?.quantity,
+    ],
+  }
+}
+
+test('an exchange says that it is not atomic, and that failing takes every step back', async () => {
+  const before = await picture()
+  const { events } = await stage.run(() => swap(), { planOnly: true })
+  const text = events.flatMap((event) => (event.type === 'result' ? [event.text] : [])).join('\n')
+  expect(text).toContain('Not atomic on Heroku')
+  expect(text).toContain('pony.example.org: from pony-production to pony-staging')
+  stage.staging = stage.deployment('staging', {
+    app: { ...stage.config.app, health: { path: '/up', status: 418, deadlineMs: 300 } },
+  })
+  await expect(stage.run(() => swap())).rejects.toMatchObject({ code: 'step-failed', undone: true })
+  stage.staging = stage.deployment('staging', { app: stage.config.app })
+  expect(await picture()).toEqual(before)
+  expect((await stage.get('pony-production', '/pledges')).body).toEqual(['Ada'])
+  // The migration that was done on production's data is gone with the backup that was put back.
+  expect(
+    await stage.heroku.sql(
+      'pony-production',
+      "SELECT count(*) FROM information_schema.columns WHERE column_name = 'colour'",
+    ),
+  ).toBe('0')
+}, 120_000)
+
+test("an exchange makes the staging app production, with production's data and domain", async () => {
+  await stage.run(() => swap())
+  expect(await picture()).toEqual({
+    databases: ['pony-production', 'pony-staging'],
+    domain: ['pony-staging'],
+    stages: ['pony-production:staging', 'pony-staging:production'],
+    maintenance: [false, true],
+    workers: [2, 0],
+  })
+  expect(await stage.get('pony-staging', '/pledges')).toMatchObject({ body: ['Ada'], version: '2' })
+  expect(
+    await stage.heroku.sql(
+      'pony-staging',
+      "SELECT count(*) FROM information_schema.columns WHERE column_name = 'colour'",
+    ),
+  ).toBe('1')
+}, 120_000)
+
+test('afterwards a configuration that still says the opposite is refused', async () => {
+  await expect(stage.run(() => stage.staging.deploy())).rejects.toMatchObject({
+    code: 'role-disagrees',
+    next: expect.stringContaining('app ='),
+  })
+}, 30_000)
