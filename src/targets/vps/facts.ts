@@ -54,6 +54,18 @@ export function forgetFacts(deployment: VpsConfig, host: Host): void {
   kept(deployment, host).facts = undefined
 }
 
+/** What a change that has just been made turned the facts into: saves asking the host again. */
+export async function noteFacts(deployment: VpsConfig, host: Host, changed: Partial<HostFacts>): Promise<void> {
+  const keep = kept(deployment, host)
+  if (!keep.facts || currentRun().options.dryRun) return
+  const facts = { ...(await keep.facts), ...changed }
+  keep.facts = Promise.resolve(facts)
+}
+
+/** `records` with `record` in it, newest first. */
+export const withRecord = (records: readonly VersionRecord[], record: VersionRecord): VersionRecord[] =>
+  newestFirst([...records.filter((each) => each.id !== record.id), record])
+
 /** The release, or a SlipwayError that says what to type. */
 export function requireRelease(deployment: VpsConfig, facts: HostFacts, host: Host): ReleaseLayout {
   if (facts.release) return facts.release

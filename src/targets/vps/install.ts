@@ -11,9 +11,9 @@ import { type Command, sh } from '../../shell/index.ts'
 import type { InstallOptions, Version } from '../deployment.ts'
 import { beginChange, type ChangeOn } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
-import { forgetFacts } from './facts.ts'
+import { forgetFacts, noteFacts, withRecord } from './facts.ts'
 import type { ReleaseLayout } from './layout.ts'
-import { folderStep, releaseFileSteps, requireSecrets, writeFile } from './release-files.ts'
+import { folderStep, generates, releaseFileSteps, requireSecrets, writeFile } from './release-files.ts'
 import { formatRoles } from './roles.ts'
 import { switchCurrent, writeRecord } from './server.ts'
 import { inStep } from './step.ts'
@@ -61,7 +61,12 @@ async function installOn(context: VpsContext, host: Host, options: InstallOption
   } catch (error) {
     throw await afterFailure(context, host, change, record, error, options)
   }
-  forgetFacts(context.deployment, host)
+  await noteFacts(context.deployment, host, {
+    current: record.id,
+    records: withRecord(facts.records, installedRecord),
+    roles: { ...facts.roles, [context.deployment.name]: release.name },
+    hasGenerated: facts.hasGenerated || generates(context),
+  })
   return asVersion(installedRecord, record.id)
 }
 

@@ -64,7 +64,7 @@ export async function renderSettings(
 }
 
 /** Whether a deployment's settings have values that are made once and kept on the host. */
-function generates(context: VpsContext): boolean {
+export function generates(context: VpsContext): boolean {
   const { deployment, config } = context
   if (deployment.settings === undefined) return false
   const file = `config/${deployment.settings}`

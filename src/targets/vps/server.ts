@@ -9,7 +9,7 @@ import type { LogLine, LogOptions, ProcessStatus, Service } from '../deployment.
 import { beginChange, type ChangeOn, requireVersion, tell } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, liveProcesses, logTail } from './daemon.ts'
-import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
+import { forgetFacts, hostFacts, noteFacts, requireRelease, withRecord } from './facts.ts'
 import { checkHealth, type Endpoint, type HealthResult } from './health.ts'
 import { otherSlot, type ReleaseLayout, type Slot } from './layout.ts'
 import { readLogs } from './logs.ts'
@@ -161,8 +161,12 @@ async function waitHealthy(
   const failed = (why: string) => giveUp(context, host, change, supervisor, slot, why)
   return until(
     async () => {
-      last = await checkHealth(host, endpoint(context, change.release, slot), health, expected)
-      const info = (await supervisor.processes()).find((each) => each.name === program(slot))
+      const [answer, processes] = await Promise.all([
+        checkHealth(host, endpoint(context, change.release, slot), health, expected),
+        supervisor.processes(),
+      ])
+      last = answer
+      const info = processes.find((each) => each.name === program(slot))
       if (last.healthy && isUp(info)) return last
       // It is RUNNING as soon as it is spawned: another pid says that the first one has ended.
       if (info && info.pid > 0) pid ??= info.pid
@@ -226,24 +230,29 @@ async function goLive(context: VpsContext, host: Host, change: ChangeOn, slot: S
   const link = facts.app.currentSocket(deployment.name)
   const now = new Date().toISOString()
   const live = facts.records.find((record) => record.id === facts.current)
-  const retired = facts.records.filter((record) => record.state === 'live' && record.id !== facts.current)
+  const nowLive = live && {
+    ...live,
+    state: 'live' as const,
+    wasLive: true,
+    liveAt: live.state === 'live' ? live.liveAt : now,
+  }
+  const retired = facts.records
+    .filter((record) => record.state === 'live' && record.id !== facts.current)
+    .map((record) => ({ ...record, state: 'retired' as const }))
   await host.script(
     [
       { name: `current.sock → ${program(slot)}`, command: replaceLink(release.slotSocket(slot), link) },
-      ...(live
-        ? [
-            writeRecord(
-              release,
-              { ...live, state: 'live', wasLive: true, liveAt: live.state === 'live' ? live.liveAt : now },
-              'record that it is live',
-            ),
-          ]
-        : []),
-      ...retired.map((record) => writeRecord(release, { ...record, state: 'retired' }, `retire ${record.id}`)),
+      ...(nowLive ? [writeRecord(release, nowLive, 'record that it is live')] : []),
+      ...retired.map((record) => writeRecord(release, record, `retire ${record.id}`)),
     ],
     { guard, quiet: true },
   )
-  forgetFacts(deployment, host)
+  await noteFacts(deployment, host, {
+    liveSlot: slot,
+    siteTarget: release.slotSocket(slot),
+    slotVersions: { ...facts.slotVersions, ...(facts.current ? { [slot]: facts.current } : {}) },
+    records: [...retired, ...(nowLive ? [nowLive] : [])].reduce(withRecord, facts.records),
+  })
 }
 
 /** RUNNING by supervisord's own measure: it has been up for startsecs. */
@@ -300,6 +309,7 @@ export async function stopPrograms(
 ): Promise<void> {
   const before = (await supervisor.processes()).filter((each) => names.includes(each.name) && each.pid > 0)
   if (before.length === 0) return
+  const begun = performance.now()
   await supervisor.stop(...names)
   if (currentRun().options.dryRun) return
   await until(
@@ -314,6 +324,7 @@ export async function stopPrograms(
         }),
     },
   )
+  if (performance.now() - begun < seconds * 900) return
   // supervisorctl says "stopped" of what it killed, too: its log is what tells.
   const log = await supervisor.logTail(8192)
   for (const { name, pid } of before) {

@@ -58,22 +58,34 @@ export interface Supervisor {
 
 const answerWithinMs = 15_000
 
-/** Connects to the daemon behind `socket`; undefined where nothing listens there. */
+/** The connection of a run to a daemon, kept over its operations. */
+interface Kept {
+  supervisor?: Supervisor
+}
+
+/** The daemon behind `socket`; undefined where nothing listens there. One connection a run. */
 export async function connectSupervisor(host: Host, socket: string): Promise<Supervisor | undefined> {
+  const run = currentRun()
+  const kept = run.memo(`supervisor ${host.name} ${socket}`, (): Kept => ({}))
+  if (kept.supervisor) return kept.supervisor
   let connection: HttpConnection
   try {
     connection = httpOver(await host.openStream(socket))
   } catch (error) {
-    if (currentRun().signal.aborted || error instanceof OutcomeUnknownError) throw error
+    if (run.signal.aborted || error instanceof OutcomeUnknownError) throw error
     if (error instanceof ConnectError && error.code !== 'stream-refused') throw error
     return undefined
   }
-  const supervisor = client(host, connection)
-  currentRun().defer(() => supervisor.close())
-  return supervisor
+  const closed = () => {
+    connection.close()
+    kept.supervisor = undefined
+  }
+  kept.supervisor = client(host, connection, closed)
+  run.defer(closed)
+  return kept.supervisor
 }
 
-function client(host: Host, connection: HttpConnection): Supervisor {
+function client(host: Host, connection: HttpConnection, close: () => void): Supervisor {
   const call = async (method: string, ...params: RpcValue[]): Promise<RpcValue> => {
     let answer: { status: number; body: string }
     try {
@@ -86,6 +98,7 @@ function client(host: Host, connection: HttpConnection): Supervisor {
         signal: currentRun().signal,
       })
     } catch (cause) {
+      close()
       if (currentRun().signal.aborted) throw currentRun().signal.reason
       throw new SlipwayError(
         'supervisor-silent',
@@ -147,10 +160,13 @@ function client(host: Host, connection: HttpConnection): Supervisor {
         )
       }),
     async reload() {
-      const answer = (await call('supervisor.reloadConfig')) as [[string[], string[], string[]]]
+      const [answer, infos] = (await many([['supervisor.reloadConfig'], ['supervisor.getAllProcessInfo']], [])) as [
+        [[string[], string[], string[]]],
+        Record<string, RpcValue>[],
+      ]
       const [added, changed, removed] = answer[0]
       const down = new Set(
-        ((await call('supervisor.getAllProcessInfo')) as Record<string, RpcValue>[])
+        infos
           .map(readInfo)
           .filter(isDown)
           .map((info) => info.group),
@@ -183,7 +199,7 @@ function client(host: Host, connection: HttpConnection): Supervisor {
     async logTail(bytes) {
       return String(await call('supervisor.readLog', -bytes, 0))
     },
-    close: () => connection.close(),
+    close,
   }
 }
 

@@ -7,7 +7,7 @@ import { sh } from '../../shell/index.ts'
 import type { DeployOptions } from '../deployment.ts'
 import { beginChange, type ChangeOn, owner } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
-import { forgetFacts } from './facts.ts'
+import { forgetFacts, noteFacts, withRecord } from './facts.ts'
 import { folderStep, requireSecrets } from './release-files.ts'
 import { writeRecord } from './server.ts'
 import { defaultExcludes, ignoreFile, prepareSource, type Source } from './source.ts'
@@ -78,14 +78,10 @@ async function uploadTo(
     await forgetUpload(context, host, change, id, options)
     throw error
   }
-  await host.script(
-    [writeRecord(release, { ...record, uploadedAt: new Date().toISOString() }, 'record that all of it is there')],
-    {
-      guard,
-      quiet: true,
-    },
-  )
-  forgetFacts(context.deployment, host)
+  const uploaded = { ...record, uploadedAt: new Date().toISOString() }
+  await host.script([writeRecord(release, uploaded, 'record that all of it is there')], { guard, quiet: true })
+  const left = facts.records.filter((each) => !torn.includes(each))
+  await noteFacts(context.deployment, host, { records: withRecord(left, uploaded) })
 }
 
 /** Takes back what a failed upload left, where the host can still be reached; otherwise the next upload does. */

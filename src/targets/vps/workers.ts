@@ -120,7 +120,6 @@ async function stopWorkers(context: VpsContext, host: Host, change: ChangeOn, en
     await endSurvivors(host, change, [...names], 5)
     if (endDaemon && !currentRun().options.dryRun) await endIdleDaemon(host, change, supervisor)
   })
-  forgetFacts(context.deployment, host)
 }
 
 /** Workers whose daemon was killed: named, and ended before others are started beside them. */
