@@ -102,10 +102,15 @@ async function open(events: RunEvent[], options: { width?: number; dark?: boolea
   page.on('request', (request) => requests.push(request.url()))
   page.on('pageerror', (error) => errors.push(String(error)))
   page.on('dialog', (dialog) => errors.push(dialog.message()))
-  const before = performance.now()
+  const session = await context.newCDPSession(page)
+  await session.send('Performance.enable', { timeDomain: 'threadTicks' })
   await page.goto(pathToFileURL(file).href)
   await page.locator('h1').first().isVisible()
-  return { page, file, requests, errors, ms: performance.now() - before }
+  const cpuSeconds = async () => {
+    const { metrics } = await session.send('Performance.getMetrics')
+    return metrics.find(({ name }) => name === 'TaskDuration')?.value ?? Number.NaN
+  }
+  return { page, requests, errors, cpuSeconds }
 }
 
 describe('the report of a run', () => {
@@ -166,14 +171,9 @@ describe('the report of a run', () => {
         quiet: false,
       }
     })
-    const times: number[] = []
-    // The best of a few: what else the machine is doing is not the page's time.
-    for (let time = 0; time < 4 && !times.some((ms) => ms < 1000); time++) {
-      const { ms, page } = await open([...events.slice(0, 3), ...many, ...events.slice(3)])
-      expect(await page.locator('details.work').count()).toBeGreaterThan(2000)
-      times.push(ms)
-      await page.close()
-    }
-    expect(Math.min(...times)).toBeLessThan(1000)
-  })
+    const { page, cpuSeconds } = await open([...events.slice(0, 3), ...many, ...events.slice(3)])
+    expect(await page.locator('details.work').count()).toBeGreaterThan(2000)
+    // The page's own time: what else the machine is doing is not its fault.
+    expect(await cpuSeconds()).toBeLessThan(1)
+  }, 120_000)
 })
