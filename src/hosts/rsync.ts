@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { resolve } from 'node:path'
 import { SlipwayError, UsageError } from '../events/errors.ts'
-import { currentRun, type Run } from '../events/run.ts'
+import { approve, currentRun, type Run } from '../events/run.ts'
 import { ConnectError, connectionLost } from './errors.ts'
 import { isTooBroad } from './file-commands.ts'
 import type { RsyncOptions, RsyncResult } from './host.ts'
@@ -92,6 +92,7 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
   const dryRun = options.dryRun === true || run.options.dryRun === true
   const arrow = up ? `${options.source} → ${there}` : `${there} → ${options.destination}`
   const display = `rsync ${arrow}`
+  if (!dryRun) await approve(run, site.name, display)
   const result = await withReconnects(run, site, async () => {
     const transport = await site.transport()
     const shell = await transport.rsyncShell()

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { PassThrough, type Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 import { AbortedError, SlipwayError, StubbedResultError } from '../events/errors.ts'
-import { currentRun, type Run, throwIfAborted } from '../events/run.ts'
+import { approve, currentRun, type Run, throwIfAborted } from '../events/run.ts'
 import { Secret } from '../shell/index.ts'
 import { milliseconds } from './duration.ts'
 import { CommandError, connectionLost, TimeoutError } from './errors.ts'
@@ -143,6 +143,7 @@ class RunningCommand implements Running {
       run.emit({ type: 'held-back', host: name, display: this.#display })
       return stubbedResult(this.#display)
     }
+    if ((options.kind ?? 'write') === 'write') await approve(run, name, this.#display)
     const execution = new Execution(run, this.#site, this.#display, options, this.#piped)
     this.#kill = (signal) => execution.kill(signal)
     return execution.result()
