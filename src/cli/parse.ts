@@ -50,6 +50,8 @@ export function parseCore(tokens: readonly string[], env: NodeJS.ProcessEnv): Co
   const options = command.opts<Record<string, true | string | string[]>>()
   const flag = (name: string) => (options[name] === true ? (true as const) : undefined)
   const text = (name: string) => options[name] as string | undefined
+  if (flag('step') && flag('yes'))
+    throw new UsageError('bad-option', '--step asks, and --yes answers: they exclude each other')
   const run: RunOptions = defined({
     dryRun: flag('dryRun'),
     planOnly: flag('plan'),

@@ -12,7 +12,14 @@ export function createPrompter(io: Io, options: RunOptions, pause: () => () => v
     return { ...noPrompter, pause, confirm: async (message) => yes || noPrompter.confirm(message) }
   }
   type Clack = typeof import('@clack/prompts')
-  const asking = async <T>(question: (clack: Clack) => Promise<T>): Promise<Exclude<T, symbol>> => {
+  // One question at a time, however many hosts have one.
+  let last: Promise<unknown> = Promise.resolve()
+  const asking = <T>(question: (clack: Clack) => Promise<T>): Promise<Exclude<T, symbol>> => {
+    const mine = last.then(() => askNow(question))
+    last = mine.catch(() => {})
+    return mine
+  }
+  const askNow = async <T>(question: (clack: Clack) => Promise<T>): Promise<Exclude<T, symbol>> => {
     const clack = await import('@clack/prompts')
     const goOn = pause()
     try {

@@ -196,3 +196,14 @@ export function throwIfAborted(run: Run): void {
   const reason: unknown = run.signal.reason
   throw reason instanceof SlipwayError ? reason : new AbortedError('interrupted')
 }
+
+/** With `--step`, asks before a change on `host`; without it, does nothing. Refused, the run ends before the change. */
+export async function approve(run: Run, host: string, change: string): Promise<void> {
+  if (!run.options.step) return
+  if (await run.prompter.confirm(`${host}: ${change}`)) return
+  throw new SlipwayError('not-approved', `not approved on ${host}: ${change}`, {
+    host,
+    state: 'It was not done; what came before it is.',
+    next: 'Run it again to go on.',
+  })
+}

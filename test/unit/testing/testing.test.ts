@@ -118,6 +118,27 @@ describe('a recorded run', () => {
     expect(events).toContainEqual(expect.objectContaining({ type: 'held-back', display: 'reboot' }))
   })
 
+  it('with --step asks before each change, and ends before the one that is refused', async () => {
+    const fakes = fakeHosts()
+    const asked: string[] = []
+    const confirm = async (message: string) => {
+      asked.push(message)
+      return asked.length < 3
+    }
+    const { error } = await recordRun(
+      async () => {
+        await host('h').probe`uptime`
+        await host('h').$`one`
+        await host('h').write('a', 'x')
+        await host('h').$`three`
+      },
+      { hosts: fakes, step: true, prompter: { confirm } },
+    )
+    expect(asked).toEqual(['h: one', 'h: write a', 'h: three'])
+    expect(fakes.commands()).toEqual(['h: uptime', 'h: one'])
+    expect(error).toMatchObject({ code: 'not-approved', message: 'not approved on h: three' })
+  })
+
   it('answers questions as told, and refuses the others', async () => {
     const sure = () => ask.confirm('Sure?')
     expect((await recordRun(sure, { prompter: { confirm: async () => true } })).result).toBe(true)
