@@ -8,7 +8,9 @@ import {
   currentRun,
   OutcomeUnknownError,
   SlipwayError,
+  scoped,
   throwIfAborted,
+  withRun,
 } from '../events/index.ts'
 import { LockedError, StepFailedError } from './errors.ts'
 import { beginOf, endOf, mayHaveHappened, type StepRecord, stepRecords } from './journal.ts'
@@ -332,6 +334,8 @@ async function pastReturn(plan: Plan, entries: readonly JournalEntry[]): Promise
   return (await step.check()) !== 'todo'
 }
 
+const releaseWithinMs = 10_000
+
 async function locked<T>(
   store: ChangeStore,
   plan: Plan,
@@ -343,8 +347,10 @@ async function locked<T>(
   try {
     return await work(lock)
   } finally {
-    // A lost connection leaves the lock behind; the unfinished journal says as much, and its resumption takes it over.
-    await lock.release().catch(() => {})
+    // After an interrupt too, so with a signal of its own. A lost connection leaves the lock behind; the unfinished
+    // journal says as much, and its resumption takes it over.
+    const release = scoped(currentRun(), { signal: AbortSignal.timeout(releaseWithinMs) })
+    await withRun(release, () => lock.release()).catch(() => {})
   }
 }
 

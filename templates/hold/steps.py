@@ -172,6 +172,38 @@ def let_go(hold, socket):
     databases.remove(hold.spec['socket'])
 
 
+class Close(Step):
+    """The site answers 503 with Retry-After, but to the gate: where requests are not held. A file tells it so."""
+
+    def state(self):
+        return 'done' if os.path.exists(self.spec['file']) else 'todo'
+
+    def prepare(self):
+        return {'heldAt': time.monotonic()}
+
+    def do(self, kept):
+        write_file(self.spec['file'], 'promotion %s\n' % self.change.id)
+
+    def undo(self, kept):
+        databases.remove(self.spec['file'])
+
+
+class Open(Step):
+    """Ends what Close began; a site that was closed before stays so."""
+
+    def state(self):
+        return 'todo' if os.path.exists(self.spec['file']) and self.ours() else 'done'
+
+    def ours(self):
+        record = self.change.journal.records().get(self.spec['close'])
+        return record is not None and not record['data'].get('found')
+
+    def do(self, kept):
+        window = ms(self.change.journal.records()[self.spec['close']]['data']['heldAt'])
+        databases.remove(self.spec['file'])
+        return {'windowMs': window}
+
+
 class Fence(Step):
     """Renames databases and spools, so that whoever does not know of this change can't write to them any more."""
 
@@ -571,7 +603,8 @@ class Discard(Step):
 
 
 KINDS = {
-    'stop': Stop, 'start': Start, 'hold': Hold, 'let-go': LetGo, 'fence': Fence, 'copy': Copy, 'move': Move, 'link': Link,
+    'stop': Stop, 'start': Start, 'hold': Hold, 'let-go': LetGo, 'close': Close, 'open': Open,
+    'fence': Fence, 'copy': Copy, 'move': Move, 'link': Link,
     'flip': Flip, 'files': Files, 'command': Command, 'rehearse': Rehearse, 'trial': Trial, 'gate': Gate, 'roles': Roles,
     'retire': Retire, 'discard': Discard,
 }

@@ -22,6 +22,7 @@ export function factsOf(more: Partial<PromotionFacts> = {}): PromotionFacts {
     host: 'deploy@pony.example.org',
     production: 'production',
     data: 'copy',
+    hold: true,
     next: side('pony2026r2', 'production'),
     staging: side('pony2026r2', 'staging'),
     old: side('pony2026r1', 'production'),

@@ -93,6 +93,13 @@ describe('the steps of a promotion', () => {
     expect(ids.indexOf('retire-old')).toBeGreaterThan(ids.indexOf('flip'))
   })
 
+  it('close the site instead of holding requests, where told to', () => {
+    const ids = idsOf(factsOf({ hold: false }))
+    expect(ids).not.toContain('hold')
+    expect(ids.indexOf('open')).toBe(ids.indexOf('flip') + 1)
+    expect(ids.indexOf('close')).toBe(ids.indexOf('stop-old') - 1)
+  })
+
   it('make the site where there is none', () => {
     expect(idsOf(factsOf({ site: { ...factsOf().site, toMake: ['80'] } }))[0]).toBe('site')
   })

@@ -44,6 +44,8 @@ export interface PromotionFacts {
   production: string
   /** `copy` from the old production, `init` where there is none, `fresh`: its data stays with it. */
   data: 'copy' | 'init' | 'fresh'
+  /** Whether requests wait in the window, or are answered 503. */
+  hold: boolean
   next: Side
   /** The next release as the deployment that it still is. */
   staging?: Side
@@ -93,6 +95,8 @@ export interface Gathered {
 
 export interface GatherOptions {
   data?: 'copy' | 'fresh'
+  /** `false`: the site answers 503 with Retry-After in the window, instead of holding requests. */
+  hold?: boolean
   /** The release that becomes production again: for going back. */
   demoteTo?: string
   /** The migrations that were applied before it was replaced, if they were listed. */
@@ -106,6 +110,16 @@ const reserveSeconds = 15
 export async function gather(from: VpsContext, to: VpsContext, options: GatherOptions = {}): Promise<Gathered> {
   const host = oneHost(from, to)
   const { app } = to.deployment
+  if (app.listen.kind === 'port') {
+    throw new SlipwayError(
+      'listens-on-port',
+      `a promotion needs an app that listens on a socket, and ${app.name} listens on port ${app.listen.port}`,
+      {
+        state: 'Nothing was changed.',
+        next: 'Set [app] listen = socket, and have the server listen on $SLIPWAY_SOCKET.',
+      },
+    )
+  }
   const [staging, production] = [await hostFacts(from.deployment, host), await hostFacts(to.deployment, host)]
   const oldName = production.roles[to.deployment.name]
   const nextName = options.demoteTo ?? staging.release?.name
@@ -186,6 +200,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     host: host.name,
     production: to.deployment.name,
     data,
+    hold: options.hold ?? true,
     next: side(to, production, next, probed.nextVersion),
     ...(options.demoteTo === undefined
       ? { staging: side(from, staging, next, probed.nextVersion, staging.liveSlot && `app-${staging.liveSlot}`) }

@@ -25,7 +25,9 @@ export function notesOf(gathered: Gathered, connections?: number): string[] {
     ...(facts.data === 'copy' && facts.old
       ? [
           `writes wait for about ${guessedWindowSeconds(gathered).toFixed(1)} s by the sizes; the rehearsal measures it`,
-          `requests that come then: about ${expectedConnections(gathered, connections)}; room for ${facts.backlog}`,
+          facts.hold
+            ? `requests that come then: about ${expectedConnections(gathered, connections)}; room for ${facts.backlog}`
+            : `requests that come then: about ${expectedConnections(gathered, connections)}; they are answered 503`,
         ]
       : []),
     ...(facts.data === 'fresh' && facts.old
@@ -72,7 +74,7 @@ export function refusals(gathered: Gathered, connections?: number): SlipwayError
     )
   }
   const expected = expectedConnections(gathered, connections)
-  if (facts.data === 'copy' && facts.old && expected > facts.backlog) {
+  if (facts.data === 'copy' && facts.old && facts.hold && expected > facts.backlog) {
     found.push(
       new SlipwayError('backlog', `about ${expected} requests would wait, and there is room for ${facts.backlog}`, {
         host,

@@ -236,16 +236,24 @@ function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
         programs: old.workers,
         seconds: old.workerSeconds,
       },
-      {
-        id: 'hold',
-        kind: 'hold',
-        title: `hold requests to ${facts.domain}: they wait, ${facts.backlog} at most, ${facts.deadline} s at most`,
-        undoTitle: `let them go to ${old.release}`,
-        link,
-        socket: `${places.folder}/hold.sock`,
-        backlog: facts.backlog,
-        seconds: facts.deadline,
-      },
+      facts.hold
+        ? {
+            id: 'hold',
+            kind: 'hold',
+            title: `hold requests to ${facts.domain}: they wait, ${facts.backlog} at most, ${facts.deadline} s at most`,
+            undoTitle: `let them go to ${old.release}`,
+            link,
+            socket: `${places.folder}/hold.sock`,
+            backlog: facts.backlog,
+            seconds: facts.deadline,
+          }
+        : {
+            id: 'close',
+            kind: 'close',
+            title: `have ${facts.domain} answer 503 with Retry-After`,
+            undoTitle: 'open it again',
+            file: `${places.site}/maintenance.on`,
+          },
       {
         id: 'stop-old',
         kind: 'stop',
@@ -328,13 +336,23 @@ function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
     },
   )
   if (old && data === 'copy') {
-    steps.push({
-      id: 'let-go',
-      kind: 'let-go',
-      title: `let the requests that wait go to ${next.release}`,
-      hold: 'hold',
-      socket: socketOf(next, program),
-    })
+    steps.push(
+      facts.hold
+        ? {
+            id: 'let-go',
+            kind: 'let-go',
+            title: `let the requests that wait go to ${next.release}`,
+            hold: 'hold',
+            socket: socketOf(next, program),
+          }
+        : {
+            id: 'open',
+            kind: 'open',
+            title: `open ${facts.domain} again`,
+            close: 'close',
+            file: `${places.site}/maintenance.on`,
+          },
+    )
   }
   const record: Record<string, string> = { [facts.production]: next.release, ...(old ? { former: old.release } : {}) }
   steps.push(

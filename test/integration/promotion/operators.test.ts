@@ -1,0 +1,93 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { decodeEntries, encodeEntry } from '../../../src/engine/index.ts'
+import { AbortedError } from '../../../src/events/index.ts'
+import { demote, promote, promotions } from '../../../src/targets/vps/promotion/index.ts'
+import { hostIsBusy, journalText, until } from '../../faults/inject.ts'
+import { makeWorld, type World } from '../../faults/world.ts'
+
+/** Two operators, one host; each test goes on from where the last one left it. */
+let world: World
+beforeAll(async () => {
+  world = await makeWorld()
+}, 60_000)
+afterAll(() => world?.remove())
+
+const told = (from: number, text: string) =>
+  world.events.slice(from).some((event) => JSON.stringify(event).includes(text))
+
+describe('operators', () => {
+  it('are told who promotes already, and since when', { timeout: 90_000 }, async () => {
+    const mark = world.events.length
+    const controller = new AbortController()
+    const first = world
+      .run((from, to) => promote(from, to), { signal: controller.signal })
+      .catch((error: unknown) => error)
+    await until(() => told(mark, '/rehearse'), 'the first one is at it')
+    await expect(world.run((from, to) => promote(from, to))).rejects.toMatchObject({
+      code: expect.stringMatching(/^(locked|unfinished-change)$/),
+      message: expect.stringMatching(/ by \S+ on \S+ \(promote pony2026r2\)/),
+    })
+    controller.abort(new AbortedError('Ctrl-C'))
+    const error = (await first) as { exitCode: number; state: string }
+    expect(error.exitCode).toBe(130)
+    expect(error.state).toContain('unfinished')
+    expect(world.site()).toBe('pony2026r1/run/app-a.sock')
+  })
+
+  it('may take back what another began, before the window', { timeout: 90_000 }, async () => {
+    const result = await world.run((from, to) => promote(from, to, { undo: true }))
+    expect(result?.result).toBe('undone')
+    expect(world.site('staging')).toBe('pony2026r2/run/app-a.sock')
+    expect(world.roles()).toEqual({ production: 'pony2026r1', staging: 'pony2026r2' })
+  })
+
+  it('who press Ctrl-C in the window only stop watching: the host finishes its part', {
+    timeout: 120_000,
+  }, async () => {
+    const mark = world.events.length
+    const controller = new AbortController()
+    const detached = world
+      .run((from, to) => promote(from, to), { signal: controller.signal })
+      .catch((error: unknown) => error)
+    await until(() => told(mark, '/do/drain-workers'), 'the window begins')
+    controller.abort(new AbortedError('Ctrl-C'))
+    expect(await detached).toMatchObject({ exitCode: 130 })
+    await until(() => !hostIsBusy(world), 'the host is done')
+    expect(world.site()).toBe('pony2026r2/run/app-a.sock')
+    expect(world.roles()).toMatchObject({ production: 'pony2026r2' })
+    await expect(world.run((from, to) => promote(from, to, { undo: true }))).rejects.toMatchObject({
+      code: 'past-return',
+      next: expect.stringContaining('demote'),
+    })
+    const result = await world.run((from, to) => promote(from, to, { resume: true }))
+    expect(result?.result).toBe('done')
+    expect(journalText(world)).toContain('"result":"done"')
+  })
+
+  it('go back past a migration, which is reversed on the copy', { timeout: 90_000 }, async () => {
+    // As if the promotion had applied the last migration: its journal says what there was before.
+    const folder = `${world.home}/.slipway/pony/journals`
+    const name = readdirSync(folder).sort().at(-1) as string
+    const entries = decodeEntries(readFileSync(`${folder}/${name}`, 'utf8'))
+    const changed = entries.map((entry) =>
+      entry.entry === 'outcome' && entry.step === 'migrate' && entry.data
+        ? { ...entry, data: { ...entry.data, before: ['0001_brevets_and_riders', '0002_settings'] } }
+        : entry,
+    )
+    writeFileSync(`${folder}/${name}`, changed.map(encodeEntry).join(''))
+    const oldCode = `${world.release('pony2026r1')}/versions`
+    const version = readdirSync(oldCode)[0] as string
+    const migrations = `${oldCode}/${version}/pony/migrations.py`
+    // The old code would miss what was taken away, and is not asked to write: only the schema matters here.
+    expect(readFileSync(migrations, 'utf8')).toContain('0003_rider_keys_and_outbox')
+    await world.run((from, to) => demote(from, to))
+    expect(world.query('pony2026r1', 'pony', 'SELECT name FROM migrations ORDER BY name')).toEqual([
+      '0001_brevets_and_riders',
+      '0002_settings',
+    ])
+    expect(world.query('pony2026r1', 'pony', "SELECT count(*) FROM sqlite_master WHERE name = 'outbox'")).toEqual(['0'])
+    const [last] = await world.run((_, to) => promotions(to))
+    expect(last).toMatchObject({ result: 'done', release: 'pony2026r1' })
+  })
+})
