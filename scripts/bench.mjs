@@ -17,6 +17,9 @@ for (const needed of ['hyperfine', 'ssh', 'rsync']) {
 }
 const fab = which('/usr/bin/fab') ?? which('fab')
 const place = await openPlace()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.once(signal, () => void place.close().finally(() => process.exit(130)))
+}
 const missed = []
 try {
   // Where NODE_EXTRA_CA_CERTS is set, Node reads certificates at every start: that would be measured.

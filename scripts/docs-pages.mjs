@@ -1,11 +1,12 @@
 // The pages of docs/ that are made from the source: troubleshooting.md from the failures that it can tell of,
-// guide/configuration.md from the table that config/deploy.ini is checked with.
+// guide/events.md from the types of events, guide/configuration.md from the table that config/deploy.ini is checked with.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 import { findErrors } from './docs-errors.mjs'
+import { eventsPage } from './docs-events.mjs'
 
 const repository = join(import.meta.dirname, '..')
 
@@ -13,6 +14,7 @@ const repository = join(import.meta.dirname, '..')
 export async function madePages() {
   return {
     'troubleshooting.md': troubleshooting(findErrors(join(repository, 'src'))),
+    'guide/events.md': eventsPage(join(repository, 'src/events/events.ts')),
     'guide/configuration.md': configuration(await importSource('src/config/keys.ts')),
   }
 }

@@ -8,7 +8,7 @@ import { repository } from './blocks.ts'
 
 const errors = findErrors(join(repository, 'src'))
 
-test.each(['troubleshooting.md', 'guide/configuration.md'])(
+test.each(['troubleshooting.md', 'guide/events.md', 'guide/configuration.md'])(
   'docs/%s is what the source makes (else: node scripts/docs.mjs)',
   async (page) => {
     expect(readFileSync(join(repository, 'docs', page), 'utf8') === (await madePages())[page]).toBe(true)
