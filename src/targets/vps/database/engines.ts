@@ -1,4 +1,5 @@
 /** What each kind of database is dumped, verified and put back with: commands for a host. */
+import { randomBytes } from 'node:crypto'
 import type { DatabaseConfig } from '../../../config/types.ts'
 import { SlipwayError } from '../../../events/index.ts'
 import type { Command } from '../../../shell/index.ts'
@@ -27,10 +28,9 @@ export async function engineFor(context: VpsContext, release: ReleaseLayout, nam
     throw new SlipwayError('no-database', `[app.databases] has no ${name}`, { state: 'Nothing was changed.' })
   }
   if (config.kind === 'sqlite') return sqliteEngine(name, `${release.shared}/${config.path}`, config.role)
-  throw new SlipwayError('database-kind', `${name} is a ${config.kind} database, and this is only there for SQLite`, {
-    state: 'Nothing was changed.',
-    next: `Use the commands of ${config.kind} on the host.`,
-  })
+  const { backupCommands, serverDatabase } = await import('./servers.ts')
+  const database = await serverDatabase(context.config, name, config, `${release.records}/credentials`)
+  return backupCommands(name, database, randomBytes(4).toString('hex'))
 }
 
 export function sqliteEngine(name: string, path: string, role: 'data' | 'queue'): Engine {
