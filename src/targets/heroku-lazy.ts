@@ -65,6 +65,13 @@ export function lazyHeroku(config: Config, deployment: HerokuConfig): HerokuDepl
     status: async () => (await load()).status(),
     logs: (options) => stream(async () => (await load()).logs(options)),
     url: async () => (await load()).url(),
-    initApp: async () => (await load()).initApp(),
+    initApp: async (options) => (await load()).initApp(options),
+    login: async () => (await load()).login(),
+    apps: async (team) => (await load()).apps(team),
+    gitRemote: async () => (await load()).gitRemote(),
+    runLocally: async (options) => (await load()).runLocally(options),
+    scheduleBackups: async (at) => (await load()).scheduleBackups(at),
+    backupSchedules: async () => (await load()).backupSchedules(),
+    attachDatabase: async (addon) => (await load()).attachDatabase(addon),
   }
 }

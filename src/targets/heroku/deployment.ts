@@ -1,10 +1,33 @@
 import type { HerokuConfig } from '../../config/types.ts'
 import type { DeploymentOperations } from '../deployment.ts'
 
+export interface InitAppOptions {
+  /** Add-ons that config/deploy.ini does not name are destroyed, once their name is typed. */
+  destroyUndeclared?: boolean
+  /** PEM files for the domain; automatic certificates unless given. */
+  certificate?: { certificate: string; key: string }
+  /** Adds the domain without waiting for a certificate: DNS comes later. */
+  withoutCertificate?: boolean
+}
+
 /** What a deployment on Heroku has beyond the contract. */
 export interface HerokuDeployment extends DeploymentOperations {
   readonly target: 'heroku'
   readonly config: HerokuConfig
   /** Makes the app, its add-ons, settings, pipeline and domain what the configuration says; again: only what differs. */
-  initApp(): Promise<void>
+  initApp(options?: InitAppOptions): Promise<void>
+  /** Asks for an API token, tries it, and keeps it for later runs (0600). Resolves with the account's e-mail address. */
+  login(): Promise<string>
+  /** The names of the account's apps, or of a team's. */
+  apps(team?: string): Promise<string[]>
+  /** A git remote with the deployment's name. Returns whether it changed. */
+  gitRemote(): Promise<boolean>
+  /** The Procfile's processes on this machine with the deployment's settings, until one ends. Its exit status. */
+  runLocally(options?: { types?: readonly string[]; port?: number }): Promise<number>
+  /** Daily backups at a whole hour of a time zone; none without `at`. */
+  scheduleBackups(at?: { hour: number; timezone: string }): Promise<void>
+  /** The backup schedules there are. */
+  backupSchedules(): Promise<{ hour: number; timezone: string }[]>
+  /** Makes another database of the account the app's DATABASE. */
+  attachDatabase(addon: string): Promise<void>
 }

@@ -15,6 +15,7 @@ import { formationOf } from './dynos.ts'
 import { appLog, type LogFilter } from './logs.ts'
 import { maintenance } from './maintenance.ts'
 import { runAttached, runDetached } from './one-off.ts'
+import * as postgres from './postgres.ts'
 import { type PromoteOptions, promoteByPipeline } from './promotion.ts'
 import { schedule } from './schedule.ts'
 import { server, workers } from './services.ts'
@@ -51,10 +52,29 @@ export function herokuDeployment(config: HerokuConfig, setup: HerokuSetup): Hero
       currentRun().emit({ type: 'note', host: context.app, text })
     },
     install: (options = {}) => deploy({ ...ofRun(context).upload, ...options }),
-    async initApp() {
+    async initApp(options = {}) {
       const { init } = await import('./init.ts')
-      await init(context)
+      if (currentRun().options.planOnly) await init(context, options)
+      else await locked(context, 'init the app', () => init(context, options))
     },
+    login: async () => (await operator()).herokuLogin(context.env),
+    apps: async (team) => (await (await operator()).herokuApps(context, team)).map((each) => each.name),
+    gitRemote: async () => (await operator()).gitRemote(context),
+    runLocally: async (options) => (await operator()).runLocally(context, options),
+    scheduleBackups: (at) =>
+      locked(context, 'schedule backups', async () => {
+        const attachment = await postgres.requireDatabase(context)
+        if (at) await postgres.scheduleBackups(context, attachment, at)
+        else await postgres.unschedule(context, attachment)
+      }),
+    backupSchedules: async () => {
+      const all = await postgres.schedulesOf(context, await postgres.requireDatabase(context))
+      return all.map(({ hour, timezone }) => ({ hour, timezone }))
+    },
+    attachDatabase: (addon) =>
+      locked(context, 'attach a database', async () => {
+        await postgres.attachDatabase(context, addon)
+      }),
     versions: async () => (await releasesOf(context, 200)).map(asVersion),
     rollback: (options = {}) => locked(context, 'rollback', () => rollback(context, options)),
     async prune() {
@@ -83,6 +103,8 @@ export function herokuDeployment(config: HerokuConfig, setup: HerokuSetup): Hero
     hosts: hostGroup(config.name, []),
   }
 }
+
+const operator = () => import('./operator.ts')
 
 /** Makes what `from` runs that of `to`. */
 export async function promoteHeroku(

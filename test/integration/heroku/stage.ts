@@ -129,7 +129,7 @@ export async function setStage(options: { apps?: Partial<AppConfig> } = {}): Pro
         writeFileSync(join(project, name), text)
       }
       git('add', '-A')
-      git('commit', '-qm', 'change')
+      git('commit', '-q', '--allow-empty', '-m', 'change')
       return git('rev-parse', 'HEAD')
     },
     async get(name, path) {
