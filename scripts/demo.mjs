@@ -219,22 +219,35 @@ async function mailsOf(deployment, riders) {
   return { sent: sent.length, queued: riders - sent.length, twice: sent.length - new Set(sent).size }
 }
 
+function taskNames() {
+  const { stdout } = spawnSync(process.execPath, [join(root, 'dist/bin/tasks.js'), '--list', '--json'], {
+    cwd: dir,
+    encoding: 'utf8',
+  })
+  return JSON.parse(stdout).tasks.map(({ name }) => name)
+}
+
 function next() {
   const { httpPort } = sandboxFacts()
   const here = relative(process.cwd(), dir) || '.'
-  const typed = (name, words) => `node ${relative(dir, join(root, `dist/bin/${name}.js`))} ${words}`
+  const worthTyping = [
+    ['status'],
+    ['ps'],
+    ['tail_app_log', ':release=production,follow'],
+    ['promotions'],
+    ['demote', ' --plan'],
+  ]
+  const listed = new Set(taskNames())
   say('All of this runs on. Look around:')
   console.log(`
   http://${names.production}.localhost:${httpPort}/     in a browser
-  http://${names.staging}.localhost:${httpPort}/
 
   cd ${here}
-  ${typed('tasks', '--list')}
-  ${typed('tasks', '--sandbox status')}
-  ${typed('tasks', '--sandbox tail_app_log:release=production,follow')}
-  ${typed('tasks', '--sandbox ps')}
+  npx tasks --list`)
+  for (const [name, rest = ''] of worthTyping) if (listed.has(name)) console.log(`  npx tasks --sandbox ${name}${rest}`)
+  console.log(`  npx slipway ssh production --sandbox
 
-End it: ${typed('slipway', 'sandbox down')}          Your own host: README.md, "Your own VPS"`)
+End it: npx slipway sandbox down`)
 }
 
 try {
