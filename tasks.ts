@@ -297,8 +297,36 @@ export const promote_staging_to_production = task({
     data: choice(['copy', 'fresh']).default('copy').about("production's data comes along, or it begins anew"),
     resume: flag().about('go on with one that stopped on its way'),
     undo: flag().about('take back one that stopped on its way'),
+    close: flag().about('requests are answered 503 meanwhile, instead of waiting'),
   },
-  run: (options) => app.promote(app.staging, app.production, options),
+  run: ({ close, ...options }) => app.promote(app.staging, app.production, { ...options, hold: !close }),
+})
+
+export const demote = task({
+  group: 'production',
+  about: 'Go back to what was production before the last promotion, with all that was written since',
+  params: {
+    resume: flag().about('go on with one that stopped on its way'),
+    undo: flag().about('take back one that stopped on its way'),
+  },
+  run: (options) => app.demote(app.staging, app.production, options),
+})
+
+export const promotions = task({
+  group: 'production',
+  about: 'Past promotions: how each ended, its steps with their times, and how long requests waited',
+  run: async () => {
+    for (const line of await app.promotions(app.production)) result(line)
+  },
+})
+
+export const prune_promotions = task({
+  group: 'production',
+  about: 'Delete what past promotions kept: old releases with their data',
+  params: { keep: number().default(1).about('former productions that stay, to go back to') },
+  run: async ({ keep }) => {
+    for (const path of await app.prunePromotions(app.production, { keep })) result(path)
+  },
 })
 
 export const release_to_production = task({

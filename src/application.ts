@@ -44,6 +44,12 @@ export interface ApplicationBase {
   audit(deployment: Deployment, limit?: number): Promise<AuditLine[]>
   /** Makes what `from` runs that of `to`: `promote_staging_to_production`. */
   promote(from: Deployment, to: Deployment, options?: PromoteOptions): Promise<void>
+  /** Goes back to what was production before, with the data that was written since. Hosts only. */
+  demote(from: Deployment, to: Deployment, options?: PromoteOptions): Promise<void>
+  /** Past promotions of a deployment as text, newest first, with the times of their steps. Hosts only. */
+  promotions(deployment: Deployment): Promise<string[]>
+  /** Deletes what past promotions kept, but for the last `keep`; resolves with the paths. Hosts only. */
+  prunePromotions(deployment: Deployment, options?: { keep?: number }): Promise<string[]>
   /** What root has to do once on the hosts of a deployment, as a script. */
   hostSetup(deployment: Deployment): Promise<string>
   /** Makes `release` the one that `deployment` is in config/deploy.ini. */
@@ -65,6 +71,9 @@ export function application<const Name extends string>(options: ApplicationOptio
     unlock,
     audit,
     promote,
+    demote,
+    promotions,
+    prunePromotions,
     hostSetup,
     setRelease,
   }
@@ -180,6 +189,32 @@ async function promote(from: Deployment, to: Deployment, options: PromoteOptions
     'other-target',
     `${from.name} and ${to.name} run on different targets: one can't become the other`,
   )
+}
+
+async function demote(from: Deployment, to: Deployment, options: PromoteOptions = {}): Promise<void> {
+  const { demote, contextOf } = await promotionOf()
+  await demote(contextOf(from), contextOf(to), options)
+}
+
+async function promotions(deployment: Deployment): Promise<string[]> {
+  const { promotions, promotionText, contextOf } = await promotionOf()
+  return (await promotions(contextOf(deployment))).flatMap((report) => promotionText(report))
+}
+
+async function prunePromotions(deployment: Deployment, options: { keep?: number } = {}): Promise<string[]> {
+  const { prunePromotions, contextOf } = await promotionOf()
+  return prunePromotions(contextOf(deployment), options)
+}
+
+async function promotionOf() {
+  const [promotion, { vpsContext }] = await Promise.all([
+    import('./targets/vps/promotion/index.ts'),
+    import('./targets/vps/create.ts'),
+  ])
+  return {
+    ...promotion,
+    contextOf: (deployment: Deployment) => vpsContext(projectConfig(), onHosts(deployment).config),
+  }
 }
 
 async function hostSetup(deployment: Deployment): Promise<string> {
