@@ -1,4 +1,5 @@
 /** A person's terminal on a host: a shell, or a command that wants a screen. */
+import { maybeRun } from '../events/run.ts'
 import type { Channel, PtySize, Transport } from './transport.ts'
 
 export interface Terminal {
@@ -20,7 +21,11 @@ export async function interact(
 ): Promise<number> {
   const { input, output } = terminal
   const screen = input.isTTY === true && output.isTTY === true
-  const channel = await transport.exec(line, { urgent: true, ...(screen ? { pty: sizeOf(output) } : {}) })
+  // What draws there (progress, the tree of tasks) waits until the terminal is its own again.
+  const goOn = screen ? maybeRun()?.prompter.pause?.() : undefined
+  const opening = transport.exec(line, { urgent: true, ...(screen ? { pty: sizeOf(output) } : {}) })
+  opening.catch(() => goOn?.())
+  const channel = await opening
   const resize = () => channel.resize(sizeOf(output))
   if (screen) {
     input.setRawMode(true)
@@ -37,6 +42,7 @@ export async function interact(
     // A terminal that is still being read would keep the process from ending.
     input.pause()
     input.unref?.()
+    goOn?.()
   }
 }
 
