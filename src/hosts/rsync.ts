@@ -1,11 +1,15 @@
 /** Trees by rsync, over the connection that stands already. The plan (arguments, report) is pure; running it is not. */
 import { spawn } from 'node:child_process'
-import { resolve } from 'node:path'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join, resolve } from 'node:path'
+import type { SFTPWrapper } from 'ssh2'
 import { SlipwayError, UsageError } from '../events/errors.ts'
 import { approve, currentRun, type Run } from '../events/run.ts'
 import { ConnectError, connectionLost } from './errors.ts'
 import { isTooBroad } from './file-commands.ts'
 import type { RsyncOptions, RsyncResult } from './host.ts'
+import { pool } from './pool.ts'
 import { stubbedResult } from './running.ts'
 import type { RsyncShell, Transport } from './transport.ts'
 import { resolvePath } from './wire.ts'
@@ -93,7 +97,7 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
   const arrow = up ? `${options.source} → ${there}` : `${there} → ${options.destination}`
   const display = `rsync ${arrow}`
   if (!dryRun) await approve(run, site.name, display)
-  const result = await withReconnects(run, site, async () => {
+  const byRsync = async () => {
     const transport = await site.transport()
     const shell = await transport.rsyncShell()
     const plan: RsyncPlan = {
@@ -114,6 +118,27 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
     }
     const { default: Rsync } = (await import('rsync')) as unknown as { default: new () => RsyncBuilder }
     return execute(run, site, transport, shell, rsyncArguments(plan, new Rsync()), display)
+  }
+  const bySftp = async (missing: SlipwayError) => {
+    const { sftp } = await site.transport()
+    // SFTP is the login user's, whoever else the host is used as.
+    if (!sftp || site.user !== undefined) throw missing
+    run.emit({ type: 'note', host: site.name, text: `it has no rsync; ${arrow} goes by SFTP, which is slower` })
+    const patterns = {
+      ...options,
+      ...(options.excludeFrom === undefined ? {} : { excludeFrom: localPath(run, options.excludeFrom) }),
+    }
+    return copyBySftp(
+      run,
+      site,
+      await sftp(),
+      { up, local, remote: await absolute(site, remoteFull), dryRun, display },
+      patterns,
+    )
+  }
+  const result = await withReconnects(run, site, byRsync).catch((error: unknown) => {
+    if (error instanceof SlipwayError && error.code === 'rsync-missing') return bySftp(error)
+    throw error
   })
   if (run.options.dryRun && !options.dryRun) {
     const list = [...result.changed, ...result.deleted.map((name) => `delete ${name}`)]
@@ -126,6 +151,68 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
     run.emit({ type: 'changed', host: site.name, what: `${there}: ${result.changed.length} sent${deleted}` })
   }
   return result
+}
+
+async function copyBySftp(
+  run: Run,
+  site: RsyncSite,
+  sftp: SFTPWrapper,
+  copy: { up: boolean; local: string; remote: string; dryRun: boolean; display: string },
+  options: RsyncOptions,
+): Promise<RsyncResult> {
+  const { fetchTree, sendTree } = await import('./sftp-tree.ts')
+  const id = `r${++counter}`
+  const startedAt = performance.now()
+  run.emit({ type: 'step.started', id, title: copy.display, host: site.name })
+  let outcome: 'ok' | 'failed' = 'failed'
+  try {
+    if (copy.up) {
+      const result = await sendTree(sftp, {
+        source: copy.local,
+        destination: copy.remote,
+        options,
+        dryRun: copy.dryRun,
+        signal: run.signal,
+        onProgress: (done, total) =>
+          run.emit({ type: 'progress', id, host: site.name, label: copy.display, done, total, unit: 'bytes' }),
+      })
+      outcome = 'ok'
+      return result
+    }
+    // All of it is fetched, and then rsync here makes of it what was asked for.
+    const whole = await mkdtemp(join(tmpdir(), 'slipway-sftp-'))
+    try {
+      await fetchTree(sftp, copy.remote, whole, run.signal)
+      const name = copy.remote.endsWith('/') ? '' : basename(copy.remote)
+      const { direction: _down, ...same } = options
+      const here = await pool().local()
+      const plan: RsyncPlan = {
+        up: true,
+        local: join(whole, name) + (name === '' ? '/' : ''),
+        remote: copy.local,
+        dryRun: copy.dryRun,
+        progress: false,
+        options: same,
+      }
+      const { default: Rsync } = (await import('rsync')) as unknown as { default: new () => RsyncBuilder }
+      const shell = await here.rsyncShell()
+      const result = await execute(
+        run,
+        { ...site, user: undefined },
+        here,
+        shell,
+        rsyncArguments(plan, new Rsync()),
+        copy.display,
+      )
+      outcome = 'ok'
+      return result
+    } finally {
+      await rm(whole, { recursive: true, force: true })
+    }
+  } finally {
+    sftp.end()
+    run.emit({ type: 'step.finished', id, outcome, durationMs: performance.now() - startedAt })
+  }
 }
 
 /** Copying again is safe, and goes on where it stopped: after a lost connection it is, up to three times. */

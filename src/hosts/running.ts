@@ -29,6 +29,8 @@ export interface CommandSite {
 
 export const defaultCaptureBytes = 8 * 1024 * 1024
 const background = { graceMs: 3000 }
+/** How long ending a command may take before it is said to be running still. */
+const killDeadlineMs = 10_000
 let counter = 0
 
 /** Chunks as they come, before they are shown: what takes a script's output apart. */
@@ -331,13 +333,13 @@ class Execution {
       return false
     }
     const wire = await this.#site.killLine(pid, signal)
-    const channel = await within(5000, this.#transport.exec(wire.line, { urgent: true }))
+    const channel = await within(killDeadlineMs, this.#transport.exec(wire.line, { urgent: true }))
     if (!channel) return false
     channel.stdin.on('error', () => {})
     channel.stdout.resume()
     channel.stderr.resume()
     channel.stdin.end(wire.prelude)
-    return (await within(5000, channel.exit))?.exitCode === 0
+    return (await within(killDeadlineMs, channel.exit))?.exitCode === 0
   }
 
   async #feed(channel: Channel, wire: WireCommand, handshake: Promise<void> | undefined): Promise<void> {

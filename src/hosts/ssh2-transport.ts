@@ -4,7 +4,7 @@
  */
 import type { Duplex, Readable, Writable } from 'node:stream'
 import type { NodeSSH as NodeSshClass } from 'node-ssh'
-import type { Client, ClientChannel, ConnectConfig, ParsedKey } from 'ssh2'
+import type { Client, ClientChannel, ConnectConfig, ParsedKey, SFTPWrapper } from 'ssh2'
 import type { Complaining } from './dial.ts'
 import { ConnectError } from './errors.ts'
 import { createGate } from './gate.ts'
@@ -305,6 +305,7 @@ function ssh2Transport(client: Client, config: SshConfig): Transport {
         'stream',
       ),
     rsyncShell: async () => rsyncBridge(exec),
+    sftp: () => open<SFTPWrapper>('file transfer (sftp)', (done) => client.sftp((error, sftp) => done(error, sftp))),
     async close() {
       closing = true
       client.end()

@@ -1,5 +1,6 @@
 /** The seam: ten or so short methods that a way of reaching a machine has to have. Nothing above knows which it is. */
 import type { Duplex, Readable, Writable } from 'node:stream'
+import type { SFTPWrapper } from 'ssh2'
 
 export interface Transport {
   readonly kind: 'ssh2' | 'openssh' | 'local'
@@ -11,6 +12,8 @@ export interface Transport {
   openTcp(host: string, port: number): Promise<Duplex>
   /** Arguments and file descriptors that make a local rsync speak over this connection. */
   rsyncShell(): Promise<RsyncShell>
+  /** The file transfer subsystem, where this way of reaching a machine has it. */
+  sftp?(): Promise<SFTPWrapper>
   /** Settles when the connection is gone, with why. */
   readonly lost: Promise<Error>
   close(): Promise<void>

@@ -176,7 +176,7 @@ export class AnnouncementFilter {
   }
 }
 
-/** Ends the process group of `pid`: `signal`, and after two seconds KILL. Exits with 0 once none of it is left. */
+/** Ends the process group of `pid`: `signal`, and after a second and a half KILL. Exits with 0 once none of it is left. */
 export function killCommand(pid: number, signal: string): string {
   // The group is asked for now, not at the start: the announcing shell need not lead its group (ForceCommand, sudo).
   const ofPid = (p: string) =>
@@ -194,6 +194,6 @@ export function killCommand(pid: number, signal: string): string {
     // No `--` before a group: dash takes that for a number.
     `for p in $all; do kill -${signal} "$p" 2>/dev/null; done`,
     'i=0',
-    'while left; do i=$((i+1)); if [ $i -gt 40 ]; then for p in $all; do kill -KILL "$p" 2>/dev/null; done; fi; if [ $i -gt 60 ]; then exit 1; fi; sleep 0.05; done',
+    'while left; do i=$((i+1)); if [ $i -gt 15 ]; then for p in $all; do kill -KILL "$p" 2>/dev/null; done; fi; if [ $i -gt 30 ]; then exit 1; fi; sleep 0.1; done',
   ].join('; ')
 }

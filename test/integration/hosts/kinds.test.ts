@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -179,6 +179,45 @@ exec "$@"`
       expect(told.of('held-back')).toHaveLength(1)
     })
     for (const name of ['cat', 'reboot']) rmSync(join(sshd.dir, 'bin', name))
+  })
+
+  it('without rsync is copied to and from by SFTP, and what is left out is spared', async () => {
+    standIn('rsync', "echo 'sh: 1: rsync: not found' >&2; exit 127")
+    const source = join(dir, 'sftp source')
+    mkdirSync(join(source, 'sub/deep'), { recursive: true })
+    for (const name of ['plain', "it's", 'é€', 'new\nline', 'sub/deep/f', 'x.pyc'])
+      writeFileSync(join(source, name), name)
+    chmodSync(join(source, 'plain'), 0o750)
+    symlinkSync('plain', join(source, 'link'))
+    const up = join(dir, 'sftp up')
+    const same = () => execFileSync('diff', ['-r', '--no-dereference', '-x', '*.pyc', '-x', '*.sqlite', source, up])
+    try {
+      await inRun(sshd, async (told) => {
+        const h = host('test')
+        const options = { source: `${source}/`, destination: up, exclude: ['*.pyc', '*.sqlite'], delete: true }
+        const sent = await h.rsync(options)
+        expect(sent.changed).toEqual(["it's", 'link', 'new\nline', 'plain', 'sub/deep/f', 'é€'])
+        same()
+        expect(statSync(join(up, 'plain')).mode & 0o777).toBe(0o750)
+        expect((await h.rsync(options)).changed).toEqual([])
+        mkdirSync(join(up, 'old/inner'), { recursive: true })
+        writeFileSync(join(up, 'old/inner/f'), '')
+        mkdirSync(join(up, 'data'))
+        writeFileSync(join(up, 'data/live.sqlite'), 'precious')
+        const planned = await h.rsync({ ...options, dryRun: true })
+        expect(planned.deleted).toContain('old/inner/f')
+        expect(statSync(join(up, 'old/inner/f')).size).toBe(0)
+        expect((await h.rsync(options)).deleted.sort()).toEqual(['old/', 'old/inner/', 'old/inner/f'])
+        expect(readFileSync(join(up, 'data/live.sqlite'), 'utf8')).toBe('precious')
+        const back = join(dir, 'sftp back')
+        await h.rsync({ source: `${up}/`, destination: back, direction: 'down', exclude: ['data'] })
+        execFileSync('diff', ['-r', '--no-dereference', '-x', 'data', up, back])
+        expect(told.of('note')[0]?.text).toContain('goes by SFTP')
+        expect(told.of('host.connected')).toHaveLength(1)
+      })
+    } finally {
+      rmSync(join(sshd.dir, 'bin/rsync'))
+    }
   })
 
   it('passes an interactive command’s input, output and status on', () =>
