@@ -4,7 +4,7 @@
  */
 
 import type { HookName } from '../../config/types.ts'
-import { currentRun, OutcomeUnknownError, SlipwayError } from '../../events/index.ts'
+import { currentRun, OutcomeUnknownError, SlipwayError, UsageError } from '../../events/index.ts'
 import { ScriptError } from '../../hosts/errors.ts'
 import type { Host, ScriptStep } from '../../hosts/host.ts'
 import { type Command, sh } from '../../shell/index.ts'
@@ -13,6 +13,7 @@ import { beginChange, type ChangeOn } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, noteFacts, withRecord } from './facts.ts'
 import type { ReleaseLayout } from './layout.ts'
+import { appliedFile, listCommand } from './migrations.ts'
 import { folderStep, generates, releaseFileSteps, requireSecrets, writeFile } from './release-files.ts'
 import { formatRoles } from './roles.ts'
 import { switchCurrent, writeRecord } from './server.ts'
@@ -27,7 +28,23 @@ export function inVersion(release: ReleaseLayout, id: string, command: string, s
 export async function install(context: VpsContext, options: InstallOptions = {}): Promise<Version> {
   await requireSecrets(context)
   const installed = await onEach(context.hosts, (host) => installOn(context, host, options))
+  await cloneOnDeploy(context)
   return [...installed.values()][0] as Version
+}
+
+/** `clone_on_deploy = production`: its data comes along with every deploy, and is migrated by the new version. */
+async function cloneOnDeploy(context: VpsContext): Promise<void> {
+  const name = context.deployment.cloneOnDeploy
+  if (name === undefined || currentRun().options.dryRun) return
+  const from = context.config.deployments[name]
+  if (from?.target !== 'vps') {
+    throw new UsageError(
+      'other-target',
+      `clone_on_deploy = ${name}: it does not run on hosts, and ${context.deployment.name} does`,
+    )
+  }
+  const [{ copyData }, { vpsContext }] = await Promise.all([import('./database/restore.ts'), import('./create.ts')])
+  await copyData(vpsContext(context.config, from), context)
 }
 
 async function installOn(context: VpsContext, host: Host, options: InstallOptions): Promise<Version> {
@@ -52,7 +69,11 @@ async function installOn(context: VpsContext, host: Host, options: InstallOption
     folderStep(context, facts, release),
     ...prepareSteps(context, change, record, options),
     ...(await releaseFileSteps(context, host, facts, release, record.id)),
+    ...(facts.current !== undefined && facts.current !== record.id
+      ? recordMigrations(context, release, facts.current)
+      : []),
     ...commandSteps(context, release, record.id),
+    ...recordMigrations(context, release, record.id),
     writeRecord(release, installedRecord, 'record that it is installed'),
     ...switchSteps(context, change, record.id),
   ]
@@ -183,6 +204,19 @@ function migrateCommand(context: VpsContext, release: ReleaseLayout, id: string,
   if (files.length === 0) return run
   return sh`for f in ${files}; do [ -s "$f" ] || { echo "no database yet: $f"; exit 0; }; done
 ${run}`
+}
+
+/** Keeps with the version what is applied now, before and after the new one's migrations; where that can't be told, a rollback of the schema will say so. */
+function recordMigrations(context: VpsContext, release: ReleaseLayout, id: string): ScriptStep[] {
+  const list = listCommand(context.deployment.app.migrations)
+  if (list === undefined) return []
+  const file = appliedFile(release, id)
+  return [
+    {
+      name: `record the migrations that ${id} has`,
+      command: sh`${inVersion(release, id, list)} >${file}.new 2>/dev/null && mv -f ${file}.new ${file} || rm -f ${file}.new`,
+    },
+  ]
 }
 
 function switchSteps(context: VpsContext, { facts, release }: ChangeOn, id: string): ScriptStep[] {

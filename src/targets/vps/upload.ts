@@ -8,6 +8,7 @@ import type { DeployOptions } from '../deployment.ts'
 import { beginChange, type ChangeOn, owner } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, noteFacts, withRecord } from './facts.ts'
+import { appliedFile } from './migrations.ts'
 import { folderStep, requireSecrets } from './release-files.ts'
 import { writeRecord } from './server.ts'
 import { defaultExcludes, ignoreFile, prepareSource, type Source } from './source.ts'
@@ -107,7 +108,7 @@ async function forgetUpload(
 /** Removes a version's folder and records; files that its install made read-only do not stop it. */
 export function removeVersion({ release }: Pick<ChangeOn, 'release'>, id: string) {
   return sh`[ "$(readlink ${release.current} 2>/dev/null)" != ${`versions/${id}`} ] || { echo 'this is the current version' >&2; exit 1; }
-rm -rf ${release.version(id)} ${release.versionStart(id)} ${release.versionRecord(id)}`
+rm -rf ${release.version(id)} ${release.versionStart(id)} ${release.versionRecord(id)} ${appliedFile(release, id)}`
 }
 
 function requireRsync({ facts }: ChangeOn, host: Host): void {

@@ -1,13 +1,17 @@
 /** The versions of a release: listed, gone back to, cleared away. */
-import { currentRun } from '../../events/index.ts'
+import { currentRun, SlipwayError } from '../../events/index.ts'
+import type { Host } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
 import type { Version } from '../deployment.ts'
-import { audited, beginChange, tell } from './change.ts'
+import { audited, beginChange, requireVersion, tell } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
-import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
+import { forgetFacts, hostFacts, noteFacts, requireRelease } from './facts.ts'
+import { inVersion } from './install.ts'
+import type { ReleaseLayout } from './layout.ts'
+import { appliedFile, appliedNames, listCommand, reversal } from './migrations.ts'
 import { restartServer, switchCurrent } from './server.ts'
 import { removeVersion } from './upload.ts'
-import { asVersion, prunable, rollbackTarget } from './version.ts'
+import { asVersion, prunable, rollbackTarget, type VersionRecord } from './version.ts'
 import { workersOf } from './workers.ts'
 
 /** Newest first. */
@@ -18,7 +22,7 @@ export async function versions(context: VpsContext): Promise<Version[]> {
   return facts.records.map((record) => asVersion(record, facts.current))
 }
 
-/** To the version that was live before, or `to`; restarts server and workers. */
+/** To the version that was live before, or `to`; restarts server and workers. `migrate`: the schema goes back too. */
 export async function rollback(
   context: VpsContext,
   options: { to?: string; migrate?: boolean } = {},
@@ -28,26 +32,97 @@ export async function rollback(
   requireRelease(context.deployment, facts, home)
   const target = rollbackTarget(facts.records, facts.current, options.to)
   return audited(context, `rollback to ${target.id}`, async () => {
-    await onEach(context.hosts, async (host) => {
-      const { release, guard } = await beginChange(context, host, `rollback ${context.deployment.name}`)
-      await host.script(
-        [
-          { name: `${target.id} is there`, command: sh`[ -d ${release.version(target.id)} ]` },
-          {
-            name: 'its start script',
-            command: sh`[ ! -f ${release.versionStart(target.id)} ] || cp -p ${release.versionStart(target.id)} ${release.start}`,
-          },
-          { name: `current → ${target.id}`, command: switchCurrent(release, target.id) },
-        ],
-        { guard },
-      )
-      forgetFacts(context.deployment, host)
-    })
-    await restartServer(context)
-    if (Object.keys(context.deployment.app.workers).length > 0) await workersOf(context).restart()
+    if (options.migrate) await rollbackWithSchema(context, target)
+    else await switchTo(context, target)
     await tell(context, 'rollback', { head: target.commit ?? target.id })
     return { ...asVersion(target, target.id), state: 'live' as const }
   })
+}
+
+async function switchTo(context: VpsContext, target: VersionRecord): Promise<void> {
+  await onEach(context.hosts, async (host) => {
+    const { facts, release, guard } = await beginChange(context, host, `rollback ${context.deployment.name}`)
+    await host.script(
+      [
+        { name: `${target.id} is there`, command: sh`[ -d ${release.version(target.id)} ]` },
+        {
+          name: 'its start script',
+          command: sh`[ ! -f ${release.versionStart(target.id)} ] || cp -p ${release.versionStart(target.id)} ${release.start}`,
+        },
+        { name: `current → ${target.id}`, command: switchCurrent(release, target.id) },
+      ],
+      { guard },
+    )
+    await noteFacts(context.deployment, host, { current: target.id, records: facts.records })
+  })
+  await restartServer(context)
+  if (Object.keys(context.deployment.app.workers).length > 0) await workersOf(context).restart()
+}
+
+/**
+ * Takes the schema back with the current code, which alone knows how, while the site is in maintenance and the workers
+ * stand still; then switches. A backup is taken first.
+ */
+async function rollbackWithSchema(context: VpsContext, target: VersionRecord): Promise<void> {
+  const run = currentRun()
+  const { app, name } = context.deployment
+  const host = context.role('database').first()
+  const change = await beginChange(context, host, `rollback ${name}`)
+  const { release, guard } = change
+  const current = requireVersion(change, host)
+  const commands = await reversalOf(context, host, release, current, target)
+  if (commands.length === 0) {
+    run.emit({ type: 'note', host: host.name, text: 'the schema is the same in both versions: nothing to take back' })
+    return switchTo(context, target)
+  }
+  for (const command of commands) run.emit({ type: 'note', host: host.name, text: `takes the schema back: ${command}` })
+  const { maintenanceOf } = await import('./maintenance.ts')
+  await maintenanceOf(context).during(async () => {
+    if (Object.keys(app.databases).length > 0) {
+      const { takeBackup } = await import('./database/backup.ts')
+      await takeBackup(context, host, change)
+    }
+    if (Object.keys(app.workers).length > 0) await workersOf(context).stop()
+    await host.script(
+      commands.map((command) => ({ name: command, command: inVersion(release, current, command) })),
+      { guard },
+    )
+    await switchTo(context, target)
+  })
+}
+
+async function reversalOf(
+  context: VpsContext,
+  host: Host,
+  release: ReleaseLayout,
+  current: string,
+  target: VersionRecord,
+): Promise<string[]> {
+  const { migrations } = context.deployment.app
+  const list = listCommand(migrations)
+  if (list === undefined) {
+    throw new SlipwayError(
+      'no-migrations',
+      `${context.config.file} does not say how migrations are listed and reversed`,
+      {
+        state: 'Nothing was changed.',
+        next: 'Set [app] migrations, or roll back without migrate.',
+      },
+    )
+  }
+  const answers = await host.probes({
+    before: sh`cat ${appliedFile(release, target.id)}`,
+    now: inVersion(release, current, list),
+  })
+  if (answers.before.exitCode !== 0 || answers.now.exitCode !== 0) {
+    throw new SlipwayError('migrations-unknown', `it is not known which migrations were applied with ${target.id}`, {
+      host: host.name,
+      detail: answers.now.stderr.trim() || undefined,
+      state: 'Nothing was changed.',
+      next: `Take the schema back by hand with \`tasks run:release=${context.deployment.name} -- …\`, then roll back without migrate.`,
+    })
+  }
+  return reversal(migrations, appliedNames(answers.before.stdout), appliedNames(answers.now.stdout))
 }
 
 /** Removes old versions from every host; never the current one or the one before. Returns the ids removed. */

@@ -48,10 +48,12 @@ async function replaceData(
   change: ChangeOn,
   manifest: Manifest,
   folder: string,
+  choose: (role: 'data' | 'queue') => boolean = () => true,
 ): Promise<void> {
   const { release, guard } = change
-  const kept = `${change.facts.app.backups}/replaced-${context.deployment.name}-${currentRun().id}`
-  const names = Object.keys(manifest.databases).filter((name) => context.deployment.app.databases[name])
+  const { databases } = context.deployment.app
+  const kept = `${change.facts.app.backups}/replaced-${context.deployment.name}-${currentRun().id}-${manifest.id}`
+  const names = Object.keys(manifest.databases).filter((name) => databases[name] && choose(databases[name].role))
   const there = await existing(context, host, change)
   if (there) {
     await inStep('back up what is there', host.name, async () => (await takeBackup(context, host, change))?.id)
@@ -132,15 +134,19 @@ async function hooks(
 
 /** This deployment's data over `target`'s, on the same host or another one; a backup of `target` is taken first. */
 export async function copyTo(context: VpsContext, target: Deployment): Promise<void> {
-  if (target.target !== 'vps') {
-    throw new UsageError(
-      'other-target',
-      `${target.name} runs on Heroku, and ${context.deployment.name} on hosts: the data can't be copied between them here`,
-    )
-  }
-  if (target.name === context.deployment.name)
+  if (target.target === 'vps') return copyData(context, vpsContext(context.config, target.config))
+  throw new UsageError(
+    'other-target',
+    `${target.name} runs on Heroku, and ${context.deployment.name} on hosts: the data can't be copied between them here`,
+  )
+}
+
+/** Databases of data and media of one deployment over another's; queues and spools stay each where they are. */
+export async function copyData(context: VpsContext, to: VpsContext): Promise<void> {
+  const target = to.deployment
+  if (target.name === context.deployment.name) {
     throw new UsageError('same-deployment', `${target.name} can't be copied onto itself`)
-  const to = vpsContext(context.config, target.config)
+  }
   const fromHost = databaseHost(context)
   const toHost = databaseHost(to)
   await confirmOver(to, `the data of ${context.deployment.name}`)
@@ -159,9 +165,42 @@ export async function copyTo(context: VpsContext, target: Deployment): Promise<v
     if (!manifest) return
     let folder = `${source.facts.app.backups}/${manifest.id}`
     if (fromHost.name !== toHost.name) folder = await carry(fromHost, folder, toHost, change, manifest)
-    await replaceData(to, toHost, change, manifest, folder)
+    // Queues stay where they are: what production has queued must not be sent from a copy as well.
+    await replaceData(to, toHost, change, manifest, folder, (role) => role === 'data')
+    await copyMedia(context, fromHost, source.release.shared, toHost, change)
     await hooks(to, toHost, change, 'after_clone')
   })
+}
+
+/** Shared folders that are neither databases' nor spools: uploads of visitors, mostly. */
+export function mediaFolders(app: VpsContext['deployment']['app']): string[] {
+  const files = Object.values(app.databases).flatMap((each) => (each.kind === 'sqlite' ? [each.path] : []))
+  return Object.entries(app.shared)
+    .filter(([path, kind]) => kind === 'directory' && !app.spools.includes(path))
+    .map(([path]) => path)
+    .filter((path) => !files.some((file) => file.startsWith(`${path}/`)))
+}
+
+async function copyMedia(
+  context: VpsContext,
+  fromHost: Host,
+  shared: string,
+  toHost: Host,
+  change: ChangeOn,
+): Promise<void> {
+  const folders = mediaFolders(context.deployment.app)
+  if (folders.length === 0) return
+  if (fromHost.name !== toHost.name) {
+    currentRun().emit({ type: 'warning', text: `${folders.join(', ')} were not copied: they are on another host` })
+    return
+  }
+  await toHost.script(
+    folders.map((path) => ({
+      name: `copy ${path}`,
+      command: sh`[ ! -d ${shared}/${path} ] || { mkdir -p ${change.release.shared}/${path}; rsync -a --delete ${`${shared}/${path}/`} ${`${change.release.shared}/${path}/`}; }`,
+    })),
+    { guard: change.guard },
+  )
 }
 
 /** From host to host through this process, without a file here. Checked by its checksum there. */

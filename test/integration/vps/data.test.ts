@@ -1,0 +1,119 @@
+/** Data that moves with the code: schemas taken back, production cloned, backups that are damaged. */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ask, createProject, type Project, told } from './host.ts'
+
+let project: Project
+beforeAll(async () => {
+  project = await createProject()
+  await project.run(async (staging) => {
+    await staging.upload()
+    await staging.install()
+    await staging.database.init()
+    await staging.server.start()
+  })
+}, 60_000)
+afterAll(() => project.stop())
+
+const sql = (release: string, database: string, text: string) =>
+  execFileSync('/usr/bin/sqlite3', [join(project.home, 'webapps', release, 'shared/db', `${database}.sqlite`), text])
+    .toString()
+    .trim()
+const up = () => ask(join(project.home, '.slipway/pony/sites/staging/current.sock'), '/up')
+
+test('rollback with migrate takes back what the newer version applied, with its own code, after a backup', async () => {
+  const before = await up()
+  project.edit('app/pony/migrations.py', (text) =>
+    text.replace(
+      '\n)\n\n\nclass Irreversible',
+      '\n    Migration("0004_clubs", ("CREATE TABLE clubs (name TEXT)",), ("DROP TABLE clubs",)),\n)\n\n\nclass Irreversible',
+    ),
+  )
+  await project.run((staging) => staging.deploy())
+  expect(sql('ponyr2', 'pony', 'SELECT name FROM migrations ORDER BY name DESC LIMIT 1')).toBe('0004_clubs')
+  const { value: backupsBefore } = await project.run((staging) => staging.database.backups())
+  const { events } = await project.run((staging) => staging.rollback({ migrate: true }))
+  expect(told(events)).toContain(
+    'takes the schema back: python3 -m pony.migrate --reverse-to 0003_rider_keys_and_outbox',
+  )
+  expect(sql('ponyr2', 'pony', "SELECT count(*) FROM sqlite_master WHERE name = 'clubs'")).toBe('0')
+  expect(await up()).toMatchObject({ status: 200, release: before.release })
+  const { value: backups } = await project.run((staging) => staging.database.backups())
+  expect(backups).toHaveLength(backupsBefore.length + 1)
+  expect(await project.run((staging) => staging.maintenance.status())).toMatchObject({ value: false })
+}, 60_000)
+
+test('a clone of production brings data and media into staging, and leaves the queues where they are', async () => {
+  project.configure((text) => `${text}\n[app.shared]\nmedia = directory\n`)
+  project.configure((text) =>
+    text.replace('[production]\ntarget = vps\n', '[production]\ntarget = vps\nrelease = r1\n'),
+  )
+  await project.run(
+    async (production) => {
+      await production.upload()
+      await production.install()
+      await production.database.init()
+    },
+    { deployment: 'production' },
+  )
+  sql('ponyr1', 'pony', "INSERT INTO settings VALUES ('from', 'production')")
+  sql('ponyr1', 'queue', 'CREATE TABLE of_production (x)')
+  mkdirSync(join(project.home, 'webapps/ponyr1/shared/media'), { recursive: true })
+  writeFileSync(join(project.home, 'webapps/ponyr1/shared/media/photo.jpg'), 'a photo')
+  sql('ponyr2', 'pony', "INSERT INTO settings VALUES ('from', 'staging')")
+  project.configure((text) =>
+    text.replace('[staging]\ntarget = vps\n', '[staging]\ntarget = vps\nclone_on_deploy = production\n'),
+  )
+  await project.run((staging) => staging.deploy())
+  expect(sql('ponyr2', 'pony', "SELECT value FROM settings WHERE name = 'from'")).toBe('production')
+  expect(sql('ponyr2', 'queue', "SELECT count(*) FROM sqlite_master WHERE name = 'of_production'")).toBe('0')
+  expect(project.read('webapps/ponyr2/shared/media/photo.jpg')).toBe('a photo')
+  expect((await up()).status).toBe(200)
+}, 90_000)
+
+test('production is restored only when its name is typed', async () => {
+  const { value: backup } = await project.run((production) => production.database.backup(), {
+    deployment: 'production',
+  })
+  const prompter = (typed: string) => ({
+    interactive: true,
+    confirm: async () => true,
+    confirmTyped: async (_: string, expected: string) => typed === expected,
+    text: async () => typed,
+    password: async () => typed,
+  })
+  const restore = (typed: string) =>
+    project.run((production) => production.database.restore(backup.id), {
+      deployment: 'production',
+      prompter: prompter(typed),
+    })
+  sql('ponyr1', 'pony', "INSERT INTO settings VALUES ('later', 'x')")
+  await expect(restore('staging')).rejects.toMatchObject({ code: 'not-confirmed', exitCode: 2 })
+  expect(sql('ponyr1', 'pony', "SELECT count(*) FROM settings WHERE name = 'later'")).toBe('1')
+  await restore('production')
+  expect(sql('ponyr1', 'pony', "SELECT count(*) FROM settings WHERE name = 'later'")).toBe('0')
+}, 60_000)
+
+test('a truncated backup is found out, and is not restored', async () => {
+  const { value: backup } = await project.run((staging) => staging.database.backup())
+  const file = join(project.home, '.slipway/pony/backups', backup.id, 'main.sqlite')
+  truncateSync(file, 8192)
+  await expect(project.run((staging) => staging.database.verify(backup.id))).rejects.toMatchObject({
+    code: 'bad-backup',
+  })
+  const rows = sql('ponyr2', 'pony', 'SELECT count(*) FROM settings')
+  await expect(project.run((staging) => staging.database.restore(backup.id))).rejects.toMatchObject({
+    code: 'step-failed',
+  })
+  expect(sql('ponyr2', 'pony', 'SELECT count(*) FROM settings')).toBe(rows)
+  expect((await up()).status).toBe(200)
+}, 60_000)
+
+test('a fetched database is on this machine, and opens', async () => {
+  const { value: paths } = await project.run((staging) => staging.database.fetch('copies'))
+  expect(readdirSync(join(project.dir, 'copies'))).toHaveLength(2)
+  const main = paths.find((path) => path.includes('main')) as string
+  expect(execFileSync('/usr/bin/sqlite3', [main, 'PRAGMA integrity_check']).toString().trim()).toBe('ok')
+}, 30_000)
