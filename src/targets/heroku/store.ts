@@ -74,8 +74,20 @@ export async function storeFor(context: HerokuContext): Promise<HerokuStore> {
   })
 }
 
+/** Who holds a lock on the deployment, without making or changing anything; undefined where that can't be told. */
+export async function lockHolder(
+  context: HerokuContext,
+  keeperConfig: Record<string, string> | undefined,
+): Promise<LockInfo | undefined> {
+  const url = keeperConfig?.['DATABASE_URL']
+  if (!url) return undefined
+  return postgresStore(url)
+    .holder(context.deployment.name)
+    .catch(() => undefined)
+}
+
 /** The deployment whose database keeps the store. */
-function keeperOf(context: HerokuContext): HerokuContext {
+export function keeperOf(context: HerokuContext): HerokuContext {
   const production = context.config.deployments['production']
   if (production?.target !== 'heroku') return context
   return herokuContext(production, { config: context.config, env: context.env })

@@ -99,7 +99,8 @@ export function showRelease(world: World, app: App, each: Release): unknown {
     description: each.description,
     status: each.status,
     current: each.current,
-    eligible_for_rollback: each.status === 'succeeded' && each.slug !== null && !each.current,
+    // The current one too: clients take the second of those that are eligible.
+    eligible_for_rollback: each.status === 'succeeded' && each.slug !== null,
     output_stream_url: each.stream ? streamUrl(world, each.stream) : null,
     slug: each.slug ? { id: each.slug.id } : null,
     artifacts: each.slug ? [{ type: 'slug', id: each.slug.id }] : [],

@@ -123,4 +123,31 @@ describe('a database', () => {
     await stage.run(() => staging.deploy())
     expect(await names('pony-staging')).toEqual(['someone', 'someone'])
   }, 60_000)
+
+  test('knows what Django would have to migrate back to, from the times in its table', async () => {
+    const { djangoTargets } = await import('../../../src/targets/heroku/reverse.ts')
+    const { sql } = await import('../../../src/targets/heroku/psql.ts')
+    const url = stage.heroku.state.addons.find((each) => each.app.name === 'pony-staging')?.database?.url as string
+    const { value } = await stage.run(async () => {
+      await sql(
+        url,
+        `CREATE TABLE django_migrations (id serial, app text, name text, applied timestamptz);
+INSERT INTO django_migrations (app, name, applied) VALUES ('pony', '0001', '2026-01-01'), ('pony', '0002', '2026-02-01'), ('pony', '0003', '2026-06-01'), ('mail', '0001', '2026-06-01'), ('auth', '0001', '2026-01-01');`,
+      )
+      return sql(url, djangoTargets, { time: '2026-03-01T00:00:00Z' })
+    })
+    expect(value.map((line) => JSON.parse(line))).toEqual([
+      { app: 'mail', name: 'zero' },
+      { app: 'pony', name: '0002' },
+    ])
+  }, 30_000)
+
+  test('gets values with quotes, backslashes and lines as they are', async () => {
+    const { sql } = await import('../../../src/targets/heroku/psql.ts')
+    const url = stage.heroku.state.addons.find((each) => each.app.name === 'pony-staging')?.database?.url as string
+    const odd = 'a\'b\\c\n"d" :x ; DROP'
+    expect(
+      (await stage.run(() => sql(url, "SELECT to_json(:'odd'::text);", { odd }))).value.map((line) => JSON.parse(line)),
+    ).toEqual([odd])
+  }, 30_000)
 })

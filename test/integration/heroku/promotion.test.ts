@@ -117,6 +117,7 @@ describe('a promotion by the pipeline', () => {
     await expect(interrupted).rejects.toMatchObject({ code: 'aborted', state: expect.stringContaining('unfinished') })
     stage.heroku.faults.on.promotionDelayMs = 0
     await expect(stage.run(() => stage.production.deploy())).rejects.toMatchObject({ code: 'unfinished-change' })
+    expect((await stage.run(() => stage.production.status())).value.unfinished).toContain('unfinished change')
     await stage.run(() => promote({ resume: true }))
     expect((await stage.get('pony-production', '/up')).version).toBe('4')
   }, 60_000)
