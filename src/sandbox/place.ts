@@ -44,6 +44,18 @@ export async function makePlace({ dir, root }: SandboxPlace): Promise<void> {
   await rename(`${link}.new`, link)
 }
 
+/** Whether what lies at the root is of a project that was at the same path before, and was deleted with its sandbox up. */
+export async function isLeftOver({ dir, root }: SandboxPlace): Promise<boolean> {
+  return !(await isThere(join(dir, 'root'))) && (await isThere(root))
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  )
+}
+
 /** Removes everything of a sandbox. */
 export async function removePlace({ dir, root }: SandboxPlace): Promise<void> {
   await rm(root, { recursive: true, force: true })

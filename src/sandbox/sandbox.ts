@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { SlipwayError } from '../events/errors.ts'
 import { type Nginx, startNginx } from './nginx.ts'
-import { makePlace, removePlace, type SandboxPlace, sandboxPlace } from './place.ts'
+import { isLeftOver, makePlace, removePlace, type SandboxPlace, sandboxPlace } from './place.ts'
 import { freePort, isFree } from './ports.ts'
 import { endProcesses, holding, identify, isRunning, withEnvironment } from './process.ts'
 import { moveSites } from './sites.ts'
@@ -31,6 +31,10 @@ export async function startSandbox({ dir }: SandboxOptions): Promise<Sandbox> {
   const place = await sandboxPlace(dir)
   await mkdir(place.dir, { recursive: true, mode: 0o700 })
   return exclusively(place, async () => {
+    if (await isLeftOver(place)) {
+      await end(place)
+      await rm(place.root, { recursive: true, force: true })
+    }
     await makePlace(place)
     const there = await sandboxState(dir)
     const state = there ?? (await start(place))

@@ -283,6 +283,20 @@ test.runIf(mayMount)(
   30_000,
 )
 
+test('a project made anew at the path of a deleted one begins with an empty sandbox', async () => {
+  const project = await mkdtemp('/tmp/slipway-project-of-some-length-')
+  const before = await startSandbox({ dir: project })
+  await ssh(before, 'touch leftover')
+  await rm(project, { recursive: true })
+  await mkdir(project)
+  const after = await startSandbox({ dir: project })
+  expect(after.root).toBe(before.root)
+  expect(await ssh(after, 'ls')).toBe('')
+  expect(await Promise.all([before.sshd, before.nginx].map(isRunning))).toEqual([false, false])
+  await removeSandbox({ dir: project })
+  await rm(project, { recursive: true })
+})
+
 test('in a short folder, everything lies below it', async () => {
   const { sandboxPlace } = await import('../../../src/sandbox/place.ts')
   const base = await mkdtemp('/tmp/')
