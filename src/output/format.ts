@@ -142,7 +142,7 @@ function createTitles() {
 
 /** Chunks of output as whole lines, so that two hosts never share one. */
 function createOutputLines() {
-  let recent: string[] = []
+  const recent: string[] = []
   const commands = new Map<string, { quiet: boolean; streams: Map<string, ReturnType<typeof createLines>> }>()
   return {
     event(event: RunEvent) {
@@ -162,11 +162,12 @@ function createOutputLines() {
       return { rest, quiet: command?.quiet ?? false }
     },
     remember(lines: readonly string[]) {
-      if (lines.length > 0) recent = [...recent, ...lines].slice(-recentLines)
+      for (const line of lines) recent.push(line)
+      if (recent.length > 10 * recentLines) recent.splice(0, recent.length - recentLines)
     },
     /** Whether an error's detail is what was just shown, so that it need not be shown twice. */
     shown: (detail = '') =>
-      detail !== '' && lastLines(detail).every((line) => recent.includes(printable(settled(line)))),
+      detail !== '' && lastLines(detail).every((line) => recent.slice(-recentLines).includes(printable(settled(line)))),
   }
 }
 

@@ -72,9 +72,10 @@ export function createLive(paint: Paint): Live {
         }
         case 'command.output': {
           const command = running.get(`command ${event.id}`)
-          const last = command?.lines?.push(event.text.slice(-4096)).findLast((line) => line.trim() !== '')
           // Asked for, it scrolls by above; else its last line is all that is seen of it.
-          if (command?.quiet && last !== undefined) command.last = printable(last)
+          if (!command?.quiet) break
+          const last = command.lines?.push(event.text.slice(-4096)).findLast((line) => line.trim() !== '')
+          if (last !== undefined) command.last = printable(last)
           break
         }
         case 'command.finished':

@@ -35,13 +35,17 @@ export function taskTitle(event: Extract<EventBody, { type: 'task.started' }>): 
 
 /** Without escape sequences and control characters, which other machines' output may hold; tabs stay. */
 export function printable(text: string): string {
+  if (!control.test(text)) return text
   return text
-    .replace(/\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])/g, '')
+    .replace(/\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\?)|[@-Z\\-_])/g, '')
     .replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '')
 }
 
+const control = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/
+
 /** A line as a terminal would leave it: what follows the last carriage return. */
 export function settled(line: string): string {
+  if (!line.includes('\r')) return line
   const trimmed = line.replace(/\r+$/, '')
   return trimmed.slice(trimmed.lastIndexOf('\r') + 1)
 }

@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, readdirSync, readFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Built, buildSlipway } from '../../built.ts'
@@ -22,9 +22,9 @@ async function afterTwoRuns() {
   project = makeProject({ 'tasks.ts': taskFile, 'sub/x': '' })
   await project.run(built.tasks, ['good'])
   await project.run(built.tasks, ['bad', '--dry-run'])
-  return readdirSync(join(project.dir, '.slipway/runs'))
-    .sort()
-    .map((name) => name.replace('.jsonl', ''))
+  // Oldest first. Ids sort by the second only.
+  const { runs } = JSON.parse((await slipway('history', '--json')).out) as { runs: { id: string }[] }
+  return runs.map(({ id }) => id).reverse()
 }
 
 describe('looking back', () => {
