@@ -272,7 +272,7 @@ export async function proveStopped(host: Host, before: readonly UnitInfo[], name
     label: 'processes that are left',
   })
   if (result.exitCode === 0) return
-  throw new SlipwayError('not-stopped', `of ${names.join(', ')} processes are left on ${host.name}`, {
+  throw new SlipwayError('processes-left', `of ${names.join(', ')} processes are left on ${host.name}`, {
     host: host.name,
     detail: `pids ${result.stdout.trim()}`,
     next: `Look at them: \`systemctl --user status\` there.`,

@@ -113,7 +113,7 @@ describe.runIf(systemd)('a release under a real systemd', () => {
       await untilState(units, 'parent', 'RUNNING')
       await vi.waitFor(() => expect(log('parent')).toMatch(/child \d+/), 30_000)
       const before = (await units.processes()) as UnitInfo[]
-      await expect(proveStopped(host(), before, ['parent'])).rejects.toMatchObject({ code: 'not-stopped' })
+      await expect(proveStopped(host(), before, ['parent'])).rejects.toMatchObject({ code: 'processes-left' })
       const child = Number(/child (\d+)/.exec(log('parent'))?.[1])
       await units.stop('parent')
       await untilState(units, 'parent', 'STOPPED')
