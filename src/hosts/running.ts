@@ -175,6 +175,8 @@ class Execution {
   #transport: Transport | undefined
   #channel: Channel | undefined
   #over = false
+  /** Resolves once it is known which process the command is. */
+  readonly #announced = withoutValue()
 
   constructor(run: Run, site: CommandSite, display: string, options: StartOptions, piped: PassThrough | undefined) {
     this.#run = run
@@ -266,6 +268,7 @@ class Execution {
       lastOutput = performance.now()
       alive()
       takeOut(this.#filter.push(chunk, ready))
+      if (this.#filter.pid !== undefined) this.#announced.resolve()
     })
     channel.stderr.on('data', (chunk: Buffer) => {
       lastOutput = performance.now()
@@ -327,6 +330,8 @@ class Execution {
 
   /** Ends the command's process group over a second channel. Resolves with whether none of it is left. */
   async kill(signal: string): Promise<boolean> {
+    // A command that has only just started may not have said yet who it is.
+    if (this.#channel && this.#filter.pid === undefined) await within(1500, this.#announced.promise)
     const pid = this.#filter.pid
     if (!this.#transport || !this.#channel || pid === undefined) {
       this.#channel?.close()
@@ -401,6 +406,14 @@ function promptRemover(prompt: string | undefined): (chunk: Buffer) => Buffer {
     pending = undefined
     return rest
   }
+}
+
+function withoutValue(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = () => {}
+  const promise = new Promise<void>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
 }
 
 type Ended = { exitCode: number | null; signal: string | null }
