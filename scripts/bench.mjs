@@ -76,7 +76,7 @@ function heading(fabric) {
     `${(totalmem() / 2 ** 30).toFixed(0)} GB`,
     `Node ${process.version}`,
     versionOf('ssh', '-V').split(',')[0],
-    versionOf('rsync', '--version').replace(/ {2,}.*/, ''),
+    versionOf('rsync', '--version').replace(/ {2,}version (\S+).*/, ' $1'),
     ...(fabric ? [versionOf(fabric, '--version')] : []),
     versionOf('hyperfine', '--version'),
   ]

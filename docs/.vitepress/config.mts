@@ -32,6 +32,7 @@ export default defineConfig({
           page('Hosts', '/guide/hosts'),
           page('Deployments', '/guide/deployments'),
           page('Databases', '/guide/databases'),
+          page('Services', '/guide/services'),
           page('Promotion', '/promotion'),
           page('Heroku', '/heroku'),
           page('CI', '/guide/ci'),
@@ -44,6 +45,7 @@ export default defineConfig({
         items: [
           page('config/deploy.ini', '/guide/configuration'),
           page('Troubleshooting', '/troubleshooting'),
+          page('Events', '/guide/events'),
           page('Reference', '/reference/'),
           page('Performance', '/performance'),
         ],
