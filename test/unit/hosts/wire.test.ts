@@ -10,7 +10,11 @@ const text = fc.string({ unit: fc.constantFrom(...`'"\\$\`!;&|<>(){}[]*?~#= \t\n
 /** What a login shell makes of a command line, and the command of its input. */
 function loginShell(shell: string[], wire: { line: string; prelude: string }, input = '') {
   const [program, ...args] = shell as [string, ...string[]]
-  const { stdout, status, stderr } = spawnSync(program, [...args, '-c', wire.line], { input: wire.prelude + input })
+  const { stdout, status, stderr } = spawnSync(program, [...args, '-c', wire.line], {
+    input: wire.prelude + input,
+    // bash reads ~/.bashrc when its input is a socket, as it is here.
+    env: { ...process.env, HOME: '/nonexistent' },
+  })
   const filter = new AnnouncementFilter(nonce)
   const own = filter.push(stdout) ?? filter.flush() ?? Buffer.alloc(0)
   return { stdout: own.toString(), stderr: String(stderr), status, pid: filter.pid }
