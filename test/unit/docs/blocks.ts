@@ -48,11 +48,10 @@ export const allBlocks = (...languages: string[]): Block[] =>
     .flatMap((page) => blocksOf(page))
     .filter(({ language }) => languages.includes(language))
 
-/** Names of the tasks that the blocks of a page define. */
+/** Names of the tasks that the blocks of a page define; the page on performance speaks of the bench's. */
 export function tasksDefinedOn(page: string): Set<string> {
-  const code = blocksOf(page)
-    .filter(({ language }) => language === 'ts')
-    .map(({ text }) => text)
-    .join('\n')
+  const blocks = blocksOf(page).filter(({ language }) => language === 'ts')
+  const bench = page === 'docs/performance.md' ? readFileSync(join(repository, 'bench/tasks.ts'), 'utf8') : ''
+  const code = [bench, ...blocks.map(({ text }) => text)].join('\n')
   return new Set([...code.matchAll(/export const (\w+) = task\(/g)].map(([, name]) => name!))
 }
