@@ -18,7 +18,13 @@ export interface NotifyFacts {
 
 /** The message with its {{placeholders}} filled in. Pure. */
 export function messageText(message: string, event: NotifyEvent, facts: NotifyFacts): string {
-  const values: Record<string, string | undefined> = { ...facts, event }
+  const values: Record<string, string | undefined> = {
+    url: undefined,
+    head: undefined,
+    detail: undefined,
+    ...facts,
+    event,
+  }
   return message
     .replace(/\{\{\s*(\w+)\s*\}\}/g, (whole, name: string) => (name in values ? (values[name] ?? '') : whole))
     .trim()

@@ -77,21 +77,24 @@ export async function liveProcesses(host: Host, release: ReleaseLayout): Promise
   return readProcesses(stdout)
 }
 
-/** Ends what is left of `programs` and proves it; says what had to be killed. */
+/**
+ * Ends what is left of `programs` and proves it; says what had to be killed. `unwanted`: a reboot does not bring it
+ * back from now on.
+ */
 export async function endSurvivors(
   host: Host,
   change: ChangeOn,
   programs: readonly string[],
   seconds: number,
+  unwanted?: 'app' | 'workers',
 ): Promise<void> {
+  const { release, guard } = change
   const results = await host.script(
     [
-      {
-        name: `end what is left of ${programs.join(' ')}`,
-        command: endProcesses(change.release.dir, programs, seconds),
-      },
+      { name: `end what is left of ${programs.join(' ')}`, command: endProcesses(release.dir, programs, seconds) },
+      ...(unwanted ? [{ name: 'a reboot leaves it stopped', command: sh`rm -f ${release.wanted}/${unwanted}` }] : []),
     ],
-    { guard: change.guard, quiet: true, timeoutMs: (seconds + 20) * 1000 },
+    { guard, quiet: true, timeoutMs: (seconds + 20) * 1000 },
   )
   if (currentRun().options.dryRun) return
   reportKilled(host, results[0]?.stdout ?? '', seconds)

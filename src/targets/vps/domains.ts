@@ -30,7 +30,19 @@ export async function initApp(context: VpsContext): Promise<void> {
       )
       await provideSite(context, host, change)
     })
+    await comeBack(context)
   })
+}
+
+/** The crontab's line for reboots, and the scheduled commands; where there is no crontab, that is told. */
+async function comeBack(context: VpsContext): Promise<void> {
+  const { scheduleOf } = await import('./schedule.ts')
+  await scheduleOf(context)
+    .push()
+    .catch((error: Error) => {
+      currentRun().signal.throwIfAborted()
+      currentRun().emit({ type: 'warning', text: `a reboot will not bring it back: ${error.message}` })
+    })
 }
 
 function initSteps(context: VpsContext, { facts, release }: ChangeOn) {

@@ -26,6 +26,8 @@ export interface HostFacts {
   siteTarget?: string
   /** The version that each slot was last started with. */
   slotVersions: Partial<Record<Slot, string>>
+  /** Whether a reboot brings the workers back. */
+  workersWanted: boolean
   /** Whether values were made for this deployment's settings and are kept on the host. */
   hasGenerated: boolean
   /** Numbers of worker processes that an operator set. */
@@ -107,6 +109,7 @@ export function factProbes(deployment: VpsConfig): Record<string, Command> {
     site: sh`${prelude}; readlink "$A"/sites/${deployment.name}/current.sock 2>/dev/null || :`,
     slots: sh`${prelude}; for s in a b; do printf '%s %s\n' "$s" "$(cat "$R/run/app-$s.version" 2>/dev/null || :)"; done`,
     scale: sh`${prelude}; cat "$R/.slipway/scale.json" 2>/dev/null || :`,
+    wanted: sh`${prelude}; [ ! -f "$R/.slipway/wanted/workers" ] || echo yes`,
     generated: sh`${prelude}; [ ! -f "$A"/generated/${deployment.name}.json ] || echo yes`,
     tools: sh`for t in rsync python3 supervisord; do printf '%s %s\n' "$t" "$(command -v "$t" 2>/dev/null || :)"; done`,
     disk: sh`df -Pk "$HOME" 2>/dev/null | tail -n 1`,
@@ -146,6 +149,7 @@ export function readFacts(deployment: VpsConfig, text: Readonly<Record<string, s
     siteTarget,
     liveSlot: siteTarget?.startsWith(`${release?.dir}/`) ? (slot as Slot | undefined) : undefined,
     slotVersions: pairs(text['slots'] ?? ''),
+    workersWanted: (text['wanted'] ?? '').trim() === 'yes',
     hasGenerated: (text['generated'] ?? '').trim() === 'yes',
     scale: readScale(text['scale'] ?? ''),
     tools: pairs(text['tools'] ?? ''),

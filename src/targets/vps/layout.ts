@@ -23,6 +23,8 @@ export interface ReleaseLayout {
   /** The tool's own records. */
   records: string
   versionRecords: string
+  /** Empty files named `app` and `workers`: what a reboot brings back. */
+  wanted: string
   version(id: string): string
   versionRecord(id: string): string
   /** The start script as it was when this version was installed. */
@@ -93,6 +95,7 @@ export function releaseLayout(root: string, home: string, name: string): Release
     logs: `${dir}/logs`,
     records: `${dir}/.slipway`,
     versionRecords: `${dir}/.slipway/versions`,
+    wanted: `${dir}/.slipway/wanted`,
     version: (id) => `${dir}/versions/${id}`,
     versionRecord: (id) => `${dir}/.slipway/versions/${id}.json`,
     versionStart: (id) => `${dir}/.slipway/versions/${id}.start`,

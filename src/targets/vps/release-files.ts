@@ -131,6 +131,14 @@ export async function startScript(context: VpsContext, release: ReleaseLayout): 
   )
 }
 
+/** What the crontab calls after a reboot. */
+const bootScript = (context: VpsContext, facts: HostFacts, release: ReleaseLayout): Promise<string> =>
+  render(context.config.dir, 'boot', {
+    release: release.name,
+    dir: release.dir,
+    appDir: facts.app.dir,
+  })
+
 /** Creates the folders of a release and of its app; changes nothing where they are. */
 export function folderStep(context: VpsContext, facts: HostFacts, release: ReleaseLayout): ScriptStep {
   const { deployment } = context
@@ -142,6 +150,7 @@ export function folderStep(context: VpsContext, facts: HostFacts, release: Relea
     release.run,
     release.logs,
     release.versionRecords,
+    release.wanted,
     facts.app.site(deployment.name),
   ]
   return {
@@ -194,6 +203,7 @@ export async function releaseFileSteps(
       command: writeFile(`${release.settings}/${deployment.name}.environment`, await environmentText(context), 0o600),
     },
     { name: 'bin/start', command: writeFile(release.start, start, 0o700) },
+    { name: 'bin/boot', command: writeFile(`${release.bin}/boot`, await bootScript(context, facts, release), 0o700) },
     ...(version === undefined
       ? []
       : [

@@ -1,5 +1,6 @@
 /** Which release a deployment is, and the daemon that it runs under. */
 import { currentRun } from '../../events/index.ts'
+import { sh } from '../../shell/index.ts'
 import type { ProcessStatus } from '../deployment.ts'
 import { beginChange } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
@@ -41,7 +42,11 @@ export async function stopSupervisor(context: VpsContext): Promise<void> {
       for (const info of await supervisor.processes()) names.add(info.name)
       await stopPrograms(host, supervisor, [...names], seconds)
     }
-    await endSurvivors(host, change, [...names], seconds)
+    await endSurvivors(host, change, [...names], seconds, 'app')
+    await host.script([{ name: 'a reboot leaves them stopped', command: sh`rm -f ${change.release.wanted}/workers` }], {
+      guard: change.guard,
+      quiet: true,
+    })
     if (supervisor && !currentRun().options.dryRun) await endDaemon(host, change, supervisor)
     forgetFacts(context.deployment, host)
   })

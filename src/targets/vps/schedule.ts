@@ -24,12 +24,15 @@ const end = (app: string, deployment: string): string => `# ${app} ${deployment}
 
 /** The section of a deployment. `%` is a newline in a crontab, and is escaped. Pure. */
 export function section(app: string, deployment: string, release: ReleaseLayout, entries: readonly Entry[]): string[] {
-  if (entries.length === 0) return []
   const line = ({ name, when, command }: Entry): string => {
     const run = `/bin/sh ${quote(release.start)} run ${quote(command.replaceAll('\n', ' '))} >>${quote(`${release.logs}/schedule.out`)} 2>&1 # ${name}`
     return `${when} ${run.replaceAll('%', '\\%')}`
   }
-  return [begin(app, deployment), ...entries.map(line), end(app, deployment)]
+  const boot = `@reboot /bin/sh ${quote(`${release.bin}/boot`)} >>${quote(`${release.logs}/boot.out`)} 2>&1`.replaceAll(
+    '%',
+    '\\%',
+  )
+  return [begin(app, deployment), boot, ...entries.map(line), end(app, deployment)]
 }
 
 /** `crontab` with the section of a deployment replaced; other lines byte for byte. Pure. */
@@ -82,7 +85,7 @@ async function push(context: VpsContext): Promise<boolean> {
   const { app, name } = context.deployment
   const entries = Object.entries(app.schedule).map(([each, { when, command }]) => ({ name: each, when, command }))
   const changed = await onEach(context.hosts, async (host) => {
-    // Scheduled commands run once, not once a host.
+    // Scheduled commands run once, not once a host; every host comes back after its reboot.
     const here = host.name === context.home().name ? entries : []
     const before = await crontab(host)
     const release = requireRelease(context.deployment, await hostFacts(context.deployment, host), host)

@@ -242,6 +242,7 @@ async function goLive(context: VpsContext, host: Host, change: ChangeOn, slot: S
   await host.script(
     [
       { name: `current.sock → ${program(slot)}`, command: replaceLink(release.slotSocket(slot), link) },
+      { name: 'a reboot brings it back', command: sh`mkdir -p ${release.wanted}; : > ${release.wanted}/app` },
       ...(nowLive ? [writeRecord(release, nowLive, 'record that it is live')] : []),
       ...retired.map((record) => writeRecord(release, record, `retire ${record.id}`)),
     ],
@@ -347,7 +348,7 @@ export async function stopServer(context: VpsContext): Promise<void> {
     await inStep('stop the app server', host.name, async () => {
       const supervisor = await findDaemon(host, change.release)
       if (supervisor) await stopPrograms(host, supervisor, names, drainSeconds)
-      await endSurvivors(host, change, names, drainSeconds)
+      await endSurvivors(host, change, names, drainSeconds, 'app')
       if (supervisor && !currentRun().options.dryRun) await endIdleDaemon(host, change, supervisor)
     })
     forgetFacts(context.deployment, host)

@@ -6,7 +6,7 @@ import type { LogLine, LogOptions, ProcessStatus, Workers } from '../deployment.
 import { beginChange, type ChangeOn, requireVersion } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, findOrphans, logTail } from './daemon.ts'
-import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
+import { forgetFacts, hostFacts, noteFacts, requireRelease } from './facts.ts'
 import { readLogs } from './logs.ts'
 import { type Program, programs } from './programs.ts'
 import { supervisorConfSteps } from './release-files.ts'
@@ -64,6 +64,13 @@ async function startWorkers(context: VpsContext, host: Host, change: ChangeOn): 
     await supervisor.reload()
     await supervisor.start(...wanted.map((each) => each.name))
     await waitUp(host, change, supervisor, wanted)
+    if (change.facts.workersWanted) return
+    const { wanted: folder } = change.release
+    await host.script([{ name: 'a reboot brings them back', command: sh`mkdir -p ${folder}; : > ${folder}/workers` }], {
+      guard: change.guard,
+      quiet: true,
+    })
+    await noteFacts(context.deployment, host, { workersWanted: true })
   })
 }
 
@@ -117,7 +124,8 @@ async function stopWorkers(context: VpsContext, host: Host, change: ChangeOn, en
     }
     for (const each of await supervisor.processes()) if (!/^app-[ab]$/.test(each.name)) names.add(each.name)
     await stopPrograms(host, supervisor, [...names], seconds)
-    await endSurvivors(host, change, [...names], 5)
+    await endSurvivors(host, change, [...names], 5, endDaemon ? 'workers' : undefined)
+    if (endDaemon) await noteFacts(context.deployment, host, { workersWanted: false })
     if (endDaemon && !currentRun().options.dryRun) await endIdleDaemon(host, change, supervisor)
   })
 }

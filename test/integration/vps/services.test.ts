@@ -1,6 +1,6 @@
 /** Starting and stopping are proved, whatever state the release was left in. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePort } from '../../servers/ports.ts'
@@ -118,6 +118,46 @@ test('stopping everything leaves no process, no daemon, and a stale pid file is 
   await project.run((staging) => staging.server.start())
   expect((await up()).status).toBe(200)
   expect(daemonPid()).not.toBe(process.pid)
+}, 60_000)
+
+test('after a reboot the crontab brings back what ran, and nothing while a change is unfinished', async () => {
+  await project.run((staging) => staging.schedule.push())
+  expect(execFileSync('/bin/sh', [join(project.home, '../bin/crontab'), '-l']).toString()).toContain(
+    `@reboot /bin/sh ${project.release}/bin/boot >>`,
+  )
+  await project.run((staging) => staging.workers.start())
+  await project.run((staging) => staging.workers.stop())
+  const boot = () =>
+    execFileSync('/bin/sh', [join(project.release, 'bin/boot')], {
+      env: { PATH: '/usr/bin:/bin', HOME: project.home },
+      stdio: 'pipe',
+    })
+  // What a power cut leaves: no process, a socket and a pid file.
+  const cut = async () => {
+    for (const pid of [daemonPid(), ...Object.values(processes())]) {
+      process.kill(pid, 'SIGKILL')
+      await gone(pid)
+    }
+  }
+  await cut()
+  boot()
+  expect(Object.keys(processes()).map((name) => name.replace(/-[ab]$/, ''))).toEqual(['app'])
+  await project.run((staging) => staging.workers.start())
+  await cut()
+  mkdirSync(join(project.home, '.slipway/pony/journals'), { recursive: true })
+  const journal = join(project.home, '.slipway/pony/journals/x.journal')
+  writeFileSync(journal, 'half of a line')
+  expect(boot).toThrow(/a change was not finished/)
+  expect(processes()).toEqual({})
+  rmSync(journal)
+  const roles = join(project.home, '.slipway/pony/roles.json')
+  const recorded = readFileSync(roles, 'utf8')
+  writeFileSync(roles, '{"production":"ponyr3","former":"ponyr2"}')
+  boot()
+  expect(processes()).toEqual({})
+  writeFileSync(roles, recorded)
+  boot()
+  expect(Object.keys(processes())).toHaveLength(2)
 }, 60_000)
 
 test('an app on a port restarts with a word about what is lost', async () => {

@@ -99,6 +99,9 @@ test('a crontab keeps every line that is not ours', () => {
   const entries = [{ name: 'expire', when: '15 3 * * *', command: `python3 -c 'print(5 % 2)'` }]
   const with1 = withSection(other, 'pony', 'staging', section('pony', 'staging', layout, entries))
   expect(with1.startsWith(other)).toBe(true)
+  expect(with1).toContain(
+    '@reboot /bin/sh /home/deploy/webapps/ponyr1/bin/boot >>/home/deploy/webapps/ponyr1/logs/boot.out 2>&1\n',
+  )
   expect(with1).toContain('\\% 2')
   expect(readSection(with1, 'pony', 'staging')).toEqual(entries)
   expect(readSection(with1, 'pony', 'production')).toEqual([])
