@@ -35,6 +35,7 @@ export default defineConfig({
           page('Services', '/guide/services'),
           page('Promotion', '/promotion'),
           page('Heroku', '/heroku'),
+          page('Output', '/guide/output'),
           page('CI', '/guide/ci'),
           page('Security', '/guide/security'),
           page('Testing', '/guide/testing'),
