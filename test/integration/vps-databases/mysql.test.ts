@@ -402,6 +402,28 @@ describe('a fence', () => {
     expect(more(at.database)).toBe(allMore)
     expect(names()).not.toContain(fenced)
   })
+
+  it('whose script is killed at any moment leaves every row in one place, and can be put up or taken away', async () => {
+    for (const ms of [150, 400, 700, 1000]) {
+      const child = spawn('/bin/sh', ['-c', mysql.commands.fence(at).render()], { detached: true, stdio: 'ignore' })
+      const gone = new Promise((resolve) => child.once('exit', resolve))
+      await new Promise((resolve) => setTimeout(resolve, ms))
+      try {
+        process.kill(-(child.pid as number), 'SIGKILL')
+      } catch {
+        // It was faster.
+      }
+      await gone
+      await until(() => server.sql("SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'pony'") === '0')
+      const state = execFileSync('/bin/sh', ['-c', mysql.commands.fenceState(at).render()], { encoding: 'utf8' }).trim()
+      const database = state === 'open' ? at.database : fencedName(at.database)
+      expect(await done(() => mysql.counts(local(), { ...at, database }))).toEqual(rows)
+      await done(() => mysql.fence(local(), at))
+      await done(() => mysql.unfence(local(), at))
+      expect(await done(() => mysql.counts(local(), at))).toEqual(rows)
+      expect(count(at.database, 'names')).toBe(1000)
+    }
+  })
 })
 
 describe('what can be wrong', () => {

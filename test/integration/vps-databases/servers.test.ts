@@ -4,7 +4,12 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Config } from '../../../src/config/types.ts'
 import { local } from '../../../src/hosts/index.ts'
 import type { Command } from '../../../src/shell/index.ts'
-import { backupCommands, type ServerDatabase, serverDatabase } from '../../../src/targets/vps/database/servers.ts'
+import {
+  backupCommands,
+  explainStep,
+  type ServerDatabase,
+  serverDatabase,
+} from '../../../src/targets/vps/database/servers.ts'
 import { startMariadb } from '../../servers/mariadb.ts'
 import { startPostgres } from '../../servers/postgres.ts'
 import { done, inRun } from './run.ts'
@@ -79,6 +84,23 @@ describe('a configured database', () => {
     } finally {
       await server.stop()
     }
+  })
+
+  it('says what its server said, where a step of a backup fails', async () => {
+    const database = await done(() =>
+      serverDatabase(
+        config('postgres://app:hidden@127.0.0.1:1/pony'),
+        'main',
+        { kind: 'postgres', database: 'secret:TEST_DATABASE_URL', role: 'data' },
+        join(dir, 'credentials'),
+      ),
+    )
+    const command = backupCommands('main', database, 'three').dump(join(dir, 'never'))
+    const error = await done(() => local().script([{ name: 'copy main', command }])).catch((reason) => reason)
+    expect(await explainStep(error, 'local', database)).toMatchObject({
+      code: 'database-unreachable',
+      message: 'copy main: the server does not answer: pony on 127.0.0.1:1 as app',
+    })
   })
 
   it('is backed up, verified and restored on MariaDB', async () => {
