@@ -35,6 +35,8 @@ export interface Change<F extends Record<string, unknown>> {
   plan(facts: F, store: HerokuStore): Plan
   /** What has to be typed before data is overwritten: `pony::DATABASE`. A plain yes unless given. */
   confirm?(facts: F): string
+  /** An unfinished one of this kind is taken back before this one begins: data changes are simply run again. */
+  takesBack?: boolean
   /** Where the journal is looked for; the deployment's own store unless given. */
   stores?(): Promise<HerokuStore[]>
 }
@@ -53,6 +55,7 @@ export async function runChange<F extends Record<string, unknown>>(
     if (run.options.planOnly || run.options.dryRun) return show(plan)
     return options.undo ? undo(id, plan, store, by) : resume(id, plan, store, by)
   }
+  if (change.takesBack && !run.options.planOnly && !run.options.dryRun) await takeBack(context, change)
   const facts = await change.facts()
   const stores = change.stores ? await change.stores() : [await storeFor(context)]
   const store = stores[0] as HerokuStore
@@ -60,6 +63,18 @@ export async function runChange<F extends Record<string, unknown>>(
   if (run.options.planOnly || run.options.dryRun) return show(plan)
   if (!options.agreed) await confirm(plan, change.confirm?.(facts))
   return execute(plan, store, by, { facts: () => change.facts() })
+}
+
+async function takeBack<F extends Record<string, unknown>>(context: HerokuContext, change: Change<F>): Promise<void> {
+  const run = currentRun()
+  const store = await storeFor(context)
+  for (const each of await store.list()) {
+    if (each.result !== 'unfinished' || each.kind !== change.kind) continue
+    const begin = beginOf(await (await store.open(each.id)).entries())
+    if (!begin?.locks?.includes(context.deployment.name)) continue
+    run.emit({ type: 'warning', host: context.app, text: `taking back first what was left unfinished: ${each.title}` })
+    await undo(each.id, change.plan(begin.facts as F, store), store, { ...owner(run, change.kind), pid: process.pid })
+  }
 }
 
 function show(plan: Plan): undefined {

@@ -30,6 +30,7 @@ export async function clone(context: HerokuContext, target: HerokuConfig, option
     to,
     {
       kind: 'clone',
+      takesBack: true,
       async facts() {
         await checkRole(to)
         const [fromDb, toDb, workers, info, release] = await Promise.all([

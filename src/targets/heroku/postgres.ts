@@ -1,6 +1,6 @@
 /** Heroku Postgres through the data API: an API without a schema, so all that is known of it is in this file. */
 import { SlipwayError, UsageError } from '../../events/errors.ts'
-import { currentRun } from '../../events/run.ts'
+import { currentRun, scoped, withRun } from '../../events/run.ts'
 import { ignored } from './client.ts'
 import type { HerokuContext } from './context.ts'
 import { isNotFound } from './errors.ts'
@@ -100,17 +100,52 @@ async function start(
   body: unknown,
   what: string,
 ): Promise<Transfer> {
+  const run = currentRun()
   const newest = (await transfersOf(context, attachment))[0]?.num ?? 0
-  const made = await context.client.write('POST', path, resource.transfer, {
-    ...data,
-    body,
-    reread: async () => (await transfersOf(context, attachment)).find((each) => each.num > newest),
-  })
-  if (currentRun().options.dryRun) return made
-  return finished(context, attachment, made, what)
+  try {
+    const made = await context.client.write('POST', path, resource.transfer, {
+      ...data,
+      body,
+      reread: async () => (await transfersOf(context, attachment)).find((each) => each.num > newest),
+    })
+    return run.options.dryRun ? made : await finished(context, attachment, made, what)
+  } catch (error) {
+    if (run.signal.aborted) await cancelled(context, attachment, newest)
+    throw error
+  }
 }
 
-/** Follows a transfer to its end. One that did not succeed is an error with its own log; an abort cancels it. */
+/**
+ * Ctrl-C: what was begun is cancelled, and its end waited for, so that nothing is written into the database after
+ * whoever called has gone on.
+ */
+async function cancelled(context: HerokuContext, attachment: Attachment, newest: number): Promise<void> {
+  const { client } = context
+  const calm = scoped(currentRun(), { signal: AbortSignal.timeout(120_000) })
+  await withRun(calm, async () => {
+    const open = async (): Promise<Transfer[]> =>
+      (await transfersOf(context, attachment)).filter((each) => each.num > newest && !each.finished_at)
+    try {
+      for (const each of await open()) {
+        await client.write('POST', `${base}/apps/${owner(attachment)}/transfers/${each.uuid}/actions/cancel`, ignored, {
+          ...data,
+          body: {},
+          reread: async () => undefined,
+        })
+      }
+      await waitFor(async () => ((await open()).length === 0 ? true : undefined), {
+        deadlineMs: 100_000,
+        late: () => new SlipwayError('heroku-transfer-late', 'the transfer did not end after it was cancelled'),
+      })
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      const text = `a transfer into ${databaseName(attachment)} may still be going on: ${why}`
+      currentRun().emit({ type: 'warning', host: context.app, text })
+    }
+  })
+}
+
+/** Follows a transfer to its end. One that did not succeed is an error with its own log. */
 async function finished(
   context: HerokuContext,
   attachment: Attachment,
@@ -119,49 +154,35 @@ async function finished(
 ): Promise<Transfer> {
   const { client } = context
   const path = `${base}/apps/${owner(attachment)}/transfers/${made.uuid}`
-  try {
-    const ended = await waitFor(
-      async () => {
-        const now = await client.get(path, resource.transfer, data)
-        currentRun().emit({
-          type: 'progress',
-          id: made.uuid,
-          host: context.app,
-          label: what,
-          done: now.processed_bytes,
-          ...(now.source_bytes ? { total: now.source_bytes } : {}),
-          unit: 'bytes',
-        })
-        return now.finished_at ? now : undefined
-      },
-      {
-        deadlineMs: 6 * 3600_000,
-        maxPauseMs: 3000,
-        late: () =>
-          new SlipwayError('heroku-transfer-late', `${what}: still going on after six hours`, { host: context.app }),
-      },
-    )
-    if (ended.succeeded !== true) throw await transferError(context, path, what)
-    if (ended.warnings > 0)
+  const ended = await waitFor(
+    async () => {
+      const now = await client.get(path, resource.transfer, data)
       currentRun().emit({
-        type: 'warning',
+        type: 'progress',
+        id: made.uuid,
         host: context.app,
-        text: `${what}: ${ended.warnings} warnings; see \`heroku pg:backups:info ${transferName(ended)}\``,
+        label: what,
+        done: now.processed_bytes,
+        ...(now.source_bytes ? { total: now.source_bytes } : {}),
+        unit: 'bytes',
       })
-    return ended
-  } catch (error) {
-    if (currentRun().signal.aborted) {
-      await client
-        .write('POST', `${base}/apps/${owner(attachment)}/transfers/${made.uuid}/actions/cancel`, ignored, {
-          ...data,
-          body: {},
-          evenAborted: true,
-          deadlineMs: 8000,
-        })
-        .catch(() => undefined)
-    }
-    throw error
-  }
+      return now.finished_at ? now : undefined
+    },
+    {
+      deadlineMs: 6 * 3600_000,
+      maxPauseMs: 3000,
+      late: () =>
+        new SlipwayError('heroku-transfer-late', `${what}: still going on after six hours`, { host: context.app }),
+    },
+  )
+  if (ended.succeeded !== true) throw await transferError(context, path, what)
+  if (ended.warnings > 0)
+    currentRun().emit({
+      type: 'warning',
+      host: context.app,
+      text: `${what}: ${ended.warnings} warnings; see \`heroku pg:backups:info ${transferName(ended)}\``,
+    })
+  return ended
 }
 
 async function transferError(context: HerokuContext, path: string, what: string): Promise<SlipwayError> {

@@ -21,6 +21,7 @@ export async function restore(context: HerokuContext, backup: string, options: C
     context,
     {
       kind: 'restore',
+      takesBack: true,
       async facts() {
         await checkRole(context)
         const attachment = await postgres.requireDatabase(context)

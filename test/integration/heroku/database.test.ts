@@ -124,6 +124,26 @@ describe('a database', () => {
     expect(await names('pony-staging')).toEqual(['someone', 'someone'])
   }, 60_000)
 
+  test('whose restore was interrupted is put back, and restored, when it is run again', async () => {
+    const { value: backup } = await stage.run(() => stage.production.database.backup())
+    await stage.post('pony-production', 'After')
+    const controller = new AbortController()
+    const restoring = stage.run(() => stage.production.database.restore(backup.id), {}, { signal: controller.signal })
+    while (
+      !stage.heroku.state.transfers.some(
+        (each) => each.toType === 'pg_restore' && each.app.name === 'pony-production' && !each.finishedAt,
+      )
+    )
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    controller.abort()
+    await expect(restoring).rejects.toMatchObject({ state: expect.stringContaining('unfinished') })
+    await expect(stage.run(() => stage.production.deploy())).rejects.toMatchObject({ code: 'unfinished-change' })
+    const { events } = await stage.run(() => stage.production.database.restore(backup.id))
+    expect(events.some((event) => event.type === 'warning' && /taking back first/.test(event.text))).toBe(true)
+    expect(await names('pony-production')).toEqual(['Ada', 'Brita'])
+    expect(stage.heroku.state.apps.get('pony-production')!.maintenance).toBe(false)
+  }, 90_000)
+
   test('knows what Django would have to migrate back to, from the times in its table', async () => {
     const { djangoTargets } = await import('../../../src/targets/heroku/reverse.ts')
     const { sql } = await import('../../../src/targets/heroku/psql.ts')
