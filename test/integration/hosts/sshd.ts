@@ -81,6 +81,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
     'UseDNS no',
     `SetEnv HOME=${home} PATH=${dir}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin`,
     'Subsystem sftp /usr/lib/openssh/sftp-server',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell's
     ...(options.forceCommand === false ? [] : ['ForceCommand cd && eval "${SSH_ORIGINAL_COMMAND:-exec $SHELL -l}"']),
   ]
   const configFile = join(dir, 'sshd_config')
