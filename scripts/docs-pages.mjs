@@ -15,7 +15,7 @@ export async function madePages() {
   return {
     'troubleshooting.md': troubleshooting(findErrors(join(repository, 'src'))),
     'guide/events.md': eventsPage(join(repository, 'src/events/events.ts')),
-    'guide/configuration.md': configuration(await importSource('src/config/keys.ts')),
+    'guide/configuration.md': configuration(await importSource('src/config/manual.ts')),
   }
 }
 
@@ -112,66 +112,8 @@ const escaped = (text) =>
     .map((part, index) => (index % 2 === 1 ? part : part.replace(/[\\*_<>[\]{}|]/g, (char) => `\\${char}`)))
     .join('')
 
-function configuration(keys) {
-  const table = (rows) =>
-    `| key | what it means | unless given | example |\n|---|---|---|---|\n${rows
-      .map(([name, { about, standard, example, required }]) =>
-        [
-          `\`${name}\``,
-          about,
-          required ? '**required**' : standard === undefined ? '' : `\`${standard}\``,
-          inCell(example),
-        ]
-          .map((cell) => (cell.startsWith('<code>') ? cell : cell.replaceAll('|', '\\|')))
-          .join(' | '),
-      )
-      .map((line) => `| ${line} |`)
-      .join('\n')}\n`
-  const section = (heading, text, rows) => `## ${heading}\n\n${text}\n\n${table(Object.entries(rows))}`
-  const tables = Object.entries(keys.appTables)
-    .map(
-      ([name, { about, example }]) =>
-        `### \`[app.${name}]\`\n\n${about}\n\n\`\`\`ini\n[app.${name}]\n${example}\n\`\`\`\n`,
-    )
-    .join('\n')
-  const sub = (owner, all) =>
-    Object.entries(all)
-      .map(([name, { about, example }]) => `\`[${owner}.${name}]\`: ${about} \`${example}\``)
-      .join('\n\n')
-  return `# config/deploy.ini
-
-<!-- Made by \`node scripts/docs.mjs\` from src/config/keys.ts. Don't edit. -->
-
-What runs where. It is checked whole before anything connects, and every mistake is named with its line. An indented line goes on with the value above it, as a new line. A comment begins with \`;\` or \`#\` after white space; a value in double quotes is taken as it stands. A value may be \`secret:NAME\`: see [secrets](security.md#secrets).
-
-${section('`[app]`', 'What all deployments share. A deployment may have any of these in its own section, and then that holds there.', keys.appKeys)}
-${tables}
-The same tables may belong to one deployment: \`[staging.workers]\`, \`[staging.environment]\`; their keys win over the app's.
-
-${section('A deployment: `[staging]`, `[production]`, …', 'Each section with a `target` is a deployment.', keys.deploymentKeys)}
-${section('With `target = vps`', 'On hosts of your own.', keys.vpsKeys)}
-${sub('staging', keys.vpsTables)}
-
-${section('With `target = heroku`', 'On Heroku.', keys.herokuKeys)}
-${sub('staging', keys.herokuTables)}
-
-${section('`[domains]`', 'What attaches domains to sites; a provider may have keys of its own beside.', keys.domainsKeys)}
-${section('`[notify.NAME]`', 'Messages to a webhook, any number of them.', keys.notifyKeys)}
-## \`[secret_commands]\`
-
-\`NAME = command\`: a command that prints the secret \`NAME\`, such as a password manager's.
-
-\`\`\`ini
-[secret_commands]
-PONY_ADMIN_PASSWORD = op read op://pony/admin/password
-\`\`\`
-`
-}
-
-const inCell = (text) =>
-  text.includes('\n') || text.includes('|')
-    ? `<code>${text
-        .replace(/[&<>]/g, (char) => `&#${char.codePointAt(0)};`)
-        .replaceAll('|', '&#124;')
-        .replace(/\s*\n\s*/g, '<br>')}</code>`
-    : `\`${text}\``
+const configuration = ({ configurationManual }) =>
+  configurationManual().replace(
+    '\n\n',
+    "\n\n<!-- Made by `node scripts/docs.mjs` from src/config/keys.ts. Don't edit. -->\n\nWhat runs where. It is checked whole before anything connects, and every mistake is named with its line. A value may be `secret:NAME`: see [secrets](security.md#secrets).\n\n",
+  )
