@@ -8,7 +8,7 @@ import glob
 import http.client
 import json
 import os
-import re
+import shlex
 import shutil
 import ssl
 import subprocess
@@ -591,6 +591,50 @@ class Retire(Step):
         self.daemon.shutdown(20)
 
 
+class Boot(Step):
+    """Should the host be restarted now, it makes good what was under way: a line in its crontab, for so long."""
+
+    wanted = True
+
+    def line(self):
+        words = ' '.join(shlex.quote(word) for word in (self.change.python, self.change.path('window.py'), 'recover'))
+        return '@reboot %s # slipway promotion' % words.replace('%', '\\%')
+
+    def lines(self):
+        """None: there is no crontab to be had."""
+        try:
+            done = subprocess.run(['crontab', '-l'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        except OSError:
+            return None
+        if done.returncode != 0 and b'no crontab' not in done.stderr:
+            return None
+        return done.stdout.decode().split('\n')[:-1] if done.returncode == 0 else []
+
+    def state(self):
+        lines = self.lines()
+        return 'done' if lines is None or (self.line() in lines) == self.wanted else 'todo'
+
+    def do(self, kept):
+        self.write(self.wanted)
+
+    def undo(self, kept):
+        self.write(not self.wanted)
+
+    def write(self, wanted):
+        lines = self.lines()
+        if lines is None:
+            return
+        after = [line for line in lines if line != self.line()] + ([self.line()] if wanted else [])
+        if after != lines:
+            subprocess.run(['crontab', '-'], input=''.join(line + '\n' for line in after).encode(), check=True)
+
+
+class Unboot(Boot):
+    """Takes that line out again."""
+
+    wanted = False
+
+
 class Discard(Step):
     """Removes what only the change itself needed."""
 
@@ -606,7 +650,7 @@ KINDS = {
     'stop': Stop, 'start': Start, 'hold': Hold, 'let-go': LetGo, 'close': Close, 'open': Open,
     'fence': Fence, 'copy': Copy, 'move': Move, 'link': Link,
     'flip': Flip, 'files': Files, 'command': Command, 'rehearse': Rehearse, 'trial': Trial, 'gate': Gate, 'roles': Roles,
-    'retire': Retire, 'discard': Discard,
+    'boot': Boot, 'unboot': Unboot, 'retire': Retire, 'discard': Discard,
 }
 
 

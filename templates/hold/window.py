@@ -76,7 +76,9 @@ class Change:
         if not past:
             self.reserve()
         for id in self.window:
-            if past and self.window.index(id) < self.window.index(self.spec['pointOfNoReturn']):
+            # The new app may have gone meanwhile, with the whole host; what was before it is not to be done again.
+            before = self.window.index(id) < self.window.index(self.spec['pointOfNoReturn'])
+            if past and before and self.steps[id].spec['kind'] != 'start':
                 continue
             try:
                 self.perform(id)

@@ -41,6 +41,7 @@ export const before = [
   'trial',
 ]
 export const window = [
+  'arm',
   'drain-workers',
   'hold',
   'stop-old',
@@ -54,6 +55,7 @@ export const window = [
   'roles',
   'start-workers',
   'retire-old',
+  'disarm',
 ]
 export const after = ['tidy', 'outside']
 

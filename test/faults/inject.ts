@@ -104,6 +104,16 @@ export async function until(condition: () => boolean, what: string, seconds = 60
   throw new Error(`waited in vain for ${seconds} s: ${what}`)
 }
 
+/** Everything of the app and of its promotion is gone at once, as when the machine is restarted. */
+export function killAll(world: World): void {
+  const all = [
+    ...scripts(world, /window\.py|hold\.py/),
+    ...processes((line) => line.includes('supervisord') && line.includes(world.home)),
+    ...pids().filter((pid) => environmentOf(pid).includes(`SLIPWAY_PROCESS=${world.home}/`)),
+  ]
+  all.forEach(kill)
+}
+
 /** Whether scripts or holders of the world's changes run on the host. */
 export const hostIsBusy = (world: World): boolean => scripts(world, /window\.py|hold\.py/).length > 0
 
@@ -123,15 +133,17 @@ function scripts(world: World, pattern: RegExp): number[] {
 
 function appProcesses(world: World): number[] {
   return pids().filter((pid) => {
-    try {
-      return (
-        readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`SLIPWAY_PROCESS=${world.home}/`) &&
-        /:app-[ab]\0/.test(readFileSync(`/proc/${pid}/environ`, 'latin1'))
-      )
-    } catch {
-      return false
-    }
+    const environment = environmentOf(pid)
+    return environment.includes(`SLIPWAY_PROCESS=${world.home}/`) && /:app-[ab]\0/.test(environment)
   })
+}
+
+function environmentOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'latin1')
+  } catch {
+    return ''
+  }
 }
 
 function processes(wanted: (commandLine: string) => boolean): number[] {

@@ -17,6 +17,7 @@ describe('the steps of a promotion', () => {
       'settings',
       'rehearse',
       'trial',
+      'arm',
       'drain-workers',
       'hold',
       'stop-old',
@@ -30,6 +31,7 @@ describe('the steps of a promotion', () => {
       'roles',
       'start-workers',
       'retire-old',
+      'disarm',
       'tidy',
       'outside',
     ])
@@ -52,7 +54,7 @@ describe('the steps of a promotion', () => {
   it('hold requests only while the host does the work by itself', () => {
     const steps = specOf(factsOf(), 'c1').steps
     const windowed = steps.filter((step) => step.window).map((step) => step.id)
-    expect(windowed[0]).toBe('drain-workers')
+    expect(windowed[0]).toBe('arm')
     expect(windowed).toEqual(expect.arrayContaining(['hold', 'flip', 'let-go', 'roles', 'start-workers']))
   })
 
@@ -76,11 +78,13 @@ describe('the steps of a promotion', () => {
       'archive-staging',
       'settings',
       'initialise',
+      'arm',
       'start-new',
       'gate',
       'flip',
       'roles',
       'start-workers',
+      'disarm',
       'tidy',
       'outside',
     ])

@@ -225,6 +225,12 @@ function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
   const { next, old, items, data } = facts
   const link = `${places.site}/current.sock`
   const steps: StepSpec[] = []
+  steps.push({
+    id: 'arm',
+    kind: 'boot',
+    title: 'have the host make good what is under way, should it be restarted: a line in its crontab',
+    undoTitle: 'take the line out',
+  })
   if (old && data === 'copy') {
     steps.push(
       {
@@ -387,6 +393,7 @@ function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
       seconds: Math.max(old.serverSeconds, old.workerSeconds),
     })
   }
+  steps.push({ id: 'disarm', kind: 'unboot', title: 'take the line out of the crontab' })
   return steps.map((step) => ({ ...step, window: true }))
 }
 
