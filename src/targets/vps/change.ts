@@ -2,6 +2,7 @@
  * A change to a deployment begins here: the host is asked which role the release has, and the deployment's lock is
  * taken, once a run. What `guard` holds goes first in every script that changes something.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { hostname, userInfo } from 'node:os'
 import type { Lock, Owner } from '../../engine/types.ts'
 import { currentRun, type Run, SlipwayError, withRun } from '../../events/index.ts'
@@ -65,6 +66,9 @@ export function requireVersion(change: Pick<ChangeOn, 'facts' | 'release'>, host
   })
 }
 
+/** Whether an audited change is under way here: its parts leave no lines of their own. */
+const auditing = new AsyncLocalStorage<true>()
+
 /** A line in the host's audit log when `fn` has ended, however it did. A failing audit never fails what it tells of. */
 export async function audited<T>(
   context: VpsContext,
@@ -72,6 +76,7 @@ export async function audited<T>(
   fn: () => Promise<T>,
   commit?: () => string | undefined,
 ): Promise<T> {
+  if (auditing.getStore()) return fn()
   const run = currentRun()
   const write = async (outcome: 'ok' | 'failed', detail?: string) => {
     if (run.options.dryRun) return
@@ -92,13 +97,15 @@ export async function audited<T>(
     }
   }
   try {
-    const value = await fn()
+    const value = await auditing.run(true, fn)
     await write('ok')
     return value
   } catch (error) {
     const detail = (error as Error).message.split('\n')[0]
-    await write('failed', detail)
-    await tell(context, 'failure', { head: commit?.(), detail: `${what}: ${detail}` })
+    await evenIfAborted(async () => {
+      await write('failed', detail)
+      await tell(context, 'failure', { head: commit?.(), detail: `${what}: ${detail}` })
+    })
     throw error
   }
 }

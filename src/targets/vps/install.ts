@@ -9,7 +9,7 @@ import { ScriptError } from '../../hosts/errors.ts'
 import type { Host, ScriptStep } from '../../hosts/host.ts'
 import { type Command, sh } from '../../shell/index.ts'
 import type { InstallOptions, Version } from '../deployment.ts'
-import { beginChange, type ChangeOn } from './change.ts'
+import { audited, beginChange, type ChangeOn } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, noteFacts, withRecord } from './facts.ts'
 import type { ReleaseLayout } from './layout.ts'
@@ -27,9 +27,18 @@ export function inVersion(release: ReleaseLayout, id: string, command: string, s
 
 export async function install(context: VpsContext, options: InstallOptions = {}): Promise<Version> {
   await requireSecrets(context)
-  const installed = await onEach(context.hosts, (host) => installOn(context, host, options))
-  await cloneOnDeploy(context)
-  return [...installed.values()][0] as Version
+  let version: Version | undefined
+  return audited(
+    context,
+    'install',
+    async () => {
+      const installed = await onEach(context.hosts, (host) => installOn(context, host, options))
+      version = [...installed.values()][0] as Version
+      await cloneOnDeploy(context)
+      return version
+    },
+    () => version?.commit,
+  )
 }
 
 /** `clone_on_deploy = production`: its data comes along with every deploy, and is migrated by the new version. */

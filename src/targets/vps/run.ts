@@ -21,7 +21,7 @@ export async function runCommand(
     return 0
   }
   if (process.stdin.isTTY && process.stdout.isTTY && !currentRun().options.dryRun) return host.shell(line.render())
-  const result = await host.run(line, { nothrow: true, label: text })
+  const result = await host.run(line, { nothrow: true, label: text, result: true })
   if (currentRun().options.dryRun) return 0
   return result.exitCode ?? 1
 }

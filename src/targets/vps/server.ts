@@ -6,7 +6,7 @@ import { currentRun, SlipwayError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { type Command, sh } from '../../shell/index.ts'
 import type { LogLine, LogOptions, ProcessStatus, Service } from '../deployment.ts'
-import { beginChange, type ChangeOn, requireVersion, tell } from './change.ts'
+import { audited, beginChange, type ChangeOn, requireVersion, tell } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, liveProcesses, logTail } from './daemon.ts'
 import { forgetFacts, hostFacts, noteFacts, requireRelease, withRecord } from './facts.ts'
@@ -22,9 +22,9 @@ const program = (slot: Slot): string => `app-${slot}`
 
 export function serverOf(context: VpsContext): Service {
   return {
-    start: () => startServer(context),
-    stop: () => stopServer(context),
-    restart: () => restartServer(context),
+    start: () => audited(context, 'start the app', () => startServer(context)),
+    stop: () => audited(context, 'stop the app', () => stopServer(context)),
+    restart: () => audited(context, 'restart the app', () => restartServer(context)),
     status: () => serverStatus(context),
     tail: (options?: LogOptions): AsyncIterable<LogLine> => readLogs(context, { source: 'app', ...options }),
   }

@@ -128,18 +128,20 @@ async function reversalOf(
 /** Removes old versions from every host; never the current one or the one before. Returns the ids removed. */
 export async function prune(context: VpsContext, options: { keep?: number } = {}): Promise<string[]> {
   const removed = new Set<string>()
-  await onEach(context.hosts, async (host) => {
-    const change = await beginChange(context, host, `prune ${context.deployment.name}`)
-    const { facts, guard } = change
-    const ids = prunable(facts.records, facts.current, options.keep ?? context.deployment.app.keepVersions)
-    if (ids.length === 0) return
-    await host.script(
-      ids.map((id) => ({ name: `remove ${id}`, command: removeVersion(change, id) })),
-      { guard },
-    )
-    forgetFacts(context.deployment, host)
-    for (const id of ids) removed.add(id)
-  })
+  await audited(context, 'prune', () =>
+    onEach(context.hosts, async (host) => {
+      const change = await beginChange(context, host, `prune ${context.deployment.name}`)
+      const { facts, guard } = change
+      const ids = prunable(facts.records, facts.current, options.keep ?? context.deployment.app.keepVersions)
+      if (ids.length === 0) return
+      await host.script(
+        ids.map((id) => ({ name: `remove ${id}`, command: removeVersion(change, id) })),
+        { guard },
+      )
+      forgetFacts(context.deployment, host)
+      for (const id of ids) removed.add(id)
+    }),
+  )
   if (removed.size === 0) currentRun().emit({ type: 'note', text: 'nothing to remove' })
   return [...removed]
 }

@@ -3,7 +3,7 @@ import { currentRun, SlipwayError, UsageError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
 import type { LogLine, LogOptions, ProcessStatus, Workers } from '../deployment.ts'
-import { beginChange, type ChangeOn, requireVersion } from './change.ts'
+import { audited, beginChange, type ChangeOn, requireVersion } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, findOrphans, logTail } from './daemon.ts'
 import { forgetFacts, hostFacts, noteFacts, requireRelease } from './facts.ts'
@@ -37,8 +37,10 @@ async function eachWorkerHost(
   verb: string,
   act: (host: Host, change: ChangeOn) => Promise<void>,
 ): Promise<void> {
-  await onEach(context.role('worker'), async (host) => {
-    await act(host, await beginChange(context, host, `${verb} the workers of ${context.deployment.name}`))
+  await audited(context, `${verb} the workers`, async () => {
+    await onEach(context.role('worker'), async (host) => {
+      await act(host, await beginChange(context, host, `${verb} the workers of ${context.deployment.name}`))
+    })
   })
 }
 

@@ -152,3 +152,12 @@ test('a release that the host knows as production is not deployed to as staging'
   }
   expect(readdirSync(join(project.release, 'versions'))).toEqual(versions)
 }, 30_000)
+
+test('every change left a line in the audit log of the host, failures too, and no lock is left', async () => {
+  const lines = project.read('.slipway/pony/audit.log').trim().split('\n')
+  for (const what of ['install', 'start the app', 'start the workers', 'deploy', 'rollback to', 'stop the workers']) {
+    expect(lines.some((line) => line.includes(`"what":"${what}`))).toBe(true)
+  }
+  expect(lines.some((line) => line.includes('"what":"deploy"') && line.includes('"outcome":"failed"'))).toBe(true)
+  expect(readdirSync(join(project.home, '.slipway/pony/locks')).filter((name) => !name.startsWith('.'))).toEqual([])
+})
