@@ -3,7 +3,7 @@
  * Run by hosts.sh: `bench/hosts.sh [ROUNDS] [NAME…]`; prints a Markdown table of medians and writes bench/hosts.json.
  * With `work NAME …` it is the process that is measured.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import { createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
@@ -114,14 +114,12 @@ function time({ argv, env }: Contender): Promise<number> {
   return new Promise((resolve, reject) => {
     const startedAt = performance.now()
     // Not the synchronous spawn: the proxies of the latency rows live in this process.
-    import('node:child_process').then(({ execFile }) =>
-      execFile(
-        program,
-        args,
-        { env: { ...inherited, ...env }, maxBuffer: 1 << 30, encoding: 'buffer' },
-        (error, _out, stderr) =>
-          error ? reject(new Error(`${argv.join(' ')}: ${stderr}`)) : resolve((performance.now() - startedAt) / 1000),
-      ),
+    execFile(
+      program,
+      args,
+      { env: { ...inherited, ...env }, maxBuffer: 1 << 30, encoding: 'buffer' },
+      (error, _out, stderr) =>
+        error ? reject(new Error(`${argv.join(' ')}: ${stderr}`)) : resolve((performance.now() - startedAt) / 1000),
     )
   })
 }
