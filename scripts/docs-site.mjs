@@ -13,7 +13,15 @@ const steps = [
     bin('typedoc'),
     ...['--plugin', 'typedoc-plugin-markdown', '--router', 'module', '--out', 'docs/reference'],
     ...['--entryPoints', 'src/index.ts', 'src/testing/index.ts', '--readme', 'none', '--entryFileName', 'index'],
-    ...['--excludePrivate', '--disableSources', '--hidePageHeader', '--hideBreadcrumbs', '--logLevel', 'Error'],
+    ...[
+      '--skipErrorChecking',
+      '--excludePrivate',
+      '--disableSources',
+      '--hidePageHeader',
+      '--hideBreadcrumbs',
+      '--logLevel',
+      'Error',
+    ],
   ],
   [bin('vitepress'), 'build', 'docs'],
 ]
