@@ -403,6 +403,7 @@ class Rehearse(Step):
                 os.makedirs(item['from'], exist_ok=True)
                 discard(item['to'] + '.new')
                 databases.mirror(item['from'], item['to'] + '.new')
+                databases.sync_all(item['to'] + '.new')
                 os.rename(item['to'] + '.new', item['to'])
                 timings[item['name']] = {'copyMs': ms(began)}
                 continue

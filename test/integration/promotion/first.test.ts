@@ -6,7 +6,7 @@ import { ask } from '../../servers/pony.ts'
 let world: World
 beforeAll(async () => {
   world = await makeWorld({ production: false })
-}, 60_000)
+}, 120_000)
 afterAll(() => world?.remove())
 
 describe('the first promotion of an app', () => {

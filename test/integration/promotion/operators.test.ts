@@ -10,7 +10,7 @@ import { makeWorld, type World } from '../../faults/world.ts'
 let world: World
 beforeAll(async () => {
   world = await makeWorld()
-}, 60_000)
+}, 120_000)
 afterAll(() => world?.remove())
 
 const told = (from: number, text: string) =>

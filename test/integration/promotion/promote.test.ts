@@ -10,7 +10,7 @@ const before: LoadReport[] = []
 
 beforeAll(async () => {
   world = await makeWorld()
-}, 60_000)
+}, 120_000)
 afterAll(() => world?.remove())
 
 describe('a promotion', () => {

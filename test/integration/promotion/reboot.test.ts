@@ -8,7 +8,7 @@ import { ask } from '../../servers/pony.ts'
 let world: World
 beforeEach(async () => {
   world = await makeWorld()
-}, 60_000)
+}, 120_000)
 afterEach(() => world?.remove())
 
 const crontab = () => world.run((_, to) => to.home().run('crontab -l 2>/dev/null || :', { kind: 'probe' }).lines())

@@ -7,7 +7,7 @@ import { makeWorld, marksIn, type World } from '../../faults/world.ts'
 let world: World
 beforeAll(async () => {
   world = await makeWorld()
-}, 60_000)
+}, 120_000)
 afterAll(() => world?.remove())
 
 describe('a promotion without holding requests', () => {
