@@ -33,7 +33,16 @@ export type EventBody =
   | { type: 'host.lost'; host: string; reason: string }
   /** `id` ties a command's events together. `kind`: a probe reads, a write changes. `quiet` commands show only with -v. */
   | { type: 'command.started'; id: string; host: string; display: string; kind: 'probe' | 'write'; quiet: boolean }
-  | { type: 'command.output'; id: string; host: string; stream: 'stdout' | 'stderr'; text: string; quiet: boolean }
+  | {
+      type: 'command.output'
+      id: string
+      host: string
+      stream: 'stdout' | 'stderr'
+      text: string
+      quiet: boolean
+      /** It is what the run was asked for: stdout goes to stdout as it is, stderr to stderr. */
+      result?: boolean
+    }
   | {
       type: 'command.finished'
       id: string
@@ -41,6 +50,8 @@ export type EventBody =
       exitCode: number | null
       signal: string | null
       durationMs: number
+      /** Its output was what the run was asked for. */
+      result?: boolean
     }
   /** A write that a dry run held back. */
   | { type: 'held-back'; host: string; display: string; diff?: string }

@@ -88,6 +88,8 @@ export interface RunCommandOptions {
   captureBytes?: number
   /** How it is shown in place of its text. */
   label?: string
+  /** Its output is what the run was asked for: shown unchanged, stdout on stdout and stderr on stderr. */
+  result?: boolean
 }
 
 /**

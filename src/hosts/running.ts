@@ -235,11 +235,12 @@ class Execution {
     run.signal.addEventListener('abort', abort, { once: true })
     alive()
 
+    const asResult = this.#options.result ? { result: true } : {}
     const tell = (stream: 'stdout' | 'stderr') => {
       const decoder = new StringDecoder('utf8')
       return (chunk: Buffer) => {
         const text = decoder.write(chunk)
-        if (text) run.emit({ type: 'command.output', id: this.#id, host: name, stream, text, quiet })
+        if (text) run.emit({ type: 'command.output', id: this.#id, host: name, stream, text, quiet, ...asResult })
       }
     }
     const tellOut = tell('stdout')
@@ -308,7 +309,7 @@ class Execution {
     takeOut(this.#filter.flush())
     feeding.catch(() => {})
     const durationMs = performance.now() - startedAt
-    run.emit({ type: 'command.finished', id: this.#id, host: name, ...pick(status), durationMs })
+    run.emit({ type: 'command.finished', id: this.#id, host: name, ...pick(status), durationMs, ...asResult })
     const result = makeResult(await out.finish(run), await err.finish(run), pick(status), durationMs)
 
     if ('why' in winner) {

@@ -65,16 +65,18 @@ export async function runScript(
       const step = at(event.index)
       if (!step || stream === 'stderr') continue
       const id = `${nonce}.${event.index}`
+      // The guard is worth a line only where it stops the script, which the error says.
+      const shown = !quiet && step !== guard
       if (event.type === 'begin') {
         step.begun = performance.now()
-        if (!quiet) run.emit({ type: 'step.started', id, title: step.name, host: site.name })
+        if (shown) run.emit({ type: 'step.started', id, title: step.name, host: site.name })
         continue
       }
       step.ended = performance.now()
       step.exitCode = event.exitCode
       const durationMs = step.ended - (step.begun ?? step.ended)
       const outcome = event.exitCode === 0 ? 'ok' : 'failed'
-      if (!quiet) run.emit({ type: 'step.finished', id, outcome, durationMs })
+      if (shown) run.emit({ type: 'step.finished', id, outcome, durationMs })
     }
   }
   const display =
@@ -83,7 +85,8 @@ export async function runScript(
   const { onStdout, onStderr, flush } = parsers(nonce, take)
   const running = site.script(sent, display, {
     kind,
-    quiet: options.quiet,
+    // Its steps are shown, each by its name; what holds them together is worth a line only with -v.
+    quiet: true,
     timeoutMs: options.timeoutMs,
     tap: { stdout: onStdout, stderr: onStderr },
   })

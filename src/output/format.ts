@@ -16,6 +16,8 @@ export interface Lines {
   /** Whose lines they are; undefined: nobody's in particular. */
   host?: string
   lines: readonly string[]
+  /** In place of the lines: text that is passed on as it came. */
+  raw?: string
 }
 
 /** Gives the lines of an event, or undefined where it shows nothing at this verbosity. */
@@ -35,9 +37,12 @@ type Formatters = { [T in EventType]: (event: Of<T>) => readonly string[] }
 export function createFormat({
   verbosity = 'normal',
   paint = unpainted,
+  raw = { out: true, err: true },
 }: {
   verbosity?: Verbosity
   paint?: Paint
+  /** Which streams take a result's output as it comes, rather than in whole lines. */
+  raw?: { out: boolean; err: boolean }
 } = {}): Format {
   const from = (level: Verbosity) => rank[verbosity] >= rank[level]
   const summary = createSummary()
@@ -101,10 +106,18 @@ export function createFormat({
     'log.line': ({ source, text }) => [source === '' ? printable(text) : `${paint('cyan', source)} ${printable(text)}`],
   }
 
+  const resultOutput = (event: Of<'command.output'>): Lines | undefined => {
+    const to = event.stream === 'stdout' ? 'out' : 'err'
+    if (raw[to]) return { to, lines: [], raw: event.text }
+    const lines = output.lines(event)
+    return lines.length === 0 ? undefined : { to, lines }
+  }
+
   return (event) => {
     summary.event(event)
     titles.event(event)
     output.event(event)
+    if (event.type === 'command.output' && event.result) return resultOutput(event)
     // The type of an event picks the formatter for just that type, which TypeScript can't follow.
     const lines = (formatters[event.type] as (event: RunEvent) => readonly string[])(event)
     if (lines.length === 0 || (verbosity === 'quiet' && !alwaysShown.has(event.type))) return undefined

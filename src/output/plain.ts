@@ -22,6 +22,7 @@ export function plainSink(options: PlainOptions): Sink {
     event(event) {
       const shown = format(event)
       if (!shown) return
+      if (shown.raw !== undefined) return options[shown.to](shown.raw)
       const prefix = shown.host === undefined ? '' : `${paint('cyan', `[${shown.host}]`)} `
       options[shown.to](shown.lines.map((line) => `${prefix}${line}\n`).join(''))
     },

@@ -33,7 +33,8 @@ export function scrubEvent(scrubber: Scrubber, event: RunEvent): RunEvent[] {
   const rests = (['stdout', 'stderr'] as const).flatMap((stream): RunEvent[] => {
     const text = scrubber.end(`${id} ${stream}`)
     const shared = { id, host, at, run, ...(task === undefined ? {} : { task }) }
-    return text === '' ? [] : [{ type: 'command.output', stream, text, quiet: false, ...shared }]
+    const result = event.result ? { result: true } : {}
+    return text === '' ? [] : [{ type: 'command.output', stream, text, quiet: false, ...result, ...shared }]
   })
   return [...rests, clean]
 }

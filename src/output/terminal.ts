@@ -32,7 +32,7 @@ export interface TerminalSink extends Sink {
 
 export function terminalSink(options: TerminalOptions): TerminalSink {
   const { paint, verbosity = 'normal', size, now = Date.now } = options
-  const format = createFormat({ verbosity, paint })
+  const format = createFormat({ verbosity, paint, raw: { out: !options.outIsTerminal, err: false } })
   const live = createLive(paint)
   const tree = createTree(paint)
   let pending: { to: 'out' | 'err'; text: string }[] = []
@@ -93,9 +93,14 @@ export function terminalSink(options: TerminalOptions): TerminalSink {
       const shown = format(event)
       if (heading !== undefined) add('err', heading)
       else if (shown) {
-        if (shown.to === 'out' && !options.outIsTerminal) options.out(shown.lines.map((line) => `${line}\n`).join(''))
+        if (shown.raw !== undefined) options[shown.to](shown.raw)
+        else if (shown.to === 'out' && !options.outIsTerminal)
+          options.out(shown.lines.map((line) => `${line}\n`).join(''))
         else {
-          const prefix = event.type === 'result' ? '' : tree.prefix(event, shown.host)
+          const prefix =
+            event.type === 'result' || (event.type === 'command.output' && event.result)
+              ? ''
+              : tree.prefix(event, shown.host)
           add(shown.to, shown.lines.map((line) => `${prefix}${line}\n`).join(''))
         }
       }

@@ -94,7 +94,7 @@ export function herokuDeployment(config: HerokuConfig, setup: HerokuSetup): Hero
         await runDetached(context, words)
         return 0
       }
-      return (await runAttached(context, words, { terminal: true })).exitCode
+      return (await runAttached(context, words, { terminal: true, result: true })).exitCode
     },
     status: () => status(context),
     logs: (options = {}) => appLog(context, options, filterOf(options.source)),

@@ -23,6 +23,8 @@ export interface OneOffOptions {
   terminal?: boolean
   /** Gets the output instead of it being shown. */
   capture?: boolean
+  /** The output is what the run was asked for: it is shown unchanged. */
+  result?: boolean
   /** Milliseconds; the dyno is ended then. */
   timeoutMs?: number
 }
@@ -143,6 +145,7 @@ export async function runAttached(
         stream: 'stdout',
         text: shown,
         quiet: options.capture ?? false,
+        ...(options.result ? { result: true } : {}),
       })
   }
   try {
@@ -163,6 +166,7 @@ export async function runAttached(
     exitCode: exitCode ?? null,
     signal: null,
     durationMs: performance.now() - begun,
+    ...(options.result ? { result: true } : {}),
   })
   if (exitCode === undefined) {
     throw new OutcomeUnknownError(
