@@ -155,7 +155,7 @@ async function perform(step: Step, journal: Journal, record: StepRecord | undefi
   const started = performance.now()
   const id = `${journal.id}/${step.id}`
   const elapsed = () => Math.round(performance.now() - started)
-  run.emit({ type: 'step.started', id, title: step.title })
+  run.emit({ type: 'step.started', id, title: step.title, ...(step.window ? { window: true } : {}) })
   try {
     const state = await step.check()
     if (state === 'done') {

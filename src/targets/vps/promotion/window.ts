@@ -134,7 +134,7 @@ function teller(journal: string, host: string, titles: ReadonlyMap<string, strin
     if (entry.entry !== 'intent' && entry.entry !== 'outcome') return
     const id = `${journal}/${entry.direction}/${entry.step}`
     const title = `${entry.direction === 'undo' ? 'undo: ' : ''}${titles.get(entry.step) ?? entry.step}`
-    if (!begun.has(id)) run.emit({ type: 'step.started', id, title, host })
+    if (!begun.has(id)) run.emit({ type: 'step.started', id, title, host, window: true })
     begun.add(id)
     if (entry.entry === 'intent') return
     begun.delete(id)
