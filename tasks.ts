@@ -229,7 +229,13 @@ export const audit = task({
   run: async ({ release, lines }) => {
     for (const each of await app.audit(release, lines)) {
       result(
-        `${each.at}  ${each.outcome}  ${each.who}  ${each.deployment}: ${each.what}${each.detail ? ` (${each.detail})` : ''}`,
+        [
+          `${each.at}  ${each.outcome}  ${each.who}  ${each.deployment}: ${each.what}`,
+          each.commit && `of ${each.commit.slice(0, 10)}`,
+          each.detail && `(${each.detail})`,
+        ]
+          .filter(Boolean)
+          .join(' '),
       )
     }
   },

@@ -129,8 +129,11 @@ function knownTasks(manifest: Manifest): KnownTasks {
 }
 
 /** The sandbox's ssh configuration answers for every destination, so the project's own configuration runs against it. */
-async function sandboxOptions(core: CoreValues, projectDir: string): Promise<{ sshConfigFile?: string }> {
+async function sandboxOptions(
+  core: CoreValues,
+  projectDir: string,
+): Promise<{ sshConfigFile?: string; sandbox?: boolean }> {
   if (!core.sandbox) return {}
   const { sandboxSshConfig } = await import('../sandbox/index.ts')
-  return { sshConfigFile: await sandboxSshConfig(projectDir) }
+  return { sshConfigFile: await sandboxSshConfig(projectDir), sandbox: true }
 }

@@ -30,6 +30,8 @@ export interface RunOptions {
   verbosity?: 'quiet' | 'normal' | 'verbose' | 'debug'
   /** Given to `ssh -G -F`. */
   sshConfigFile?: string
+  /** The hosts are the sandbox: the names of its sites lead to this machine. */
+  sandbox?: boolean
   selection?: Selection
   keepFailed?: boolean
   /** The folder with the task file and config/; everything relative is relative to it. */
