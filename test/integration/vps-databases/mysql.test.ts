@@ -292,6 +292,7 @@ describe('a copy', () => {
     const copying = spawn('/bin/sh', ['-c', mysql.commands.copy(at, at, name).render()], {
       detached: true,
       stdio: 'ignore',
+      env: { ...process.env, TMPDIR: dir },
     })
     const gone = new Promise((resolve) => copying.once('exit', resolve))
     await until(() => names().includes(name))
@@ -405,7 +406,11 @@ describe('a fence', () => {
 
   it('whose script is killed at any moment leaves every row in one place, and can be put up or taken away', async () => {
     for (const ms of [150, 400, 700, 1000]) {
-      const child = spawn('/bin/sh', ['-c', mysql.commands.fence(at).render()], { detached: true, stdio: 'ignore' })
+      const child = spawn('/bin/sh', ['-c', mysql.commands.fence(at).render()], {
+        detached: true,
+        stdio: 'ignore',
+        env: { ...process.env, TMPDIR: dir },
+      })
       const gone = new Promise((resolve) => child.once('exit', resolve))
       await new Promise((resolve) => setTimeout(resolve, ms))
       try {

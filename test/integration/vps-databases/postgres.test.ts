@@ -318,6 +318,7 @@ describe('a copy', () => {
     const copying = spawn('/bin/sh', ['-c', postgres.commands.copy(at, at, name).render()], {
       detached: true,
       stdio: 'ignore',
+      env: { ...process.env, TMPDIR: dir },
     })
     const gone = new Promise((resolve) => copying.once('exit', resolve))
     await until(() => names().includes(name))
@@ -394,7 +395,11 @@ describe('a fence', () => {
   })
 
   it('is whole even when the client that asked for it is killed', async () => {
-    const child = spawn('/bin/sh', ['-c', postgres.commands.fence(at).render()], { detached: true, stdio: 'ignore' })
+    const child = spawn('/bin/sh', ['-c', postgres.commands.fence(at).render()], {
+      detached: true,
+      stdio: 'ignore',
+      env: { ...process.env, TMPDIR: dir },
+    })
     const gone = new Promise((resolve) => child.once('exit', resolve))
     await until(
       () =>
