@@ -39,6 +39,19 @@ describe('before a promotion', () => {
     expect(codes(gathered({ freeBytes: 100e6 }))).toEqual(['disk-full'])
   })
 
+  it('a home too deep for the socket at which requests wait refuses it, unless they are answered 503', () => {
+    const deepest = `/home/${'x'.repeat(40)}`
+    expect(codes(gathered({}, factsOf({ home: deepest })))).toEqual([])
+    expect(refusals(gathered({}, factsOf({ home: `/home/${'x'.repeat(60)}` })))).toEqual([
+      expect.objectContaining({
+        code: 'socket-path',
+        message: expect.stringMatching(/whose path is \d+ bytes too long$/),
+        state: 'Nothing was changed.',
+      }),
+    ])
+    expect(codes(gathered({}, factsOf({ home: `/home/${'x'.repeat(60)}`, hold: false })))).toEqual([])
+  })
+
   it('a site without a gate refuses it', () => {
     const { gateToken: _, ...site } = factsOf().site
     expect(codes(gathered({}, factsOf({ site })))).toEqual(['no-gate'])

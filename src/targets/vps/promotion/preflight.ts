@@ -1,6 +1,7 @@
 /** What is said before a promotion, and what refuses it. Pure. */
 import { SlipwayError } from '../../../events/index.ts'
 import type { Gathered } from './facts.ts'
+import { placesOf } from './spec.ts'
 
 /** A cautious guess before the rehearsal measures it: reading, comparing and checking the databases, then a start. */
 export function guessedWindowSeconds({ facts, measures }: Gathered): number {
@@ -42,6 +43,12 @@ export function notesOf(gathered: Gathered, connections?: number): string[] {
   ]
 }
 
+/** The longest path that a unix socket can have on Linux. */
+const longestSocket = 107
+/** A change's id, and what the socket's name is longer by until it listens: `.` and three digits. */
+const idForm = '20261127T101500-abcd'
+const besideRoom = 4
+
 /** Why it can't be done now. */
 export function refusals(gathered: Gathered, connections?: number): SlipwayError[] {
   const { facts, measures } = gathered
@@ -69,6 +76,21 @@ export function refusals(gathered: Gathered, connections?: number): SlipwayError
           host,
           state: 'Nothing was changed.',
           next: 'Make room: `tasks prune`, `tasks prune_promotions`.',
+        },
+      ),
+    )
+  }
+  const socket = `${placesOf(facts, idForm).folder}/hold.sock`
+  const tooLong = Buffer.byteLength(socket) + besideRoom - longestSocket
+  if (facts.hold && facts.old && tooLong > 0) {
+    found.push(
+      new SlipwayError(
+        'socket-path',
+        `requests wait at a socket in ${facts.home}/.slipway/${facts.app}, whose path is ${tooLong} bytes too long`,
+        {
+          host,
+          state: 'Nothing was changed.',
+          next: 'Give the account a shorter home or the app a shorter name, or promote with close=true: requests are answered 503 meanwhile.',
         },
       ),
     )
