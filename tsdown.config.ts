@@ -15,6 +15,9 @@ function loadedWith(id: string, modules: Modules, seen = new Set<string>()): Set
   return seen
 }
 
+const loadedWithTasks = (id: string, modules: Modules) =>
+  loadedWith(source('cli/run-tasks.ts'), modules).has(id) || loadedWith(source('cli/adhoc.ts'), modules).has(id)
+
 export default defineConfig({
   entry: {
     index: 'src/index.ts',
@@ -42,6 +45,13 @@ export default defineConfig({
               : null,
           priority: 2,
         },
+        // `tasks` itself, with commands on hosts: it needs no deployments. First what it shares with the library.
+        {
+          name: (id, modules) =>
+            loadedWithTasks(id, modules) && loadedWith(source('index.ts'), modules).has(id) ? 'core' : null,
+          priority: 1.8,
+        },
+        { name: (id, modules) => (loadedWithTasks(id, modules) ? 'cli' : null), priority: 1.5 },
         { name: (id, modules) => (loadedWith(source('index.ts'), modules).has(id) ? 'library' : null), priority: 1 },
       ],
     },

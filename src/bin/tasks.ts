@@ -8,7 +8,7 @@ const packageJson = new URL('../../package.json', import.meta.url)
 const text = (await completion()) ?? (await list())
 if (text !== undefined) process.stdout.write(text)
 else {
-  const { leave, processIo, tasksCommand } = await import('../cli/index.ts')
+  const { leave, processIo, tasksCommand } = await import('../cli/run-tasks.ts')
   await leave(await tasksCommand(argv, processIo()))
 }
 

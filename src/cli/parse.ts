@@ -1,9 +1,13 @@
 /** commander's part: the core options as values, and the help texts. */
-import { Command, CommanderError, type Help, Option } from 'commander'
+import { createRequire } from 'node:module'
+import type { Command, Help } from 'commander'
 import { UsageError } from '../events/errors.ts'
 import type { RunOptions, Selection } from '../events/run.ts'
 import type { TaskInfo } from '../tasks/collect.ts'
 import { coreOptions } from './options.ts'
+
+// Required, not imported: the loader reads CommonJS twice when it is imported, which costs every start ten milliseconds.
+const commander = createRequire(import.meta.url)('commander') as typeof import('commander')
 
 export interface CoreValues {
   list?: true
@@ -25,14 +29,14 @@ const listOf = (value: string, before: string[] = []) => [
 ]
 
 function coreCommand(): Command {
-  const command = new Command('tasks')
+  const command = new commander.Command('tasks')
     .helpOption(false)
     .allowExcessArguments()
     .exitOverride()
     .configureOutput({ writeErr() {} })
   for (const { short, long, value, about } of coreOptions) {
     const flags = `${short ? `-${short}, ` : '    '}--${long}${value ? ` <${value}>` : ''}`
-    const option = new Option(flags.trim(), about)
+    const option = new commander.Option(flags.trim(), about)
     command.addOption(value === 'HOSTS' || value === 'ROLES' ? option.argParser(listOf) : option)
   }
   return command
@@ -44,7 +48,7 @@ export function parseCore(tokens: readonly string[], env: NodeJS.ProcessEnv): Co
   try {
     command.parse([...tokens], { from: 'user' })
   } catch (error) {
-    if (!(error instanceof CommanderError)) throw error
+    if (!(error instanceof commander.CommanderError)) throw error
     throw new UsageError('bad-option', error.message.replace(/^error: /, ''), { next: 'See `tasks --help`.' })
   }
   const options = command.opts<Record<string, true | string | string[]>>()
@@ -124,7 +128,7 @@ export function tasksHelp(columns: number): string {
 export function taskHelp(task: TaskInfo, columns: number): string {
   const required = task.params.filter((param) => param.required)
   const rest = task.params.find((param) => param.kind === 'rest')
-  const command = new Command(`tasks ${task.name}`).helpOption(false).description(task.about)
+  const command = new commander.Command(`tasks ${task.name}`).helpOption(false).description(task.about)
   command.usage(
     [
       ...required.map((param) => `--${param.name} <${param.placeholder}>`),
@@ -135,7 +139,10 @@ export function taskHelp(task: TaskInfo, columns: number): string {
   for (const param of task.params) {
     if (param.kind === 'rest') continue
     const about = [param.help, param.required ? 'required' : undefined].filter(Boolean).join('; ')
-    const option = new Option(`--${param.name}${param.kind === 'flag' ? '' : ` <${param.placeholder}>`}`, about)
+    const option = new commander.Option(
+      `--${param.name}${param.kind === 'flag' ? '' : ` <${param.placeholder}>`}`,
+      about,
+    )
     if (param.choices && param.choices.length > 0 && param.choices.join('|') !== param.placeholder)
       option.choices(param.choices)
     command.addOption(option)

@@ -2,6 +2,7 @@
  * A host over ssh2. One authenticated connection; everything is a channel of it. At most four command channels at
  * once: sshd frees a slot of its ten (MaxSessions) only after we see the close, so that more would race for them.
  */
+import { createRequire } from 'node:module'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import type { NodeSSH as NodeSshClass } from 'node-ssh'
 import type { Client, ClientChannel, ConnectConfig, ParsedKey, SFTPWrapper } from 'ssh2'
@@ -14,13 +15,16 @@ import type { SshConfig } from './ssh-config.ts'
 import { planAuth } from './ssh2-auth.ts'
 import type { Channel, ExecOptions, Transport } from './transport.ts'
 
+// Required, not imported: the loader reads CommonJS twice when it is imported, and there are forty files of it.
+const loadNodeSsh = () => createRequire(import.meta.url)('node-ssh') as typeof import('node-ssh')
+
 const commandChannels = 4
 /** How long a server may take to answer once TCP stands, milliseconds. */
 const handshakeTimeoutMs = 20_000
 
 /** Connects over `stream` and authenticates. Rejects with a ConnectError that says which phase failed. */
 export async function connectSsh2(config: SshConfig, stream: Duplex, check: HostKeyCheck): Promise<Transport> {
-  const { NodeSSH } = await import('node-ssh')
+  const { NodeSSH } = loadNodeSsh()
   const auth = await planAuth(config)
   let refusal: unknown
   let phase: 'key exchange' | 'authentication' = 'key exchange'

@@ -4,14 +4,19 @@ const escapes = /\x1b\[[0-9;]*m/g
 const wide =
   /^(?:\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}])/u
 const plainText = /^[\x20-\x7e]*$/
-const segments = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
+// Made when first needed: it loads Unicode's tables, which takes ten milliseconds.
+let segmenter: Intl.Segmenter | undefined
+const graphemes = (text: string) => {
+  segmenter ??= new Intl.Segmenter(undefined, { granularity: 'grapheme' })
+  return segmenter.segment(text)
+}
 
 /** Columns of `text`, colours not counted. */
 export function width(text: string): number {
   const bare = text.includes('\x1b') ? text.replace(escapes, '') : text
   if (plainText.test(bare)) return bare.length
   let columns = 0
-  for (const { segment } of segments.segment(bare)) columns += columnsOf(segment)
+  for (const { segment } of graphemes(bare)) columns += columnsOf(segment)
   return columns
 }
 
@@ -33,7 +38,7 @@ export function truncate(text: string, columns: number): string {
       coloured = true
       continue
     }
-    for (const { segment } of segments.segment(part)) {
+    for (const { segment } of graphemes(part)) {
       const more = columnsOf(segment)
       if (used + more > columns - 1) return `${shown}…${coloured ? '\x1b[0m' : ''}`
       shown += segment
