@@ -1,0 +1,245 @@
+/**
+ * A Django project on PostgreSQL, with Celery workers on redis, on a real host: a sandbox (sshd, nginx) and servers of
+ * its own. Each deployment has its own database and its own broker.
+ */
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { loadConfig } from '../../../src/config/index.ts'
+import type { VpsConfig } from '../../../src/config/types.ts'
+import { createRun, type RunEvent, type RunOptions, withRun } from '../../../src/events/index.ts'
+import { removeSandbox, type Sandbox, startSandbox, stopSandbox } from '../../../src/sandbox/index.ts'
+import type { VpsContext } from '../../../src/targets/vps/context.ts'
+import { createVpsDeployment, vpsContext } from '../../../src/targets/vps/create.ts'
+import type { VpsDeployment } from '../../../src/targets/vps/deployment.ts'
+import { render } from '../../../src/targets/vps/templates.ts'
+import { type Load, type LoadOptions, startLoad } from '../../faults/load.ts'
+import { type Answer, ask } from '../../servers/pony.ts'
+import { type Postgres, startPostgres } from '../../servers/postgres.ts'
+import { type Redis, startRedis } from '../../servers/redis.ts'
+
+const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url))
+export const password = 'django-password-of-a-test'
+const brokers = { production: 0, staging: 1 }
+
+export interface WorldOptions {
+  /** Seconds that a worker gets for the job in hand. */
+  workerSeconds?: number
+}
+
+export interface World {
+  readonly dir: string
+  readonly home: string
+  readonly postgres: Postgres
+  readonly redis: Redis
+  /** Everything that was told, of all runs. */
+  readonly events: RunEvent[]
+  /** Against one deployment, in a run of its own; production may be given the release that it begins with. */
+  run<T>(fn: (deployment: VpsDeployment) => Promise<T>, name?: 'staging' | 'production', release?: string): Promise<T>
+  /** With both, as a promotion has them. */
+  both<T>(fn: (from: VpsContext, to: VpsContext) => Promise<T>, options?: RunOptions): Promise<T>
+  /** The code that comes next: a new column, and a new app with a table of its own. */
+  goOn(): void
+  configure(change: (text: string) => string): void
+  ask(name: 'staging' | 'production', path: string): Promise<Answer>
+  /** Stores an entry and queues its job. Rejects unless that is acknowledged. */
+  enter(name: 'staging' | 'production', key: string, seconds?: number): Promise<void>
+  load(name?: 'staging' | 'production', more?: Partial<LoadOptions>): Load
+  /** Rows of a query on a deployment's database. */
+  query(name: 'staging' | 'production', sql: string): string[]
+  /** Jobs that wait in a deployment's broker. */
+  queued(name: 'staging' | 'production'): number
+  remove(): Promise<void>
+}
+
+const domainOf = (name: string) => (name === 'production' ? 'rides.example.org' : 'staging.rides.example.org')
+
+const configuration = (options: WorldOptions) => `[app]
+name = rides
+source = app
+server = exec python3 serve.py
+listen = socket
+migrate = python3 manage.py migrate --noinput
+migrations = django
+health = /up
+health_deadline = 60s
+drain = 20s
+
+[app.workers]
+jobs = exec python3 -m celery -A rides worker --concurrency=1 --loglevel=INFO --without-gossip --without-mingle
+jobs.drain = ${options.workerSeconds ?? 60}s
+
+[app.databases]
+main = postgres secret:DATABASE_URL
+
+[app.environment]
+SECRET_KEY = secret:SECRET_KEY
+DATABASE_URL = secret:DATABASE_URL
+REDIS_URL = secret:REDIS_URL
+
+[staging]
+target = vps
+hosts = rides-host
+release = r2
+domain = staging.rides.example.org
+
+[staging.databases]
+main = postgres secret:STAGING_DATABASE_URL
+
+[staging.environment]
+DATABASE_URL = secret:STAGING_DATABASE_URL
+REDIS_URL = secret:STAGING_REDIS_URL
+
+[production]
+target = vps
+hosts = rides-host
+domain = rides.example.org
+
+[domains]
+provider = nginx
+`
+
+export async function makeWorld(options: WorldOptions = {}): Promise<World> {
+  const dir = mkdtempSync('/tmp/sdj-')
+  const undo: (() => Promise<unknown> | unknown)[] = [() => rmSync(dir, { recursive: true, force: true })]
+  const remove = async () => {
+    for (const each of undo.splice(0).reverse()) await each()
+  }
+  try {
+    const postgres = await startPostgres({ settings: ['max_connections = 120'] })
+    undo.push(() => postgres.stop())
+    const redis = await startRedis()
+    undo.push(() => redis.stop())
+    postgres.sql(`CREATE ROLE rides LOGIN CREATEDB PASSWORD '${password}'`)
+    for (const name of ['rides', 'rides_staging']) postgres.sql(`CREATE DATABASE ${name} OWNER rides`)
+    mkdirSync(join(dir, 'config'))
+    cpSync(fixture('django-app'), join(dir, 'app'), { recursive: true })
+    writeFileSync(join(dir, 'config/deploy.ini'), configuration(options))
+    const url = (name: string) => `postgres://rides:${password}@${postgres.address}:${postgres.port}/${name}`
+    writeFileSync(
+      join(dir, '.env'),
+      [
+        'SECRET_KEY=quite-a-secret-key-of-django',
+        `DATABASE_URL=${url('rides')}`,
+        `STAGING_DATABASE_URL=${url('rides_staging')}`,
+        `REDIS_URL=${redis.url(brokers.production)}`,
+        `STAGING_REDIS_URL=${redis.url(brokers.staging)}`,
+        '',
+      ].join('\n'),
+    )
+    const sandbox = await startSandbox({ dir })
+    undo.push(async () => {
+      await stopSandbox({ dir })
+      await removeSandbox({ dir })
+    })
+    await writeSites(dir, sandbox)
+    return { ...worldOf(dir, sandbox, postgres, redis), remove }
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}
+
+function worldOf(dir: string, sandbox: Sandbox, postgres: Postgres, redis: Redis): Omit<World, 'remove'> {
+  const events: RunEvent[] = []
+  async function inRun<T>(work: () => Promise<T>, given: RunOptions = {}): Promise<T> {
+    const run = createRun({
+      options: { sshConfigFile: sandbox.sshConfigFile, projectDir: dir, yes: true, ...given },
+    })
+    run.bus.on((event) => events.push(event))
+    try {
+      return await withRun(run, work)
+    } finally {
+      await withRun(run, () => run.finish())
+    }
+  }
+  const deploymentOf = (name: string, release?: string) => {
+    const config = loadConfig(dir)
+    const found = config.deployments[name] as VpsConfig
+    return { config, deployment: release === undefined ? found : { ...found, release } }
+  }
+  const contextOf = (name: string) => {
+    const { config, deployment } = deploymentOf(name)
+    return vpsContext(config, deployment)
+  }
+  const request = (name: string, question: { method?: string; path: string; body?: string }) =>
+    ask(
+      { port: sandbox.httpPort, host: '127.0.0.1' },
+      { ...question, headers: { host: domainOf(name), 'content-type': 'application/json' } },
+    )
+  return {
+    dir,
+    home: sandbox.home,
+    postgres,
+    redis,
+    events,
+    run: (fn, name = 'staging', release) =>
+      inRun(() => {
+        const { config, deployment } = deploymentOf(name, release)
+        return fn(createVpsDeployment(config, deployment))
+      }),
+    both: (fn, given) => inRun(() => fn(contextOf('staging'), contextOf('production')), given),
+    goOn: () => cpSync(fixture('django-later'), join(dir, 'app'), { recursive: true }),
+    configure(change) {
+      writeFileSync(join(dir, 'config/deploy.ini'), change(configuration({})))
+    },
+    ask: (name, path) => request(name, { path }),
+    async enter(name, key, seconds = 0) {
+      const answer = await request(name, { method: 'POST', path: '/entries', body: JSON.stringify({ key, seconds }) })
+      if (answer.status !== 201) throw new Error(`answered ${answer.status}: ${answer.body}`)
+    },
+    load: (name = 'production', more = {}) =>
+      startLoad({
+        address: '127.0.0.1',
+        port: sandbox.httpPort,
+        host: domainOf(name),
+        reads: ['/up', '/'],
+        write: (mark) => ({ path: '/entries', type: 'application/json', body: JSON.stringify({ key: mark }) }),
+        ...more,
+      }),
+    query: (name, sql) =>
+      postgres
+        .sql(sql, name === 'production' ? 'rides' : 'rides_staging')
+        .split('\n')
+        .filter(Boolean),
+    queued: (name) => Number(redis.ask(brokers[name], 'LLEN', 'celery')),
+  }
+}
+
+async function writeSites(dir: string, sandbox: Sandbox): Promise<void> {
+  for (const deployment of ['production', 'staging']) {
+    const siteDir = `${sandbox.home}/.slipway/rides/sites/${deployment}`
+    mkdirSync(siteDir, { recursive: true })
+    const conf = await render(dir, 'nginx-site.conf', {
+      app: 'rides',
+      deployment,
+      domains: [domainOf(deployment)],
+      listen: [`127.0.0.1:${sandbox.httpPort}`],
+      siteDir,
+      gateToken: 'open-sesame',
+    })
+    writeFileSync(`${siteDir}/nginx.conf`, conf)
+  }
+  process.kill(sandbox.nginx.pid, 'SIGHUP')
+}
+
+/** Waits for a condition, for two minutes at most: the machine may be busy with others. */
+export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const end = Date.now() + 120_000
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`waited in vain: ${what}`)
+    await delay(50)
+  }
+}
+
+/** Jobs of acknowledged entries that were lost, that ran twice, and that were begun and not finished. */
+export function jobs(world: World, name: 'staging' | 'production', acknowledged: readonly string[]) {
+  const rows = world.query(name, 'SELECT key, count(*), count(finished) FROM entries_run GROUP BY key')
+  const runs = new Map(rows.map((row) => row.split('|')).map(([key, begun, done]) => [key, [begun, done]]))
+  return {
+    lost: acknowledged.filter((key) => !runs.has(key)),
+    twice: [...runs].filter(([, [begun]]) => begun !== '1').map(([key]) => key),
+    unfinished: [...runs].filter(([, [begun, done]]) => begun !== done).map(([key]) => key),
+  }
+}
