@@ -1,12 +1,12 @@
 """Copies of SQLite databases that lose nothing. In the window the copy is made of bytes, under SQLite's own exclusive
 lock, over an earlier copy of which only the blocks that differ are written; before it, by SQLite's backup while the app
 writes. An exit status proves nothing here: every copy is checked before it is renamed into place."""
-import ctypes
 import os
 import shutil
 import sqlite3
 import subprocess
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 
 from processes import Failure
 
@@ -141,17 +141,21 @@ def copy_tree(source, earlier, target):
     before, after = listing(source), listing(beside)
     if before != after:
         raise Failure('the copy of %s differs: %d files, not %d' % (source, len(after), len(before)))
-    sync_all(beside)
+    # What the earlier copy had was brought to disk with it.
+    sync_files(copied)
+    for at, _, _ in os.walk(beside):
+        sync_folder(at)
     os.rename(beside, target)
     sync_folder(os.path.dirname(target))
-    return len(after), copied
+    return len(after), len(copied)
 
 
 def mirror(source, target):
-    """Makes `target` what `source` is. Files that go while it is read are left out: whoever moved them is at work."""
+    """Makes `target` what `source` is, and returns the files that were copied. Those that go while it is read are left
+    out: whoever moved them is at work."""
     os.makedirs(target, exist_ok=True)
     shutil.copystat(source, target)
-    copied, there = 0, set(os.listdir(source))
+    copied, there = [], set(os.listdir(source))
     for name in os.listdir(target):
         if name not in there:
             path = os.path.join(target, name)
@@ -160,10 +164,10 @@ def mirror(source, target):
         one, other = os.path.join(source, name), os.path.join(target, name)
         try:
             if os.path.isdir(one) and not os.path.islink(one):
-                copied += mirror(one, other)
+                copied.extend(mirror(one, other))
             elif not unchanged(one, other):
                 shutil.copy2(one, other, follow_symlinks=False)
-                copied += 1
+                copied.append(other)
         except FileNotFoundError:
             continue
     return copied
@@ -177,16 +181,11 @@ def unchanged(one, other):
     return (found.st_size, found.st_mtime_ns, found.st_mode) == (wanted.st_size, wanted.st_mtime_ns, wanted.st_mode)
 
 
-def sync_all(folder):
-    """Everything written there is on disk: the file system at once, which is quicker than thousands of files."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
-            os.sync()
-    except AttributeError:
-        os.sync()
-    finally:
-        os.close(fd)
+def sync_files(paths):
+    """They are on disk: many at a time, which the file system's journal takes together. Not the whole file system at
+    once, where others may have written gigabytes."""
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(sync, [path for path in paths if not os.path.islink(path)]))
 
 
 def listing(folder):

@@ -8,6 +8,7 @@ import glob
 import http.client
 import json
 import os
+import re
 import shlex
 import shutil
 import ssl
@@ -15,6 +16,7 @@ import subprocess
 import time
 
 import databases
+import servers
 from processes import (POLL, Daemon, Failure, ask, clean_environment, connections_to, health_fault, healthy_on, marked,
                        wait_for)
 
@@ -256,8 +258,9 @@ class Copy(Step):
         return 'done' if all(os.path.exists(item['to']) for item in self.spec['items']) else 'todo'
 
     def do(self, kept):
-        began, total, written = time.monotonic(), 0, 0
+        began, total, written, parts = time.monotonic(), 0, 0, {}
         for item in self.spec['items']:
+            item_began = time.monotonic()
             source = '%s.fenced-%s' % (item['from'], self.change.id)
             os.makedirs(os.path.dirname(item['to']), exist_ok=True)
             if os.path.exists(item['to']):
@@ -268,7 +271,8 @@ class Copy(Step):
                 total, written = total + size, written + changed
             else:
                 databases.copy_tree(source, item.get('earlier'), item['to'])
-        return {'copyMs': ms(began), 'bytes': total, 'written': written}
+            parts[os.path.basename(item['to'])] = ms(item_began)
+        return {'copyMs': ms(began), 'bytes': total, 'written': written, 'parts': parts}
 
     def undo(self, kept):
         for item in self.spec['items']:
@@ -402,8 +406,7 @@ class Rehearse(Step):
             if item['kind'] == 'tree':
                 os.makedirs(item['from'], exist_ok=True)
                 discard(item['to'] + '.new')
-                databases.mirror(item['from'], item['to'] + '.new')
-                databases.sync_all(item['to'] + '.new')
+                databases.sync_files(databases.mirror(item['from'], item['to'] + '.new'))
                 os.rename(item['to'] + '.new', item['to'])
                 timings[item['name']] = {'copyMs': ms(began)}
                 continue
@@ -431,11 +434,16 @@ class Trial(Step):
         if os.path.exists(self.result):
             return 'done'
         placed = any(os.path.lexists(item['to']) for item in self.spec['items'])
-        return 'unclear' if placed or self.daemon.running(self.spec['programs']) else 'todo'
+        renamed = any(os.path.exists(self.change.path('trial-was-%d' % index)) for index in range(len(self.spec.get('files', []))))
+        return 'unclear' if placed or renamed or self.daemon.running(self.spec['programs']) else 'todo'
 
     def do(self, kept):
         timings = {}
         health = self.spec['health']
+        if not self.on_copies():
+            # The app would work on the real database: nothing is tried then.
+            write_file(self.result, json.dumps({'leftOut': True}))
+            return {'leftOut': True}
         try:
             began = time.monotonic()
             for item in self.spec['items']:
@@ -445,7 +453,7 @@ class Trial(Step):
                 else:
                     os.makedirs(item['to'], exist_ok=True)
             # What the window has to do with each database: read both copies, write what differs, check it.
-            timings['copyMs'] = self.compare()
+            timings['copyMs'] = self.compare() + self.server_ms()
             began = time.monotonic()
             if self.spec.get('migrate'):
                 run_command(self.spec['migrate'], self.spec['seconds'], self.daemon.folder)
@@ -474,6 +482,43 @@ class Trial(Step):
                 shutil.copy2(item['earlier'], os.path.join(folder, os.path.basename(item['to'])))
         return folder
 
+    def on_copies(self):
+        """Names the rehearsal's copies where the app reads which database on a server is its own. False: not found."""
+        changed, found = {}, set()
+        for path in self.spec.get('files', []) if self.spec.get('servers') else []:
+            if not os.path.exists(path):
+                continue
+            with open(path) as file:
+                text = file.read()
+            for server in self.spec['servers']:
+                pattern = r'''(postgres(?:ql)?(?:\+\w+)?://[^\s"']*/)%s(?=[\s"'?]|$)''' % re.escape(server['database'])
+                text, count = re.subn(pattern, lambda match: match.group(1) + server['scratch'], text, flags=re.M)
+                if count:
+                    changed[path] = text
+                    found.add(server['name'])
+        if len(found) < len(self.spec.get('servers', [])):
+            return False
+        for index, path in enumerate(self.spec.get('files', [])):
+            if path in changed:
+                shutil.copy2(path, self.change.path('trial-was-%d' % index))
+                write_file(os.path.realpath(path), changed[path])
+        return True
+
+    def names_back(self):
+        for index, path in enumerate(self.spec.get('files', [])):
+            kept = self.change.path('trial-was-%d' % index)
+            if os.path.exists(kept):
+                replace_by(kept, os.path.realpath(path))
+                os.unlink(kept)
+
+    def server_ms(self):
+        """What the copy in the window took at the rehearsal."""
+        try:
+            with open(self.change.path('rehearsed-servers.json')) as file:
+                return sum(entry['windowMs'] for entry in json.load(file).values())
+        except FileNotFoundError:
+            return 0
+
     def compare(self):
         began = time.monotonic()
         for item in self.spec['items']:
@@ -485,6 +530,7 @@ class Trial(Step):
 
     def clear(self):
         self.daemon.stop(self.daemon.running(self.spec['programs']), self.spec['stop'])
+        self.names_back()
         for item in self.spec['items']:
             discard(item['to'])
 
@@ -653,6 +699,9 @@ KINDS = {
     'flip': Flip, 'files': Files, 'command': Command, 'rehearse': Rehearse, 'trial': Trial, 'gate': Gate, 'roles': Roles,
     'boot': Boot, 'unboot': Unboot, 'retire': Retire, 'discard': Discard,
 }
+
+
+KINDS.update(servers.steps(Step, lambda path, text: write_file(path, text)))
 
 
 def ms(began, ended=None):

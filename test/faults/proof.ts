@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util'
 import { promote } from '../../src/targets/vps/promotion/index.ts'
+import { journalText } from './inject.ts'
 import { audit } from './load.ts'
 import { mailsLost, makeWorld, marksIn } from './world.ts'
 
@@ -44,6 +45,13 @@ try {
   for (const [what, value, kept] of rows) console.log(`| ${what} | ${value} | ${kept ? 'yes' : 'NO'} |`)
   console.log(
     `\n${JSON.stringify(promotion?.times)}\n${JSON.stringify(client.releases)}\n${JSON.stringify(client.failed.slice(0, 5))}`,
+  )
+  console.log(
+    /"copyMs".*"parts":\{[^}]*\}/.exec(
+      journalText(world)
+        .split('\n')
+        .findLast((line) => line.includes('"parts"')) ?? '',
+    )?.[0],
   )
   process.exitCode = rows.every(([, , kept]) => kept) ? 0 : 1
 } finally {
