@@ -52,7 +52,10 @@ export default defineConfig({
           priority: 1.8,
         },
         // The list after an edit loads the task file, and none of what shows a run.
-        { name: (id, modules) => (loadedWith(source('cli/relist.ts'), modules).has(id) ? 'load' : null), priority: 1.6 },
+        {
+          name: (id, modules) => (loadedWith(source('cli/relist.ts'), modules).has(id) ? 'load' : null),
+          priority: 1.6,
+        },
         { name: (id, modules) => (loadedWithTasks(id, modules) ? 'cli' : null), priority: 1.5 },
         { name: (id, modules) => (loadedWith(source('index.ts'), modules).has(id) ? 'library' : null), priority: 1 },
       ],
