@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { currentRun, UsageError } from '../events/index.ts'
+import { currentRun, hostsReached, type Run, UsageError } from '../events/index.ts'
 import { Secret } from '../shell/index.ts'
 import type { Config } from './types.ts'
 
@@ -56,7 +56,7 @@ async function findSecret(
     'no-secret',
     `the secret ${name} is nowhere to be found${neededBy ? `; ${neededBy} needs it` : ''}`,
     {
-      state: 'Nothing has connected.',
+      ...untouched(run),
       next: `Put ${name}=… into .env, set it in the environment, or give a command under [secret_commands].`,
     },
   )
@@ -71,8 +71,13 @@ async function fromCommand(command: string, name: string, dir: string): Promise<
     run.exitCode === 0
       ? `the command for the secret ${name} printed nothing`
       : `the command for the secret ${name} failed with exit status ${run.exitCode}`,
-    { detail: run.stderr.trim() || undefined, state: 'Nothing has connected.', next: `Try it by hand: ${command}` },
+    { detail: run.stderr.trim() || undefined, ...untouched(currentRun()), next: `Try it by hand: ${command}` },
   )
+}
+
+/** A secret that only a later task needs may be missed when earlier ones have done their work. */
+function untouched(run: Run): { state?: string } {
+  return hostsReached(run).size === 0 ? { state: 'Nothing has connected.' } : {}
 }
 
 /** `value`, or the secret that it names. */

@@ -93,6 +93,11 @@ export function maybeRun(): Run | undefined {
   return storage.getStore()
 }
 
+/** The hosts that this run has connected to, by name: what an error may say of them depends on it. */
+export function hostsReached(run: Run): Set<string> {
+  return run.memo('hosts reached', () => new Set<string>())
+}
+
 /** Runs `fn` as part of `run`. */
 export function withRun<T>(run: Run, fn: () => T): T {
   return storage.run(run, fn)
@@ -128,7 +133,8 @@ export function createRun(setup: RunSetup = {}): Run & { finish(): Promise<void>
   const id = `${new Date().toISOString().replace(/[-:]|\.\d+Z/g, '')}-${randomBytes(3).toString('hex')}`
   return {
     id,
-    options: setup.options ?? {},
+    // What has no steps to print must not be done instead: its writes are held back, as in a dry run.
+    options: setup.options?.planOnly ? { ...setup.options, dryRun: true } : (setup.options ?? {}),
     bus,
     signal: setup.signal ?? new AbortController().signal,
     prompter: setup.prompter ?? noPrompter,

@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { UsageError } from '../events/errors.ts'
-import { currentRun, type Run } from '../events/run.ts'
+import { currentRun, hostsReached, type Run } from '../events/run.ts'
 import { hasKerberosTicket, needsOpenssh } from './choose.ts'
 import { dialProxyCommand, dialTcp } from './dial.ts'
 import { ConnectError } from './errors.ts'
@@ -107,6 +107,7 @@ function createPool(run: Run): Pool {
     try {
       const { transport: made, why } = await connectWithRetries(resolved, path)
       const durationMs = performance.now() - startedAt
+      hostsReached(run).add(host)
       run.emit({ type: 'host.connected', host, endpoint, transport: made.kind, durationMs, ...(why ? { why } : {}) })
       return made
     } finally {

@@ -8,7 +8,7 @@ import { onEach, type VpsContext } from './context.ts'
 import { hostFacts } from './facts.ts'
 import { requireDomain, setupScript, writeSite } from './nginx.ts'
 import { readSite } from './promotion/site.ts'
-import { folderStep } from './release-files.ts'
+import { folderStep, requireSecrets } from './release-files.ts'
 import { replaceLink } from './server.ts'
 import { inStep } from './step.ts'
 
@@ -22,6 +22,8 @@ export function domainsOf(context: VpsContext): Domains {
 
 /** The folders of the release and its site, so that code can be uploaded and a browser finds what runs. */
 export async function initApp(context: VpsContext): Promise<void> {
+  // What comes after this needs them all: better missed now than halfway.
+  await requireSecrets(context, { init: true })
   await audited(context, 'init the app', async () => {
     await onEach(context.role('web'), async (host) => {
       const change = await beginChange(context, host, `init ${context.deployment.name}`)

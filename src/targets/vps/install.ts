@@ -52,7 +52,7 @@ async function cloneOnDeploy(context: VpsContext): Promise<void> {
       `clone_on_deploy = ${name}: it does not run on hosts, and ${context.deployment.name} does`,
     )
   }
-  const [{ copyData }, { vpsContext }] = await Promise.all([import('./database/restore.ts'), import('./create.ts')])
+  const [{ copyData }, { vpsContext }] = await Promise.all([import('./database/clone.ts'), import('./create.ts')])
   await copyData(vpsContext(context.config, from), context)
 }
 
@@ -216,7 +216,7 @@ ${run}`
 }
 
 /** Keeps with the version what is applied now, before and after the new one's migrations; where that can't be told, a rollback of the schema will say so. */
-function recordMigrations(context: VpsContext, release: ReleaseLayout, id: string): ScriptStep[] {
+export function recordMigrations(context: VpsContext, release: ReleaseLayout, id: string): ScriptStep[] {
   const list = listCommand(context.deployment.app.migrations)
   if (list === undefined) return []
   const file = appliedFile(release, id)
@@ -263,26 +263,38 @@ async function afterFailure(
   const { release, facts, guard } = change
   const keep = options.keepFailed || currentRun().options.keepFailed || record.wasLive
   const before = facts.current !== undefined && facts.current !== record.id ? facts.current : undefined
-  const onFailure = hook(context, release, record.id, 'on_failure').map((step) => ({ ...step, nothrow: true }))
+  const onFailure = hook(context, release, record.id, 'on_failure')
   const first = facts.current === undefined
-  await host.script(
-    [
-      ...onFailure,
-      ...(before ? [{ name: `current → ${before}`, command: switchCurrent(release, before) }] : []),
-      ...(first ? [{ name: 'no current version', command: sh`rm -f ${release.current}` }] : []),
-      ...(record.wasLive ? [] : [writeRecord(release, { ...record, state: 'failed' }, 'mark it as failed')]),
-      ...(keep ? [] : [{ name: `remove ${record.id}`, command: sh`rm -rf ${release.version(record.id)}` }]),
-      ...(before
-        ? [
-            {
-              name: 'the start script of before',
-              command: sh`[ ! -f ${release.versionStart(before)} ] || cp -p ${release.versionStart(before)} ${release.start}`,
-            },
-          ]
-        : []),
-    ],
+  // On a full disk nothing can be written until the remains are gone; and whatever of this fails, what is told is why
+  // the install did.
+  const steps = [
+    ...onFailure,
+    ...(before ? [{ name: `current → ${before}`, command: switchCurrent(release, before) }] : []),
+    ...(first ? [{ name: 'no current version', command: sh`rm -f ${release.current}` }] : []),
+    ...(keep ? [] : [{ name: `remove ${record.id}`, command: sh`rm -rf ${release.version(record.id)}` }]),
+    ...(record.wasLive ? [] : [writeRecord(release, { ...record, state: 'failed' }, 'mark it as failed')]),
+    ...(before
+      ? [
+          {
+            name: 'the start script of before',
+            command: sh`[ ! -f ${release.versionStart(before)} ] || cp -p ${release.versionStart(before)} ${release.start}`,
+          },
+        ]
+      : []),
+  ]
+  const results = await host.script(
+    steps.map((step) => ({ ...step, nothrow: true })),
     { guard, quiet: true },
   )
+  for (const { name, exitCode, stderr } of results) {
+    if (exitCode === 0) continue
+    const why = stderr.trim().split('\n').at(-1)
+    currentRun().emit({
+      type: 'warning',
+      host: host.name,
+      text: `after the failure: ${name} failed too${why ? `: ${why}` : ''}`,
+    })
+  }
   return new SlipwayError('install-failed', `the install of ${record.id} failed on ${host.name}: ${error.step.name}`, {
     host: host.name,
     cause: error,

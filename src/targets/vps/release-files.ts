@@ -95,9 +95,14 @@ async function environmentText(context: VpsContext): Promise<Secret> {
 }
 
 /** Resolves every secret that the deployment's files need, so that a missing one is told before anything connects. */
-export async function requireSecrets(context: VpsContext): Promise<void> {
+export async function requireSecrets(context: VpsContext, options: { init?: boolean } = {}): Promise<void> {
   const { deployment, config } = context
   await environmentText(context)
+  if (options.init && deployment.app.initDb !== undefined) {
+    for (const [variable, value] of Object.entries(deployment.app.initAnswers ?? {})) {
+      await resolveText(config, value, `[app.init_answers] ${variable}`)
+    }
+  }
   if (deployment.settings === undefined) return
   const file = `config/${deployment.settings}`
   for (const { source, name } of placeholders(readFileSync(join(config.dir, file), 'utf8'), file)) {

@@ -1,8 +1,17 @@
 /** What is wrong is told in a sentence, and nothing on the host is changed by it. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { createProject, type Project } from './host.ts'
 
 let project: Project
@@ -10,6 +19,23 @@ beforeAll(async () => {
   project = await createProject()
 }, 30_000)
 afterAll(() => project.stop())
+
+/** Sees to it that a version is there that could be harmed. */
+async function installed(): Promise<void> {
+  if (existsSync(join(project.release, 'current'))) return
+  await project.run(async (staging) => {
+    await staging.upload()
+    await staging.install()
+  })
+}
+
+/** Replaces .env; returns what was there. */
+function setEnv(text: string): string {
+  const file = join(project.dir, '.env')
+  const before = readFileSync(file, 'utf8')
+  writeFileSync(file, text)
+  return before
+}
 
 /** Whether anything of an app is on the host. */
 const untouched = () => !existsSync(join(project.home, 'webapps')) && !existsSync(join(project.home, '.slipway'))
@@ -24,6 +50,23 @@ test('a missing variable of .env is named, with what needs it, before anything c
   })
   project.edit('config/staging.ini', (text) => text.replace(/^mail_password.*\n/m, ''))
   expect(untouched()).toBe(true)
+})
+
+test('so is one that only init_db will need, and one that is missed later claims no more than is true', async () => {
+  const answers = setEnv('')
+  await expect(project.run((staging) => staging.initApp())).rejects.toMatchObject({
+    code: 'no-secret',
+    message: expect.stringContaining('PONY_ADMIN_PASSWORD'),
+    state: 'Nothing has connected.',
+    exitCode: 2,
+  })
+  expect(untouched()).toBe(true)
+  const late = project.run(async (staging) => {
+    await staging.status()
+    await staging.database.init()
+  })
+  await expect(late).rejects.toMatchObject({ code: 'no-secret', state: undefined })
+  setEnv(answers)
 })
 
 test('a placeholder that is not known is named with its line', async () => {
@@ -218,6 +261,7 @@ test('a failed install keeps its remains where that was asked for', async () => 
 })
 
 test('Ctrl-C in the middle of an upload leaves the current version and no lock', async () => {
+  await installed()
   const controller = new AbortController()
   const big = join(project.dir, 'app/big.bin')
   writeFileSync(big, Buffer.alloc(60_000_000, 1))
@@ -243,6 +287,96 @@ test('Ctrl-C in the middle of an upload leaves the current version and no lock',
   const { value: after } = await project.run((staging) => staging.versions())
   expect(after.map((version) => version.id)).not.toContain(torn)
 }, 30_000)
+
+test('an install command that is killed is told by its signal, and its version is gone', async () => {
+  await installed()
+  project.configure((text) => text.replace('drain = 10s', 'drain = 10s\ninstall = sh -c "kill -KILL \\$\\$"'))
+  const known = readdirSync(join(project.release, 'versions'))
+  await expect(
+    project.run(async (staging) => {
+      await staging.upload()
+      await staging.install()
+    }),
+  ).rejects.toMatchObject({
+    code: 'install-failed',
+    exitCode: 1,
+    detail: expect.stringMatching(/Killed|status 137/),
+    state: expect.stringContaining('The failed version was removed.'),
+  })
+  expect(readdirSync(join(project.release, 'versions'))).toEqual(known)
+  project.configure((text) => text.replace(/install = sh.*\n/, ''))
+})
+
+test('an install command that hangs ends with Ctrl-C, with all its processes; nothing is current, nothing locked', async () => {
+  await installed()
+  const pidFile = join(project.home, 'hanging.pid')
+  project.configure((text) =>
+    text.replace('drain = 10s', `drain = 10s\ninstall = sh -c 'echo \\$\\$ >${pidFile}; sleep 600; true'`),
+  )
+  const before = readlinkSync(join(project.release, 'current'))
+  const controller = new AbortController()
+  const hanging = setInterval(() => existsSync(pidFile) && controller.abort(), 20)
+  await expect(
+    project.run(
+      async (staging) => {
+        await staging.upload()
+        await staging.install()
+      },
+      { signal: controller.signal },
+    ),
+  ).rejects.toMatchObject({ code: 'aborted', exitCode: 130 })
+  clearInterval(hanging)
+  const pid = Number(readFileSync(pidFile, 'utf8'))
+  await vi.waitFor(() => expect(existsSync(`/proc/${pid}`)).toBe(false), 10_000)
+  expect(readlinkSync(join(project.release, 'current'))).toBe(before)
+  const { value: status } = await project.run((staging) => staging.status())
+  expect(status.lock).toBeUndefined()
+  project.configure((text) => text.replace(/install = sh.*\n/, ''))
+}, 30_000)
+
+test.runIf(process.getuid?.() === 0)(
+  'a full disk stops the upload or the install, and is named',
+  async () => {
+    const full = await createProject()
+    const webapps = join(full.home, 'webapps')
+    mkdirSync(webapps)
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=700k', 'tmpfs', full.home], { stdio: 'ignore' })
+    } catch {
+      // Not everybody's root may mount.
+      await full.stop()
+      return
+    }
+    try {
+      await full.run(async (staging) => {
+        await staging.upload()
+        await staging.install()
+      })
+      const before = readlinkSync(join(full.release, 'current'))
+      const known = readdirSync(join(full.release, 'versions'))
+      full.configure((text) => text.replace('drain = 10s', 'drain = 10s\ninstall = head -c 900000 /dev/zero >big'))
+      await expect(
+        full.run(async (staging) => {
+          await staging.upload()
+          await staging.install()
+        }),
+      ).rejects.toMatchObject({ code: 'install-failed', detail: expect.stringContaining('No space left on device') })
+      writeFileSync(join(full.dir, 'app/big.bin'), Buffer.alloc(900_000, 1))
+      await expect(full.run((staging) => staging.upload())).rejects.toMatchObject({
+        code: 'disk-full',
+        message: expect.stringContaining('pony-host'),
+        exitCode: 1,
+      })
+      expect(readlinkSync(join(full.release, 'current'))).toBe(before)
+      expect(readdirSync(join(full.release, 'versions'))).toEqual(known)
+      expect((await full.run((staging) => staging.status())).value.lock).toBeUndefined()
+    } finally {
+      execFileSync('umount', [full.home])
+      await full.stop()
+    }
+  },
+  60_000,
+)
 
 test('a host name that is not there, and a port that nobody listens on', async () => {
   writeFileSync(
