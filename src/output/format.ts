@@ -114,10 +114,11 @@ export function createFormat({
   }
 
   return (event) => {
-    summary.event(event)
-    titles.event(event)
-    output.event(event)
-    if (event.type === 'command.output' && event.result) return resultOutput(event)
+    if (event.type !== 'command.output') {
+      summary.event(event)
+      titles.event(event)
+      output.event(event)
+    } else if (event.result) return resultOutput(event)
     // The type of an event picks the formatter for just that type, which TypeScript can't follow.
     const lines = (formatters[event.type] as (event: RunEvent) => readonly string[])(event)
     if (lines.length === 0 || (verbosity === 'quiet' && !alwaysShown.has(event.type))) return undefined
@@ -166,7 +167,9 @@ function createOutputLines() {
       commands.set(id, command)
       const lines = command.streams.get(stream) ?? createLines()
       command.streams.set(stream, lines)
-      return lines.push(text).map(printable)
+      const whole = lines.push(text)
+      for (let index = 0; index < whole.length; index++) whole[index] = printable(whole[index]!)
+      return whole
     },
     end({ id }: Of<'command.finished'>): { rest: string[]; quiet: boolean } {
       const command = commands.get(id)

@@ -71,8 +71,9 @@ export function createLive(paint: Paint): Live {
           break
         }
         case 'command.output': {
-          const command = running.get(`command ${event.id}`)
           // Asked for, it scrolls by above; else its last line is all that is seen of it.
+          if (!event.quiet) break
+          const command = running.get(`command ${event.id}`)
           if (!command?.quiet) break
           const last = command.lines?.push(event.text.slice(-4096)).findLast((line) => line.trim() !== '')
           if (last !== undefined) command.last = printable(last)

@@ -78,6 +78,7 @@ export function createScrubber(secrets: ReadonlySet<Revealable>): Scrubber {
     },
     chunk(key, text) {
       refresh()
+      if (!pattern && held.size === 0) return text
       const whole = (held.get(key) ?? '') + text
       const cut = pattern ? safeEnd(whole, forms, pattern) : whole.length
       if (cut < whole.length) held.set(key, whole.slice(cut))

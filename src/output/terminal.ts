@@ -101,7 +101,9 @@ export function terminalSink(options: TerminalOptions): TerminalSink {
             event.type === 'result' || (event.type === 'command.output' && event.result)
               ? ''
               : tree.prefix(event, shown.host)
-          add(shown.to, shown.lines.map((line) => `${prefix}${line}\n`).join(''))
+          let text = ''
+          for (const line of shown.lines) text += `${prefix}${line}\n`
+          add(shown.to, text)
         }
       }
       schedule()
@@ -126,6 +128,15 @@ export function terminalSink(options: TerminalOptions): TerminalSink {
 /** Where a line belongs: under its task, and whose it is. */
 function createTree(paint: Paint) {
   const tasks = new Map<string, { depth: number; name: string }>()
+  // Colouring costs more than all else that a line of output needs.
+  const names = new Map<string, string>()
+  const nameOf = (host: string) => {
+    const known = names.get(host)
+    if (known !== undefined) return known
+    const name = `${paint('cyan', `[${host}]`)} `
+    names.set(host, name)
+    return name
+  }
   const indent = (depth: number) => '  '.repeat(depth)
   const depthOf = (id: string | undefined) => (id === undefined ? 0 : (tasks.get(id)?.depth ?? 0) + 1)
   return {
@@ -147,7 +158,7 @@ function createTree(paint: Paint) {
     },
     prefix(event: RunEvent, host: string | undefined): string {
       const depth = event.type === 'error' || event.type === 'run.finished' ? 0 : depthOf(event.task)
-      return `${indent(depth)}${host === undefined ? '' : `${paint('cyan', `[${host}]`)} `}`
+      return host === undefined ? indent(depth) : indent(depth) + nameOf(host)
     },
   }
 }

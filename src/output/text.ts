@@ -55,9 +55,10 @@ export function createLines(): { push(text: string): string[]; end(): string[] }
   let partial = ''
   return {
     push(text) {
-      const lines = (partial + text).split('\n')
+      const whole = partial === '' ? text : partial + text
+      const lines = whole.split('\n')
       partial = lines.pop() ?? ''
-      return lines.map(settled)
+      return whole.includes('\r') ? lines.map(settled) : lines
     },
     end() {
       const last = partial

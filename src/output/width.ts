@@ -3,7 +3,8 @@
 const escapes = /\x1b\[[0-9;]*m/g
 const wide =
   /^(?:\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}])/u
-const plainText = /^[\x20-\x7e]*$/
+/** One column a character: ASCII, Latin, punctuation, and what the live view itself draws with. */
+const plainText = /^[\x20-\x7e\xa1-\xac\xae-\u02ff\u2010-\u2027\u2190-\u2193\u2500-\u257f\u2713\u2717\u2800-\u28ff]*$/
 // Made when first needed: it loads Unicode's tables, which takes ten milliseconds.
 let segmenter: Intl.Segmenter | undefined
 const graphemes = (text: string) => {
