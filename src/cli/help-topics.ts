@@ -83,7 +83,7 @@ at the result of something held back stops there, and the run goes on with the n
   [app.workers] [app.databases] [app.shared] [app.logs] [app.environment] [app.schedule] [app.hooks]
   [production.roles]  [domains] provider = nginx  [secret_commands]
 
-All of it is checked at once: slipway doctor. Every key: docs/reference/configuration.md.`,
+All of it is checked at once: slipway doctor. Every key: docs/guide/configuration.md.`,
   },
   secrets: {
     about: '.env, and what is never shown',

@@ -23,11 +23,13 @@ export interface TaskDefinition<P, R> {
   group?: string
   /** Left out of the list. */
   hidden?: boolean
-  run(params: ParamValues<P>): R | PromiseLike<R>
+  run(params: ParamValues<P>): R
 }
 
 export interface Task<P = Params, R = unknown> {
-  (...params: [RequiredNames<P>] extends [never] ? [params?: CallParams<P>] : [params: CallParams<P>]): Promise<R>
+  (
+    ...params: [RequiredNames<P>] extends [never] ? [params?: CallParams<P>] : [params: CallParams<P>]
+  ): Promise<Awaited<R>>
   readonly definition: TaskDefinition<P, R>
   /** The name it was exported under; set when the task file is loaded. */
   readonly taskName: string
