@@ -9,10 +9,11 @@ import type { LogLine, LogOptions, ProcessStatus, Service } from '../deployment.
 import { audited, beginChange, type ChangeOn, requireVersion, tell } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, liveProcesses, logTail } from './daemon.ts'
-import { forgetFacts, hostFacts, noteFacts, requireRelease, withRecord } from './facts.ts'
+import { forgetFacts, type HostFacts, hostFacts, noteFacts, requireRelease, withRecord } from './facts.ts'
 import { checkHealth, type Endpoint, type HealthResult } from './health.ts'
 import { otherSlot, type ReleaseLayout, type Slot } from './layout.ts'
 import { readLogs } from './logs.ts'
+import { canRestartOnHost, restartOnHost } from './restart-on-host.ts'
 import { inStep, until } from './step.ts'
 import { hasFailed, isDown, isUp, type ProcessInfo, type Supervisor } from './supervisor.ts'
 import { formatRecord, type VersionRecord } from './version.ts'
@@ -56,11 +57,53 @@ export async function restartServer(context: VpsContext): Promise<void> {
     context.role('web'),
     async (host) => {
       const change = await beginChange(context, host, `restart ${context.deployment.name}`)
+      if (await exchangeOnHost(context, host, change)) return
       await bringUp(context, host, change, await findRunning(host, change))
     },
     // Rolling: one host after the other, so that the rest serve meanwhile.
     { parallel: false, maxFailures: 0 },
   )
+}
+
+/** The whole exchange in one round trip, where it can be had: true once it is done. */
+async function exchangeOnHost(context: VpsContext, host: Host, change: ChangeOn): Promise<boolean> {
+  const { app, name } = context.deployment
+  const { release, facts } = change
+  if (app.listen.kind === 'port' || !canRestartOnHost(change)) return false
+  const version = requireVersion(change, host)
+  const { nowLive, retired } = liveRecords(facts)
+  const { path, status, body, deadlineMs } = app.health
+  const done = await restartOnHost(host, change, 'server', {
+    drainSeconds: app.drainSeconds,
+    liveSlot: facts.liveSlot,
+    sockets: { a: release.slotSocket('a'), b: release.slotSocket('b') },
+    health: { path, status, body, deadlineMs },
+    expected: `${release.name}/${version}`,
+    link: facts.app.currentSocket(name),
+    wanted: `${release.wanted}/app`,
+    records: [...(nowLive ? [nowLive] : []), ...retired].map((record) => [
+      release.versionRecord(record.id),
+      formatRecord(record),
+    ]),
+  })
+  switch (done.outcome) {
+    case 'ok': {
+      await noteLive(context, host, change, done.slot as Slot)
+      const record = facts.records.find((each) => each.id === version)
+      if (record && !record.wasLive) await tell(context, 'deploy', { head: record.commit ?? record.id })
+      return true
+    }
+    case 'unhealthy': {
+      const supervisor = await findDaemon(host, release)
+      if (supervisor) throw await giveUp(context, host, change, supervisor, done.slot, done.why ?? '')
+      return false
+    }
+    case 'died':
+    case 'not-running':
+      throw await notRunning(host, change, done.slot, done.outcome === 'died' ? (done.why ?? '') : undefined)
+    default:
+      return false
+  }
 }
 
 interface Running {
@@ -223,22 +266,28 @@ async function giveUp(
   })
 }
 
+/** The records of the versions that going live changes. Pure but for the clock. */
+function liveRecords(facts: HostFacts): { nowLive?: VersionRecord; retired: VersionRecord[] } {
+  const live = facts.records.find((record) => record.id === facts.current)
+  const now = new Date().toISOString()
+  return {
+    nowLive: live && {
+      ...live,
+      state: 'live' as const,
+      wasLive: true,
+      liveAt: live.state === 'live' ? live.liveAt : now,
+    },
+    retired: facts.records
+      .filter((record) => record.state === 'live' && record.id !== facts.current)
+      .map((record) => ({ ...record, state: 'retired' as const })),
+  }
+}
+
 /** Points the site at the slot by one rename, reads it back, and records that the version is live. */
 async function goLive(context: VpsContext, host: Host, change: ChangeOn, slot: Slot): Promise<void> {
   const { release, facts, guard } = change
-  const { deployment } = context
-  const link = facts.app.currentSocket(deployment.name)
-  const now = new Date().toISOString()
-  const live = facts.records.find((record) => record.id === facts.current)
-  const nowLive = live && {
-    ...live,
-    state: 'live' as const,
-    wasLive: true,
-    liveAt: live.state === 'live' ? live.liveAt : now,
-  }
-  const retired = facts.records
-    .filter((record) => record.state === 'live' && record.id !== facts.current)
-    .map((record) => ({ ...record, state: 'retired' as const }))
+  const { nowLive, retired } = liveRecords(facts)
+  const link = facts.app.currentSocket(context.deployment.name)
   await host.script(
     [
       { name: `current.sock → ${program(slot)}`, command: replaceLink(release.slotSocket(slot), link) },
@@ -248,6 +297,17 @@ async function goLive(context: VpsContext, host: Host, change: ChangeOn, slot: S
     ],
     { guard, quiet: true },
   )
+  await noteLive(context, host, change, slot)
+}
+
+/** What going live turned the facts into. */
+async function noteLive(
+  { deployment }: VpsContext,
+  host: Host,
+  { release, facts }: ChangeOn,
+  slot: Slot,
+): Promise<void> {
+  const { nowLive, retired } = liveRecords(facts)
   await noteFacts(deployment, host, {
     liveSlot: slot,
     siteTarget: release.slotSocket(slot),
@@ -257,25 +317,26 @@ async function goLive(context: VpsContext, host: Host, change: ChangeOn, slot: S
 }
 
 /** RUNNING by supervisord's own measure: it has been up for startsecs. */
-async function waitRunning(host: Host, { release }: ChangeOn, supervisor: Supervisor, slot: Slot): Promise<void> {
+async function waitRunning(host: Host, change: ChangeOn, supervisor: Supervisor, slot: Slot): Promise<void> {
   await until(
     async () => {
       const info = (await supervisor.processes()).find((each) => each.name === program(slot))
       if (info?.state === 'RUNNING') return info
-      if (hasFailed(info)) {
-        throw new SlipwayError('server-died', `${program(slot)} answered, and then ended: ${info?.detail}`, {
-          host: host.name,
-          detail: await logTail(host, `${release.logs}/app.out`),
-        })
-      }
+      if (hasFailed(info)) throw await notRunning(host, change, slot, info?.detail ?? '')
       return undefined
     },
-    {
-      deadlineMs: 10_000,
-      everyMs: 100,
-      late: () => new SlipwayError('server-not-running', `${program(slot)} is not RUNNING`, { host: host.name }),
-    },
+    { deadlineMs: 10_000, everyMs: 100, late: () => notRunning(host, change, slot) },
   )
+}
+
+/** `ended`: what the daemon said of its end. */
+async function notRunning(host: Host, { release }: ChangeOn, slot: Slot, ended?: string): Promise<SlipwayError> {
+  if (ended === undefined)
+    return new SlipwayError('server-not-running', `${program(slot)} is not RUNNING`, { host: host.name })
+  return new SlipwayError('server-died', `${program(slot)} answered, and then ended: ${ended}`, {
+    host: host.name,
+    detail: await logTail(host, `${release.logs}/app.out`),
+  })
 }
 
 /** Replaces a link by one rename, and reads it back. */

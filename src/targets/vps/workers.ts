@@ -10,6 +10,7 @@ import { forgetFacts, hostFacts, noteFacts, requireRelease } from './facts.ts'
 import { readLogs } from './logs.ts'
 import { type Program, programs } from './programs.ts'
 import { supervisorConfSteps } from './release-files.ts'
+import { canRestartOnHost, restartOnHost } from './restart-on-host.ts'
 import { processStatus, stopPrograms } from './server.ts'
 import { inStep, until } from './step.ts'
 import { hasFailed, isDown, isUp, type Supervisor } from './supervisor.ts'
@@ -22,6 +23,7 @@ export function workersOf(context: VpsContext): Workers {
     stop: () => eachWorkerHost(context, 'stop', (host, change) => stopWorkers(context, host, change, true)),
     restart: () =>
       eachWorkerHost(context, 'restart', async (host, change) => {
+        if (await restartThere(context, host, change)) return
         await stopWorkers(context, host, change, false)
         await startWorkers(context, host, change)
       }),
@@ -76,33 +78,69 @@ async function startWorkers(context: VpsContext, host: Host, change: ChangeOn): 
   })
 }
 
-async function waitUp(
-  host: Host,
-  { release }: ChangeOn,
-  supervisor: Supervisor,
-  wanted: readonly Program[],
-): Promise<void> {
+/** Drained, proved gone and started again in one round trip, where that can be had: true once it is done. */
+async function restartThere(context: VpsContext, host: Host, change: ChangeOn): Promise<boolean> {
+  const wanted = wantedPrograms(context, change)
+  if (wanted.length === 0 || !canRestartOnHost(change)) return false
+  requireVersion(change, host)
+  const done = await restartOnHost(host, change, 'workers', {
+    drainSeconds: longestDrain(context),
+    programs: wanted.map((each) => each.name),
+    ...(change.facts.workersWanted ? {} : { wanted: `${change.release.wanted}/workers` }),
+  })
+  if (done.outcome === 'worker-failed') {
+    throw await workerFailed(
+      host,
+      change,
+      done.bad.map(([name, state, detail]) => ({
+        program: wanted.find((each) => each.name === name),
+        name,
+        state,
+        detail,
+      })),
+    )
+  }
+  if (done.outcome !== 'ok') return false
+  await noteFacts(context.deployment, host, { workersWanted: true })
+  return true
+}
+
+interface BadWorker {
+  name: string
+  state: string
+  detail?: string
+  program?: Program
+}
+
+async function workerFailed(host: Host, { release }: ChangeOn, bad: readonly BadWorker[]): Promise<SlipwayError> {
+  const said = bad.map(({ name, state, detail }) => `${name} is ${state}${detail ? ` (${detail})` : ''}`).join(', ')
+  const first = bad[0]?.program
+  return new SlipwayError('worker-failed', `a worker did not start on ${host.name}: ${said}`, {
+    host: host.name,
+    detail: first ? await logTail(host, `${release.logs}/${first.log}`) : undefined,
+    state: 'The app server is left as it is.',
+    next: `Look at its log: \`tasks logs --source ${first?.of ?? 'supervisor'}\`.`,
+  })
+}
+
+async function waitUp(host: Host, change: ChangeOn, supervisor: Supervisor, wanted: readonly Program[]): Promise<void> {
   const state = async () => {
     const processes = await supervisor.processes()
     return wanted.map((program) => ({ program, info: processes.find((each) => each.name === program.name) }))
   }
-  const describe = (each: Awaited<ReturnType<typeof state>>) =>
-    each
-      .filter(({ info }) => info?.state !== 'RUNNING')
-      .map(
-        ({ program, info }) =>
-          `${program.name} is ${info?.state ?? 'unknown'}${info?.detail ? ` (${info.detail})` : ''}`,
-      )
-      .join(', ')
-  const error = async (each: Awaited<ReturnType<typeof state>>) => {
-    const bad = each.find(({ info }) => info?.state !== 'RUNNING')
-    return new SlipwayError('worker-failed', `a worker did not start on ${host.name}: ${describe(each)}`, {
-      host: host.name,
-      detail: bad ? await logTail(host, `${release.logs}/${bad.program.log}`) : undefined,
-      state: 'The app server is left as it is.',
-      next: `Look at its log: \`tasks logs --source ${bad?.program.of ?? 'supervisor'}\`.`,
-    })
-  }
+  const error = (each: Awaited<ReturnType<typeof state>>) =>
+    workerFailed(
+      host,
+      change,
+      each
+        .filter(({ info }) => info?.state !== 'RUNNING')
+        .map(({ program, info }) => ({
+          program,
+          name: program.name,
+          state: info?.state ?? 'unknown',
+          detail: info?.detail,
+        })),
+    )
   await until(
     async () => {
       const each = await state()

@@ -1,47 +1,13 @@
-/** What a deploy costs in round trips, counted at a proxy between the operator and the host, whatever the channel. */
+/** What a deploy costs over a distance, counted at a proxy between the operator and the host, whatever the channel. */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { freePort } from '../../servers/ports.ts'
+import { type Far, startFar } from '../../servers/far.ts'
 import { createProject, type Project } from './host.ts'
 
+const roundTripMs = 80
 let project: Project
-const counter = { bursts: 0, last: 'none' as 'none' | 'up' | 'down' }
-let close: () => void
-
-/** Forwards to `port`; counts how often the operator speaks after the host did. */
-async function startProxy(port: number): Promise<{ port: number; close(): void }> {
-  const sockets = new Set<Socket>()
-  const server = createServer((inside) => {
-    const outside = connect(port, '127.0.0.1')
-    for (const socket of [inside, outside]) {
-      sockets.add(socket)
-      socket.setNoDelay(true)
-      socket.on('error', () => socket.destroy())
-    }
-    inside.on('data', (data) => {
-      if (counter.last !== 'up') counter.bursts++
-      counter.last = 'up'
-      outside.write(data)
-    })
-    outside.on('data', (data) => {
-      counter.last = 'down'
-      inside.write(data)
-    })
-    inside.on('close', () => outside.end())
-    outside.on('close', () => inside.destroy())
-  })
-  const listening = await freePort()
-  await new Promise<void>((resolve) => server.listen(listening, '127.0.0.1', resolve))
-  return {
-    port: listening,
-    close() {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-    },
-  }
-}
+let far: Far
 
 beforeAll(async () => {
   project = await createProject()
@@ -54,39 +20,55 @@ beforeAll(async () => {
   })
   const text = readFileSync(project.sshConfigFile, 'utf8')
   const port = Number(/^\s*Port (\d+)$/m.exec(text)?.[1])
-  const proxy = await startProxy(port)
-  close = proxy.close
+  far = await startFar(port, roundTripMs)
   const known = readFileSync(/UserKnownHostsFile "?([^"\n]+)"?/.exec(text)?.[1] as string, 'utf8')
   const knownHosts = join(project.dir, 'known_hosts')
-  writeFileSync(knownHosts, known.replaceAll(`:${port}`, `:${proxy.port}`))
+  writeFileSync(knownHosts, known.replaceAll(`:${port}`, `:${far.port}`))
   writeFileSync(
     join(project.dir, 'ssh_config'),
     text
-      .replace(`Port ${port}`, `Port ${proxy.port}`)
+      .replace(`Port ${port}`, `Port ${far.port}`)
       .replace(/UserKnownHostsFile .*/, `UserKnownHostsFile ${knownHosts}`),
   )
 }, 60_000)
 afterAll(async () => {
-  close?.()
+  far?.close()
   await project.stop()
 })
 
-async function deploy(): Promise<number> {
-  counter.bursts = 0
+/** The four parts of `deploy_staging`; resolves with the round trips of each, connecting with the first. */
+async function deploy(): Promise<{ trips: number[]; all: number; ms: number }> {
+  far.reset()
+  const begun = performance.now()
+  const trips: number[] = []
+  let before = 0
+  const part = async (act: Promise<unknown>) => {
+    await act
+    trips.push(far.trips() - before)
+    before = far.trips()
+  }
   await project.run(
     async (staging) => {
-      await staging.upload()
-      await staging.install()
-      await staging.server.restart()
-      await staging.workers.restart()
+      await part(staging.upload())
+      await part(staging.install())
+      await part(staging.server.restart())
+      await part(staging.workers.restart())
     },
     { sshConfigFile: join(project.dir, 'ssh_config') },
   )
-  return counter.bursts
+  trips.push(far.trips() - before)
+  return { trips, all: far.trips(), ms: performance.now() - begun }
 }
 
-test('a deploy speaks with the host a bounded number of times, the handshake and rsync included', async () => {
+test('a deploy of unchanged code asks the host a bounded number of times, the handshake and every channel included', async () => {
   const same = await deploy()
-  // Polling for health adds some on a busy machine; what grows with the number of steps or files would add far more.
-  expect(same).toBeLessThanOrEqual(150)
+  if (process.env['SLIPWAY_MEASURE']) console.log('unchanged', same)
+  expect(same.all).toBeLessThanOrEqual(60)
+}, 60_000)
+
+test('so does one with a change', async () => {
+  project.edit('app/pony/pages.py', (text) => `${text}# changed\n`)
+  const changed = await deploy()
+  if (process.env['SLIPWAY_MEASURE']) console.log('changed', changed)
+  expect(changed.all).toBeLessThanOrEqual(60)
 }, 60_000)

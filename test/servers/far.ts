@@ -1,0 +1,65 @@
+/**
+ * A proxy that puts a server far away, and counts round trips.
+ *
+ * A round trip begins when the client speaks, and lasts as long as the way there and back: what the client says within
+ * that time waits for no answer to what began it, so it costs nothing more. What it says later begins the next one.
+ * Connecting counts as one. So the count is the time that the distance costs, divided by the distance, whatever the
+ * number of channels, packets or commands.
+ */
+import { connect, createServer, type Socket } from 'node:net'
+import { freePort } from './ports.ts'
+
+export interface Far {
+  port: number
+  /** Round trips since the last `reset`. */
+  trips(): number
+  reset(): void
+  close(): void
+}
+
+/** Forwards to `port` on this machine; each way takes half of `roundTripMs`. */
+export async function startFar(port: number, roundTripMs: number): Promise<Far> {
+  const sockets = new Set<Socket>()
+  let trips = 0
+  let begun = Number.NEGATIVE_INFINITY
+  const speaks = () => {
+    const now = performance.now()
+    if (now - begun < roundTripMs) return
+    begun = now
+    trips++
+  }
+  const server = createServer((inside) => {
+    // TCP's own handshake: nothing that follows it is let through before it would have been over.
+    const open = performance.now() + roundTripMs
+    begun = performance.now()
+    trips++
+    const outside = connect(port, '127.0.0.1')
+    for (const socket of [inside, outside]) {
+      sockets.add(socket)
+      socket.setNoDelay(true)
+      socket.on('error', () => socket.destroy())
+    }
+    const later = (act: () => void) => setTimeout(act, Math.max(0, open - performance.now()) + roundTripMs / 2)
+    inside.on('data', (data) => {
+      speaks()
+      later(() => outside.write(data))
+    })
+    outside.on('data', (data) => later(() => inside.write(data)))
+    inside.on('close', () => later(() => outside.end()))
+    outside.on('close', () => later(() => inside.destroy()))
+  })
+  const listening = await freePort()
+  await new Promise<void>((resolve) => server.listen(listening, '127.0.0.1', resolve))
+  return {
+    port: listening,
+    trips: () => trips,
+    reset() {
+      trips = 0
+      begun = Number.NEGATIVE_INFINITY
+    },
+    close() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    },
+  }
+}
