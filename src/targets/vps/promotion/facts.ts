@@ -2,12 +2,14 @@
 import { randomBytes } from 'node:crypto'
 import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
-import { quote, sh } from '../../../shell/index.ts'
+import { sh } from '../../../shell/index.ts'
 import type { VpsContext } from '../context.ts'
 import { type HostFacts, hostFacts } from '../facts.ts'
 import { checkHealth } from '../health.ts'
 import { type AppLayout, type ReleaseLayout, releaseLayout } from '../layout.ts'
+import { listCommand, reversal as reversalOf } from '../migrations.ts'
 import { programs } from '../programs.ts'
+import { type ServerData, serversOf } from './servers.ts'
 import { readSite, type Site } from './site.ts'
 
 /** One release as a promotion sees it. */
@@ -51,6 +53,8 @@ export interface PromotionFacts {
   staging?: Side
   old?: Side
   items: Data[]
+  /** Databases on servers. */
+  servers?: ServerData[]
   /** Shell text of the app's own commands. */
   migrate?: string
   /** Prints the migrations that are applied, one a line. */
@@ -138,6 +142,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
   const next = layout(nextName)
   const old = oldName === undefined ? undefined : layout(oldName)
   const items = dataOf(to)
+  const { servers, bytes: serverBytes } = await serversOf(from, to, host)
   const probed = await probe(host, to, production, { next, old, items })
   const health = {
     path: app.health.path,
@@ -193,6 +198,18 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     })
   }
   const data = old === undefined ? 'init' : (options.data ?? 'copy')
+  if (data === 'fresh' && servers.length > 0) {
+    throw new SlipwayError(
+      'fresh-database',
+      `new databases in place of ${servers.map((each) => each.at.database).join(', ')} would take the name of the ones that ${oldName} has`,
+      {
+        host: host.name,
+        state: 'Nothing was changed.',
+        next: 'Promote with its data (data=copy), or name another database in [production.databases].',
+      },
+    )
+  }
+  const listing = listCommand(app.migrations)
   const facts: PromotionFacts = {
     kind: options.demoteTo === undefined ? 'promote' : 'demote',
     app: app.name,
@@ -207,8 +224,9 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       : {}),
     ...(old && probed.oldVersion ? { old: side(to, production, old, probed.oldVersion, probed.oldLive) } : {}),
     items,
+    ...(servers.length > 0 ? { servers } : {}),
     ...(app.migrate && options.demoteTo === undefined ? { migrate: app.migrate } : {}),
-    ...(typeof app.migrations === 'object' ? { listMigrations: app.migrations.list } : {}),
+    ...(listing === undefined ? {} : { listMigrations: listing }),
     ...(await reversal(host, to, old, options)),
     ...(app.initDb ? { init: app.initDb } : {}),
     health,
@@ -224,7 +242,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
   return {
     facts,
     measures: {
-      bytes: probed.bytes,
+      bytes: { ...probed.bytes, ...serverBytes },
       freeBytes: production.disk?.freeBytes ?? Number.POSITIVE_INFINITY,
       requestsPerSecond: probed.requestsPerSecond,
       wantedBytes: data === 'copy' ? total * 3 : 0,
@@ -259,7 +277,8 @@ async function reversal(
 ): Promise<{ reverse?: string }> {
   const { migrations, migrate } = to.deployment.app
   if (options.demoteTo === undefined || !old || migrate === undefined) return {}
-  if (typeof migrations !== 'object' || options.migrationsThen === undefined) {
+  const listing = listCommand(migrations)
+  if (listing === undefined || options.migrationsThen === undefined) {
     throw new SlipwayError(
       'schema-unknown',
       `it can't be told whether the schema has changed since ${options.demoteTo} was production`,
@@ -270,10 +289,9 @@ async function reversal(
       },
     )
   }
-  const list = await host.run(sh`/bin/sh ${old.start} run ${migrations.list}`, { kind: 'probe', quiet: true }).lines()
-  const then = options.migrationsThen
-  if (list.every((name) => then.includes(name))) return {}
-  return { reverse: `${migrations.reverse} ${quote(then.at(-1) ?? 'zero')}` }
+  const now = await host.run(sh`/bin/sh ${old.start} run ${listing}`, { kind: 'probe', quiet: true }).lines()
+  const commands = reversalOf(migrations, options.migrationsThen, now.filter(Boolean))
+  return commands.length === 0 ? {} : { reverse: commands.join(' && ') }
 }
 
 function oneHost(from: VpsContext, to: VpsContext): Host {
@@ -295,16 +313,9 @@ function oneHost(from: VpsContext, to: VpsContext): Host {
 function dataOf(to: VpsContext): Data[] {
   const { databases, spools } = to.deployment.app
   return [
-    ...Object.entries(databases).map(([name, database]): Data => {
-      if (database.kind !== 'sqlite') {
-        throw new SlipwayError(
-          'database-kind',
-          `a promotion can't carry over ${name} yet: it is ${database.kind}, not SQLite`,
-          { state: 'Nothing was changed.' },
-        )
-      }
-      return { name, kind: 'sqlite', path: database.path.replace(/^shared\//, '') }
-    }),
+    ...Object.entries(databases).flatMap(([name, database]): Data[] =>
+      database.kind === 'sqlite' ? [{ name, kind: 'sqlite', path: database.path.replace(/^shared\//, '') }] : [],
+    ),
     ...spools.map(
       (path): Data => ({ name: path, kind: 'tree', path: path.replace(/^shared\//, '').replace(/\/$/, '') }),
     ),

@@ -229,6 +229,12 @@ function initStep(facts: PromotionFacts, id: string, to: VpsContext, host: Host)
 const parent = (path: string): string => path.slice(0, path.lastIndexOf('/'))
 
 function tellPrediction(data: UndoData, host: Host): void {
+  if (data['leftOut']) {
+    const text =
+      'nothing was tried beforehand: where the app reads the name of its database was not found in its environment or settings'
+    currentRun().emit({ type: 'warning', host: host.name, text })
+    return
+  }
   const seconds = (predictedWindow(data) / 1000).toFixed(1)
   currentRun().emit({
     type: 'note',

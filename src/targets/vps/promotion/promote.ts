@@ -11,7 +11,8 @@ import { type Gathered, type GatherOptions, gather, type PromotionFacts } from '
 import { buildPlan } from './plan.ts'
 import { notesOf, refusals } from './preflight.ts'
 import { type PromotionReport, reportOf } from './report.ts'
-import { specOf } from './spec.ts'
+import { placePasswords } from './servers.ts'
+import { placesOf, specOf } from './spec.ts'
 
 export interface PromoteOptions extends GatherOptions {
   /** Go on with the unfinished promotion, or go back. */
@@ -63,6 +64,7 @@ export async function begin(
   }
   return audited(to, what, async () => {
     await scripts.place(specOf(facts, id))
+    await placePasswords(to, placesOf(facts, id).folder)
     try {
       const result = await execute(plan, store, owner(what), {
         id,
@@ -107,6 +109,7 @@ export async function goOn(
   return audited(to, what, async () => {
     // The scripts of this very version of the tool, in case they were never wholly put there.
     await scripts.place(specOf(facts, unfinished.id))
+    await placePasswords(to, placesOf(facts, unfinished.id).folder)
     const result = options.undo
       ? await undo(unfinished.id, plan, store, owner(what))
       : await resume(unfinished.id, plan, store, owner(what), options.onFailure ? { onFailure: options.onFailure } : {})

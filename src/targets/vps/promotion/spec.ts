@@ -4,6 +4,7 @@
  */
 import { quote } from '../../../shell/index.ts'
 import type { Data, PromotionFacts, Side } from './facts.ts'
+import { keptIn, serverEntry } from './servers.ts'
 
 /** One step. What it needs beyond this is for its kind, in templates/hold/steps.py. */
 export interface StepSpec {
@@ -55,9 +56,9 @@ export function specOf(facts: PromotionFacts, id: string): ChangeSpec {
   const steps = [
     ...newSite(facts),
     ...emptyStaging(facts, places),
-    ...rehearsal(facts),
+    ...rehearsal(facts, places, id),
     ...initialise(facts),
-    ...windowOf(facts, places),
+    ...windowOf(facts, places, id),
     ...afterwards(facts, places, id),
   ]
   return { id, journal: places.journal, deadline: facts.deadline, pointOfNoReturn: 'flip', steps }
@@ -142,13 +143,13 @@ function emptyStaging(facts: PromotionFacts, places: Places): StepSpec[] {
       programs: [...staging.server, ...staging.workers],
       seconds: staging.serverSeconds,
     },
-    {
+    ...some(items, {
       id: 'archive-staging',
       kind: 'move',
       title: `put the ${staging.deployment} data away: ${list(items.map((item) => item.path))} → ${places.archive}`,
       undoTitle: 'put it back',
       moves,
-    },
+    }),
     {
       id: 'settings',
       kind: 'settings',
@@ -159,11 +160,14 @@ function emptyStaging(facts: PromotionFacts, places: Places): StepSpec[] {
 }
 
 /** Everything once, on a copy that was made while production goes on: what will fail fails here. */
-function rehearsal(facts: PromotionFacts): StepSpec[] {
+function rehearsal(facts: PromotionFacts, places: Places, id: string): StepSpec[] {
   const { next, old, items } = facts
+  const servers = facts.servers ?? []
+  const entries = servers.map((server) => serverEntry(server, places.folder, id).rehearse)
+  const names = list(servers.map((server) => server.at.database))
   if (facts.data !== 'copy' || !old) return []
   return [
-    {
+    ...some(items, {
       id: 'rehearse',
       kind: 'rehearse',
       title: `copy ${list(items.map((item) => item.path))} of ${old.release} while it goes on, and check them from end to end`,
@@ -174,7 +178,14 @@ function rehearsal(facts: PromotionFacts): StepSpec[] {
         from: shared(old, item),
         to: earlier(facts, item),
       })),
-    },
+    }),
+    ...some(servers, {
+      id: 'rehearse-servers',
+      kind: 'rehearse-servers',
+      title: `copy ${names} while ${old.release} goes on, and compare the rows`,
+      undoTitle: 'drop the copies',
+      databases: entries,
+    }),
     {
       id: 'trial',
       kind: 'trial',
@@ -189,7 +200,16 @@ function rehearsal(facts: PromotionFacts): StepSpec[] {
       seconds: 600,
       stop: next.serverSeconds,
       health: health(facts, next, program),
+      servers: entries.map(({ name, database, scratch }) => ({ name, database, scratch })),
+      // Where the app reads which database is its own: during the trial, the copy's name is there.
+      files: [`${next.dir}/settings/${facts.production}.environment`, `${next.dir}/settings/active`],
     },
+    ...some(servers, {
+      id: 'drop-rehearsal',
+      kind: 'drop-rehearsal',
+      title: `drop the copies of ${names} again`,
+      databases: entries,
+    }),
   ]
 }
 
@@ -198,7 +218,8 @@ function schemaCommand(facts: PromotionFacts): string[] | undefined {
   const { next, old } = facts
   if (facts.migrate) return startRun(next, facts.migrate)
   if (!facts.reverse || !old) return undefined
-  const there = `SLIPWAY_SHARED=${quote(`${next.dir}/shared`)}; SLIPWAY_SETTINGS=${quote(`${next.dir}/settings/active`)}`
+  const environment = quote(`${next.dir}/settings/${facts.production}.environment`)
+  const there = `SLIPWAY_SHARED=${quote(`${next.dir}/shared`)}; SLIPWAY_SETTINGS=${quote(`${next.dir}/settings/active`)}; if [ -r ${environment} ]; then . ${environment}; fi`
   return startRun(old, `${there}; export SLIPWAY_SHARED SLIPWAY_SETTINGS; ${facts.reverse}`)
 }
 
@@ -221,8 +242,11 @@ function initialise(facts: PromotionFacts): StepSpec[] {
   ]
 }
 
-function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
+function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[] {
   const { next, old, items, data } = facts
+  const servers = facts.servers ?? []
+  const entries = servers.map((server) => serverEntry(server, places.folder, id))
+  const names = list(servers.map((server) => server.at.database))
   const link = `${places.site}/current.sock`
   const steps: StepSpec[] = []
   steps.push({
@@ -271,14 +295,21 @@ function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
         sockets: old.server.map((name) => socketOf(old, name)),
         health: old.live ? health(facts, old, old.live) : null,
       },
-      {
+      ...some(items, {
         id: 'fence',
         kind: 'fence',
         title: `rename ${list(items.map((item) => item.path))} of ${old.release}, so that nobody writes to them`,
         undoTitle: 'rename them back',
         items: items.map((item) => ({ kind: item.kind, path: shared(old, item) })),
-      },
-      {
+      }),
+      ...some(servers, {
+        id: 'fence-servers',
+        kind: 'fence-servers',
+        title: `rename ${names} on its server to …_slipway_fenced, and end the sessions in it`,
+        undoTitle: 'rename it back',
+        databases: entries.map((entry) => entry.fence),
+      }),
+      ...some(items, {
         id: 'copy',
         kind: 'copy',
         title: `copy them to ${next.release}: what changed since the rehearsal; check; rename into place`,
@@ -289,7 +320,14 @@ function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
           to: shared(next, item),
           earlier: earlier(facts, item),
         })),
-      },
+      }),
+      ...some(servers, {
+        id: 'copy-servers',
+        kind: 'copy-servers',
+        title: `copy it for ${next.release}, compare the rows, and give the copy the name ${names}`,
+        undoTitle: 'drop the copy',
+        databases: entries.map((entry) => entry.copy),
+      }),
     )
     const schema = schemaCommand(facts)
     if (schema) {
@@ -399,7 +437,14 @@ function windowOf(facts: PromotionFacts, places: Places): StepSpec[] {
 
 function afterwards(facts: PromotionFacts, places: Places, id: string): StepSpec[] {
   const rehearsed = facts.data === 'copy' ? facts.items : []
+  const servers = facts.data === 'copy' && facts.old ? (facts.servers ?? []) : []
   return [
+    ...some(servers, {
+      id: 'keep-servers',
+      kind: 'keep-servers',
+      title: `keep what ${list(servers.map((server) => server.at.database))} was, as ${list(servers.map((server) => keptIn(server, id)))}`,
+      databases: servers.map((server) => serverEntry(server, places.folder, id).keep),
+    }),
     {
       id: 'tidy',
       kind: 'discard',
@@ -408,6 +453,7 @@ function afterwards(facts: PromotionFacts, places: Places, id: string): StepSpec
         ...rehearsed.map((item) => earlier(facts, item)),
         `${places.site}/gate.sock`,
         `${places.folder}/hold.sock`,
+        ...((facts.servers ?? []).length > 0 ? [`${places.folder}/credentials`] : []),
       ],
     },
     {
@@ -417,6 +463,11 @@ function afterwards(facts: PromotionFacts, places: Places, id: string): StepSpec
       promotion: id,
     },
   ]
+}
+
+/** The step, where there is anything that it would be done with. */
+function some(things: readonly unknown[], step: StepSpec): StepSpec[] {
+  return things.length > 0 ? [step] : []
 }
 
 function list(names: readonly string[]): string {

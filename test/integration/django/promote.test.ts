@@ -1,0 +1,102 @@
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { demote, promote } from '../../../src/targets/vps/promotion/index.ts'
+import { audit, type LoadReport } from '../../faults/load.ts'
+import { jobs, makeWorld, until, type World } from './world.ts'
+
+// Python starts slowly on a machine that is busy with others.
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 })
+
+/** How long the job in a worker's hand takes. The whole 30 s with SLIPWAY_TEST_LONG. */
+const seconds = process.env['SLIPWAY_TEST_LONG'] ? 30 : 6
+const wanted = Number(process.env['SLIPWAY_TEST_REQUESTS'] ?? 600)
+
+/** The tests follow one production through its life, each from where the last one left it. */
+let world: World
+const before: LoadReport[] = []
+const keys = (report: LoadReport) => report.acknowledged
+
+beforeAll(async () => {
+  world = await makeWorld()
+  await world.run((deployment) => deployment.deploy(), 'production', 'r1')
+  world.goOn()
+  await world.run((deployment) => deployment.deploy())
+})
+afterAll(() => world?.remove())
+
+const databases = () =>
+  world.postgres.sql("SELECT datname FROM pg_database WHERE datname LIKE 'rides%' ORDER BY 1").split('\n')
+
+/** Every acknowledged entry is there once, and its job was run once, whichever release did it. */
+async function proveAll(reports: readonly LoadReport[], more: readonly string[]): Promise<void> {
+  const acknowledged = [...reports.flatMap(keys), ...more]
+  const found = world.query('production', 'SELECT key FROM entries_entry')
+  for (const report of reports) expect(audit(report, found)).toEqual({ missing: [], twice: [] })
+  const settled = () => {
+    const state = jobs(world, 'production', acknowledged)
+    return world.queued('production') === 0 && state.lost.length === 0 && state.unfinished.length === 0
+  }
+  await until(settled, `every job is run: ${JSON.stringify(jobs(world, 'production', acknowledged))}`)
+  expect(jobs(world, 'production', acknowledged)).toEqual({ lost: [], twice: [], unfinished: [] })
+}
+
+it('shows what becomes of the database and changes nothing with --plan', async () => {
+  const mark = world.events.length
+  await world.both((from, to) => promote(from, to), { planOnly: true })
+  const text = world.events.slice(mark).flatMap((event) => (event.type === 'result' ? [event.text] : []))
+  expect(text.join('\n')).toContain('rename rides on its server to …_slipway_fenced')
+  expect(text.join('\n')).toMatch(/data: rides [\d.]+ MB/)
+  expect(databases()).toEqual(['rides', 'rides_staging'])
+})
+
+it('promotes it with a job in hand: no request fails, no write and no job is lost or there twice', async () => {
+  await world.enter('staging', 'of-staging')
+  await world.enter('production', 'in-hand', seconds)
+  await until(() => jobs(world, 'production', ['in-hand']).lost.length === 0, 'the job is begun')
+  const load = world.load('production', { writes: 0.05 })
+  await load.reached(wanted / 3)
+  const report = await world.both((from, to) => promote(from, to))
+  await load.reached(Math.max(wanted, load.report.requests + wanted / 3))
+  const client = await load.stop()
+  before.push(client)
+  expect(client.failed).toEqual([])
+  expect(client.longestMs).toBeLessThan((report?.windowMs ?? 0) + 500)
+  expect(report?.predictedMs).toBeGreaterThan(0)
+  await proveAll(before, ['in-hand'])
+  // The job in hand was finished by the old release: nobody began it again.
+  expect(
+    world.query('production', "SELECT split_part(release, '/', 1) FROM entries_run WHERE key = 'in-hand'"),
+  ).toEqual(['ridesr1'])
+  expect(world.query('production', "SELECT count(*) FROM entries_entry WHERE key = 'of-staging'")).toEqual(['0'])
+  expect(world.query('production', "SELECT to_regclass('notes_note')")).toEqual(['notes_note'])
+  if (process.env['SLIPWAY_TEST_REQUESTS']) console.log(JSON.stringify(measured(client, report)))
+})
+
+it('keeps the old database, and leaves nothing half made', () => {
+  expect(databases()).toEqual(['rides', expect.stringMatching(/^rides_before_\d{14}$/), 'rides_staging'])
+})
+
+it('is gone back from with all that was written since, the schema taken back on the copy', async () => {
+  const load = world.load('production', { writes: 0.05 })
+  await load.reached(wanted / 3)
+  await world.both((from, to) => demote(from, to))
+  await load.reached(load.report.requests + wanted / 3)
+  const client = await load.stop()
+  before.push(client)
+  expect(client.failed).toEqual([])
+  expect((await world.ask('production', '/up')).headers['x-release']).toMatch(/^ridesr1\//)
+  expect(world.query('production', "SELECT to_regclass('notes_note')")).toEqual([])
+  await proveAll(before, ['in-hand'])
+})
+
+function measured(client: LoadReport, report: Awaited<ReturnType<typeof promote>>) {
+  return {
+    requests: client.requests,
+    failed: client.failed.length,
+    acknowledged: client.acknowledged.length,
+    longestMs: Math.round(client.longestMs),
+    windowMs: report?.windowMs,
+    predictedMs: report?.predictedMs,
+    releases: client.releases,
+    times: report?.times,
+  }
+}
