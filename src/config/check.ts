@@ -37,6 +37,14 @@ export interface CheckContext {
 
 type Values = Record<string, unknown>
 
+/** On Heroku the Procfile says what the server is. */
+const keysForHeroku: Keys = { ...appKeys, server: { ...(appKeys['server'] as Key), required: false } }
+
+function onlyOnHeroku(pass: Pass, deployments: readonly string[]): boolean {
+  const targets = deployments.map((name) => entriesOf(pass, name).find((entry) => entry.key === 'target')?.value)
+  return targets.length > 0 && targets.every((target) => target === 'heroku')
+}
+
 /** What one pass collects. */
 interface Pass extends CheckContext {
   ini: IniFile
@@ -49,7 +57,7 @@ export function checkConfig(ini: IniFile, context: CheckContext): { config: Conf
   const deploymentNames = ini.sections.map((s) => s.name).filter((name) => isDeployment(pass, name))
   checkSections(pass, deploymentNames)
 
-  const appValues = readKeys(pass, 'app', appKeys, {})
+  const appValues = readKeys(pass, 'app', onlyOnHeroku(pass, deploymentNames) ? keysForHeroku : appKeys, {})
   const app = appConfig(pass, appValues, readTables(pass, 'app', appTables))
   if (!ini.sections.some((s) => s.name === 'app'))
     complain(pass, 1, 'there is no [app] section; it holds name and server')
@@ -308,6 +316,8 @@ function deployment(pass: Pass, name: string, appValues: Values, shared: AppConf
     hosts,
     roles: (readTables(pass, name, vpsTables)['roles'] ?? {}) as Record<string, string[]>,
     release: values['release'] as string | undefined,
+    database: (values['database'] as 'copy' | 'handover' | undefined) ?? 'copy',
+    scrub: values['scrub'] as string | undefined,
     services: (values['services'] as 'supervisor' | 'systemd' | undefined) ?? 'supervisor',
   }
 }

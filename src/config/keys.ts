@@ -37,7 +37,12 @@ export const appKeys: Keys = {
   migrate: key(kind.text, 'Schema migration: after build, before the switch.', 'python3 manage.py migrate --noinput'),
   migrations: key(kind.migrations, 'How applied migrations are recorded and reversed.', 'django', { standard: 'none' }),
   init_db: key(kind.text, 'Creates and fills a new database.', 'python3 -m pony.initialize_db'),
-  server: key(kind.text, 'The app server, in the foreground.', 'exec python3 -m pony.web', { required: true }),
+  server: key(
+    kind.text,
+    'The app server, in the foreground; on Heroku the Procfile says it.',
+    'exec python3 -m pony.web',
+    { required: true },
+  ),
   listen: key(kind.listen, 'How the server listens: a unix socket ($SLIPWAY_SOCKET) or a port ($PORT).', 'port 8001', {
     standard: 'socket',
   }),
@@ -131,6 +136,17 @@ export const vpsKeys: Keys = {
     kind.plainName,
     'The release: its folder is ROOT/NAME+RELEASE. Production needs none: the host remembers.',
     '2026r2',
+  ),
+  database: key(
+    kind.oneOf('copy', 'handover'),
+    'What a promotion to it does with a database on a server: a new one that is a copy, or the one that both releases use, handed over. SQLite is always copied.',
+    'handover',
+    { standard: 'copy' },
+  ),
+  scrub: key(
+    kind.innerPath,
+    'An SQL file of the project, run on the first database of data when another deployment is cloned into this one, before anyone can use it.',
+    'config/scrub.sql',
   ),
   services: key(kind.oneOf('supervisor', 'systemd'), 'What runs server and workers.', 'supervisor', {
     standard: 'supervisor',

@@ -135,6 +135,10 @@ export interface VpsConfig extends DeploymentBase {
   roles: Record<string, string[]>
   /** `2026r2`. Production has none: the host itself remembers. */
   release?: string
+  /** What a promotion does with databases on servers. */
+  database?: 'copy' | 'handover'
+  /** SQL for what is cloned into this deployment: a file of the project. */
+  scrub?: string
   services: 'supervisor' | 'systemd'
 }
 

@@ -3,16 +3,17 @@ import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { currentRun, SlipwayError } from '../../../events/index.ts'
-import type { Host, ScriptStep } from '../../../hosts/host.ts'
+import type { Host, ScriptStep, StepResult } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
 import type { Backup } from '../../deployment.ts'
 import { audited, beginChange, type ChangeOn } from '../change.ts'
 import type { VpsContext } from '../context.ts'
 import { hostFacts } from '../facts.ts'
 import { writeFile } from '../release-files.ts'
-import { inStep } from '../step.ts'
-import { engineFor } from './engines.ts'
+import { evenIfAborted, inStep } from '../step.ts'
+import { engineFor, explained } from './engines.ts'
 import { databaseHost } from './index.ts'
+import type { ServerDatabase } from './servers.ts'
 
 /** What `manifest.json` of a backup holds. */
 export interface Manifest {
@@ -45,9 +46,14 @@ export async function backup(context: VpsContext): Promise<Backup> {
 }
 
 /** Copies every database into a folder that gets its name when all of it is there. undefined in a dry run. */
-export async function takeBackup(context: VpsContext, host: Host, change: ChangeOn): Promise<Manifest | undefined> {
+export async function takeBackup(
+  context: VpsContext,
+  host: Host,
+  change: ChangeOn,
+  choose: (name: string) => boolean = () => true,
+): Promise<Manifest | undefined> {
   const { facts, release, guard } = change
-  const names = Object.keys(context.deployment.app.databases)
+  const names = Object.keys(context.deployment.app.databases).filter(choose)
   if (names.length === 0) {
     throw new SlipwayError('no-database', 'no database is configured', { next: 'Add it to [app.databases].' })
   }
@@ -57,13 +63,24 @@ export async function takeBackup(context: VpsContext, host: Host, change: Change
     names.map(async (name) => ({ name, engine: await engineFor(context, release, name) })),
   )
   const steps: ScriptStep[] = [
-    { name: 'a folder for the backup', command: sh`umask 077; mkdir -p ${`${folder}.new`}` },
+    {
+      name: 'a folder for the backup',
+      command: sh`umask 077; mkdir -p ${`${folder}.new`}
+# What a backup that was cut off has left: none of this deployment takes a day.
+find ${facts.app.backups} -maxdepth 1 -name ${`${context.deployment.name}-*.new`} -mmin +1440 -exec rm -rf -- {} + 2>/dev/null || :`,
+    },
     ...engines.map(({ name, engine }) => ({
       name: `copy ${name}`,
       command: engine.dump(`${folder}.new/${engine.fileName}`),
     })),
   ]
-  const results = await host.script(steps, { guard })
+  const results = await host.script(steps, { guard }).catch(async (error: unknown) => {
+    // What is there of it is no backup. Where the connection is gone, the next backup takes it away.
+    await evenIfAborted(async () => {
+      await host.run(sh`rm -rf ${`${folder}.new`}`, { quiet: true, nothrow: true })
+    }).catch(() => {})
+    throw await explained(error, host, new Map(engines.map(({ name, engine }) => [`copy ${name}`, engine.server])))
+  })
   if (currentRun().options.dryRun) return undefined
   const manifest: Manifest = {
     id,
@@ -164,6 +181,11 @@ export async function verifyBackup(context: VpsContext, id?: string): Promise<vo
         [{ name: `verify ${name}`, command: engine.verify(`${manifest.path}/${copy.file}`), nothrow: true }],
         { kind: 'probe', quiet: true },
       )
+      if (answer?.exitCode !== 0 && engine.server) {
+        const error = await explainFailure(`verify ${name}`, answer, host, engine.server)
+        // Of a server that refuses, nothing follows for the backup.
+        if (error.code !== 'database-dump-damaged' && error.code !== 'database-no-dump') throw error
+      }
       const problem =
         answer?.exitCode === 0
           ? compare(copy, JSON.parse(answer.stdout.trim().split('\n').pop() ?? '{}'))
@@ -176,6 +198,22 @@ export async function verifyBackup(context: VpsContext, id?: string): Promise<vo
       })
     })
   }
+}
+
+async function explainFailure(
+  what: string,
+  answer: StepResult | undefined,
+  host: Host,
+  { at, engine }: ServerDatabase,
+): Promise<SlipwayError> {
+  const [{ explain }, { postgresErrors }, { mysqlErrors }] = await Promise.all([
+    import('./engine-errors.ts'),
+    import('./postgres-errors.ts'),
+    import('./mysql-errors.ts'),
+  ])
+  const known = engine.kind === 'postgres' ? postgresErrors : mysqlErrors
+  const attempt = { what, host: host.name, at, state: 'Nothing was changed; whether the backup is good is not known.' }
+  return explain(attempt, answer?.stderr ?? '', answer?.exitCode ?? null, known)
 }
 
 /** What is different between a manifest's entry and what a test restore found; undefined where nothing is. Pure. */

@@ -1,8 +1,8 @@
 /** Runs an engine's programs on a host, and says what went wrong in the engine's own words. */
-import { Transform } from 'node:stream'
 import { currentRun, SlipwayError } from '../../../events/index.ts'
-import type { Host, RunCommandOptions } from '../../../hosts/host.ts'
+import type { Host, Result, RunCommandOptions } from '../../../hosts/host.ts'
 import type { Command } from '../../../shell/index.ts'
+import { pipeBetween } from './between.ts'
 import {
   besideOf,
   type Counts,
@@ -58,55 +58,13 @@ export async function stream(
   receive: Command,
   total: number,
 ): Promise<{ sent: string; received: string }> {
-  const run = currentRun()
-  const id = `stream-${to.host.name}-${to.at.database}`
-  let done = 0
-  let told = 0
-  const tell = () =>
-    run.emit({
-      type: 'progress',
-      id,
-      host: to.host.name,
-      label: to.what,
-      done,
-      total: Math.max(total, done),
-      unit: 'bytes',
-    })
-  const meter = new Transform({
-    transform(chunk: Buffer, _encoding, next) {
-      done += chunk.length
-      const now = performance.now()
-      if (now - told > 200) {
-        told = now
-        tell()
-      }
-      next(null, chunk)
-    },
-    flush(next) {
-      tell()
-      next()
-    },
-  })
-  const sending = from.host.run(send, { kind: 'probe', quiet: true, label: from.what, nothrow: true })
-  const source = sending.stdout()
-  // Of a sender whose end is not known: the receiver is cut off. One that fails ends its data early, which is noticed.
-  source.on('error', (error) => meter.destroy(error))
-  meter.on('close', () => source.destroy())
-  source.pipe(meter)
-  const receiving = to.host.run(receive, { quiet: true, label: to.what, input: meter, nothrow: true })
-  const [sent, received] = await Promise.allSettled([
-    sending.then((result) => {
-      if (result.exitCode !== 0) {
-        throw failure(from, result.stderr, result.exitCode)
-      }
-      return result
-    }),
-    receiving.then((result) => {
-      // Nobody reads any more: the sender must not wait for it.
-      if (result.exitCode !== 0) meter.destroy()
-      return result
-    }),
-  ])
+  const label = { from: from.what, to: to.what }
+  const ends = await pipeBetween(from.host, send, to.host, receive, { label, total })
+  const { received } = ends
+  const sent: PromiseSettledResult<Result> =
+    ends.sent.status === 'fulfilled' && ends.sent.value.exitCode !== 0
+      ? { status: 'rejected', reason: failure(from, ends.sent.value.stderr, ends.sent.value.exitCode) }
+      : ends.sent
   if (received.status === 'fulfilled' && received.value.exitCode !== 0) {
     const error = failure(to, received.value.stderr, received.value.exitCode)
     // Where the sender died, the receiver complains of what it did not get; where the receiver did, the sender was ended.

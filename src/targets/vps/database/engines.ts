@@ -2,9 +2,12 @@
 import { randomBytes } from 'node:crypto'
 import type { DatabaseConfig } from '../../../config/types.ts'
 import { SlipwayError } from '../../../events/index.ts'
+import { ScriptError } from '../../../hosts/errors.ts'
+import type { Host } from '../../../hosts/host.ts'
 import type { Command } from '../../../shell/index.ts'
 import type { VpsContext } from '../context.ts'
 import type { ReleaseLayout } from '../layout.ts'
+import type { ServerDatabase } from './servers.ts'
 import { checkDatabase, copyDatabase, putDatabase, sizes } from './sqlite.ts'
 
 export interface Engine {
@@ -19,7 +22,17 @@ export interface Engine {
   /** Over the database, verified first; what was there is kept as `kept`. Nothing may be using it. */
   put(file: string, kept: string): Command
   size(): Command
+  /** Of a database on a server. */
+  server?: ServerDatabase
 }
+
+/** A database on a server, with the name that the configuration gives it. */
+export interface NamedServer {
+  name: string
+  database: ServerDatabase
+}
+
+const credentialsFolder = (release: ReleaseLayout): string => `${release.records}/credentials`
 
 /** The engine of the database `name` in `release`. */
 export async function engineFor(context: VpsContext, release: ReleaseLayout, name: string): Promise<Engine> {
@@ -29,8 +42,8 @@ export async function engineFor(context: VpsContext, release: ReleaseLayout, nam
   }
   if (config.kind === 'sqlite') return sqliteEngine(name, `${release.shared}/${config.path}`, config.role)
   const { backupCommands, serverDatabase } = await import('./servers.ts')
-  const database = await serverDatabase(context.config, name, config, `${release.records}/credentials`)
-  return backupCommands(name, database, randomBytes(4).toString('hex'))
+  const database = await serverDatabase(context.config, name, config, credentialsFolder(release))
+  return { ...backupCommands(name, database, randomBytes(4).toString('hex')), server: database }
 }
 
 export function sqliteEngine(name: string, path: string, role: 'data' | 'queue'): Engine {
@@ -43,4 +56,39 @@ export function sqliteEngine(name: string, path: string, role: 'data' | 'queue')
     put: (file, kept) => putDatabase(file, path, `${kept}.sqlite`),
     size: () => sizes([path]),
   }
+}
+
+/**
+ * The databases that are on servers, in the order of the configuration, ready to be asked from `host`: the files with
+ * their passwords are there when it resolves.
+ */
+export async function serversOn(context: VpsContext, host: Host, release: ReleaseLayout): Promise<NamedServer[]> {
+  const configured = Object.entries(context.deployment.app.databases)
+  if (configured.every(([, config]) => config.kind === 'sqlite')) return []
+  const { serverDatabase, writePassword } = await import('./servers.ts')
+  const found: NamedServer[] = []
+  for (const [name, config] of configured) {
+    if (config.kind === 'sqlite') continue
+    found.push({ name, database: await serverDatabase(context.config, name, config, credentialsFolder(release)) })
+  }
+  const steps = found.flatMap(({ name, database }) => {
+    const command = writePassword(database)
+    return command === undefined ? [] : [{ name: `the password of ${name}`, command }]
+  })
+  // Needed for reading, too, and so in a dry run.
+  if (steps.length > 0) await host.script(steps, { kind: 'probe', quiet: true })
+  return found
+}
+
+/** What a failed step of a script failed of, in its server's words: `steps` names the database of each. */
+export async function explained(
+  error: unknown,
+  host: Host,
+  steps: ReadonlyMap<string, ServerDatabase | undefined>,
+): Promise<unknown> {
+  const name = error instanceof ScriptError ? error.step?.name : undefined
+  const database = name === undefined ? undefined : steps.get(name)
+  if (database === undefined) return error
+  const { explainStep } = await import('./servers.ts')
+  return explainStep(error, host.name, database)
 }

@@ -7,9 +7,11 @@ import type { Database } from '../../deployment.ts'
 import { audited, beginChange, type ChangeOn, requireVersion } from '../change.ts'
 import type { VpsContext } from '../context.ts'
 import { hostFacts, requireRelease } from '../facts.ts'
-import { inVersion } from '../install.ts'
+import { inVersion, recordMigrations } from '../install.ts'
 import type { ReleaseLayout } from '../layout.ts'
 import { inStep } from '../step.ts'
+import { keptName, scratchName } from './engine.ts'
+import { engineFor, explained, type NamedServer, serversOn } from './engines.ts'
 import { sizes, withData } from './sqlite.ts'
 
 export interface SqliteFile {
@@ -36,7 +38,7 @@ export function databaseOf(context: VpsContext): Database {
     verify: async (backup) => (await import('./backup.ts')).verifyBackup(context, backup),
     fetch: async (directory) => (await import('./backup.ts')).fetchBackup(context, directory),
     restore: async (backup) => (await import('./restore.ts')).restore(context, backup),
-    copyTo: async (target) => (await import('./restore.ts')).copyTo(context, target),
+    copyTo: async (target) => (await import('./clone.ts')).copyTo(context, target),
     shell: async () => shell(context),
   }
 }
@@ -56,7 +58,8 @@ async function init(context: VpsContext, options: { force?: boolean; unlessThere
   const change = await beginChange(context, host, `init the database of ${name}`)
   const version = requireVersion(change, host)
   const files = sqliteFiles(context, change.release)
-  const full = await filesWithData(host, files)
+  const servers = await serversWithData(host, await serversOn(context, host, change.release))
+  const full = [...(await filesWithData(host, files)), ...servers.map(({ name }) => name)]
   if (full.length > 0 && options.unlessThere) {
     currentRun().emit({
       type: 'note',
@@ -73,7 +76,10 @@ async function init(context: VpsContext, options: { force?: boolean; unlessThere
     })
   }
   await audited(context, 'init the database', async () => {
-    if (full.length > 0) await setAside(context, host, change, files)
+    if (full.length > 0) {
+      await setAside(context, host, change, files)
+      await setServersAside(host, servers)
+    }
     const command = inVersion(change.release, version, app.initDb as string)
     await inStep(`init the database of ${change.release.name}`, host.name, async () => {
       if (Object.keys(answers).length === 0 && currentRun().prompter.interactive && process.stdin.isTTY) {
@@ -104,6 +110,29 @@ async function setAside(
   )
 }
 
+/** Puts an empty database in the place of each; what was there stays on its server. */
+async function setServersAside(host: Host, servers: readonly NamedServer[]): Promise<void> {
+  if (currentRun().options.dryRun) return
+  for (const { name, database } of servers) {
+    const { at, engine } = database
+    const [fresh, kept] = [scratchName(at.database, currentRun().id), keptName(at.database, new Date())]
+    await inStep(`keep ${name} as ${kept}`, host.name, async () => {
+      await engine.createEmpty(host, at, fresh)
+      await engine.swap(host, at, fresh, kept)
+    })
+  }
+}
+
+/** Those that hold tables of data. */
+async function serversWithData(host: Host, servers: readonly NamedServer[]): Promise<NamedServer[]> {
+  const full: NamedServer[] = []
+  for (const server of servers) {
+    const { at, engine, role } = server.database
+    if (role === 'data' && (await engine.inspect(host, at)).tables > 0) full.push(server)
+  }
+  return full
+}
+
 async function filesWithData(host: Host, files: readonly SqliteFile[]): Promise<string[]> {
   if (files.length === 0) return []
   const data = files.filter((file) => file.role === 'data').map((file) => file.path)
@@ -124,32 +153,55 @@ async function migrate(context: VpsContext): Promise<void> {
   const version = requireVersion(change, host)
   await audited(context, 'migrate', async () => {
     await host.script(
-      [{ name: `migrate: ${app.migrate}`, command: inVersion(change.release, version, app.migrate as string) }],
-      {
-        guard: change.guard,
-      },
+      [
+        { name: `migrate: ${app.migrate}`, command: inVersion(change.release, version, app.migrate as string) },
+        ...recordMigrations(context, change.release, version),
+      ],
+      { guard: change.guard },
     )
   })
 }
 
+/** On disk, in the order of the configuration; 0 for one that is not there. */
 async function size(context: VpsContext): Promise<{ name: string; bytes: number }[]> {
   const host = databaseHost(context)
   const release = requireRelease(context.deployment, await hostFacts(context.deployment, host), host)
+  const names = Object.keys(context.deployment.app.databases)
+  if (names.length === 0) return []
   const files = sqliteFiles(context, release)
-  if (files.length === 0) return []
-  const { stdout } = await host.run(sizes(files.map((file) => file.path)), {
-    kind: 'probe',
-    quiet: true,
-    label: 'sizes',
+  const servers: [string, Awaited<ReturnType<typeof engineFor>>][] = []
+  for (const name of names) {
+    if (!files.some((file) => file.name === name)) servers.push([name, await engineFor(context, release, name)])
+  }
+  const steps = [
+    ...(files.length > 0 ? [{ name: 'size of files', command: sizes(files.map((file) => file.path)) }] : []),
+    ...servers.map(([name, engine]) => ({ name: `size of ${name}`, command: engine.size() })),
+  ]
+  // A script, because it travels on standard input: a password may be part of it.
+  const results = await host.script(steps, { kind: 'probe', quiet: true }).catch(async (error: unknown) => {
+    throw await explained(error, host, new Map(servers.map(([name, engine]) => [`size of ${name}`, engine.server])))
   })
-  const bytes = JSON.parse(stdout) as Record<string, number>
-  return files.map((file) => ({ name: file.name, bytes: bytes[file.path] ?? 0 }))
+  const read = (step: string) => {
+    const index = steps.findIndex((each) => each.name === step)
+    return JSON.parse(results[index]?.stdout.trim().split('\n').pop() || '{}') as Record<string, number>
+  }
+  const ofFiles = files.length > 0 ? read('size of files') : {}
+  return names.map((name) => {
+    const file = files.find((each) => each.name === name)
+    return { name, bytes: (file ? ofFiles[file.path] : Object.values(read(`size of ${name}`))[0]) ?? 0 }
+  })
 }
 
+/** The client of the first database that is configured. */
 async function shell(context: VpsContext): Promise<number> {
   const host = databaseHost(context)
   const release = requireRelease(context.deployment, await hostFacts(context.deployment, host), host)
-  const file = sqliteFiles(context, release)[0]
-  if (!file) throw new SlipwayError('no-database', 'no database is configured', { next: 'Add it to [app.databases].' })
-  return host.shell(sh`sqlite3 ${file.path}`.render())
+  const [name] = Object.keys(context.deployment.app.databases)
+  if (name === undefined) {
+    throw new SlipwayError('no-database', 'no database is configured', { next: 'Add it to [app.databases].' })
+  }
+  const file = sqliteFiles(context, release).find((each) => each.name === name)
+  if (file) return host.shell(sh`sqlite3 ${file.path}`.render())
+  const server = (await serversOn(context, host, release)).find((each) => each.name === name)
+  return host.shell((server as NamedServer).database.engine.shell((server as NamedServer).database.at).render())
 }

@@ -5,6 +5,7 @@
  *   copy SOURCE TARGET [FULL]   a consistent copy while the app writes, verified, renamed into place
  *   check FILE [FULL]           integrity, by what it says and not by exit status alone
  *   put SOURCE TARGET KEPT      a verified copy of a backup over TARGET; what was there goes to KEPT
+ *   scrub SOURCE TARGET SQL     a copy of SOURCE at TARGET on which the file SQL was run, all of it or nothing
  *   size FILE...                bytes with journals
  *   has-data FILE...            names of the files that hold rows
  *
@@ -125,6 +126,20 @@ def put(source, target, kept):
     sync(target)
     return {'bytes': os.path.getsize(target), 'counts': wanted}
 
+def scrub(source, target, sql):
+    drop(target)
+    shutil.copyfile(source, target)
+    os.chmod(target, 0o600)
+    try:
+        db = connect(target)
+        with open(sql, encoding='utf-8') as file:
+            db.executescript('BEGIN;' + file.read() + '\\n;COMMIT;')
+        db.close()
+    except sqlite3.Error as error:
+        drop(target)
+        fail('the scrubbing SQL failed: ' + str(error))
+    return {'counts': check(target, False)}
+
 def size(path):
     return sum(os.path.getsize(path + end) for end in ('', '-wal', '-journal') if os.path.exists(path + end))
 
@@ -146,6 +161,8 @@ elif action == 'check':
     result = {'counts': check(words[0], 'full' in words[1:]), 'sha256': digest(words[0]) if 'sum' in words[1:] else ''}
 elif action == 'put':
     result = put(*words[:3])
+elif action == 'scrub':
+    result = scrub(*words[:3])
 elif action == 'size':
     result = {path: size(path) for path in words}
 elif action == 'has-data':

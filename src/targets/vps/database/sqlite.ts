@@ -15,6 +15,10 @@ export const checkDatabase = (file: string, options: { full?: boolean; sum?: boo
 export const putDatabase = (source: string, target: string, kept: string): Command =>
   program('put', source, target, kept)
 
+/** A copy of `source` at `target` on which the SQL in the file `sql` was run. */
+export const scrubDatabase = (source: string, target: string, sql: string): Command =>
+  program('scrub', source, target, sql)
+
 export const sizes = (files: readonly string[]): Command => program('size', ...files)
 
 /** The files that hold tables, as a JSON list. */

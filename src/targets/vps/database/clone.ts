@@ -1,0 +1,259 @@
+/**
+ * One deployment's data over another's: databases and media; queues and spools stay each where they are. Copies are
+ * made beside while both go on, and scrubbed there; the target stands still for the moment of the exchange alone.
+ */
+import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { DatabaseConfig } from '../../../config/types.ts'
+import { currentRun, SlipwayError, UsageError } from '../../../events/index.ts'
+import type { Host } from '../../../hosts/host.ts'
+import { sh } from '../../../shell/index.ts'
+import type { Deployment } from '../../deployment.ts'
+import { audited, beginChange, type ChangeOn } from '../change.ts'
+import type { VpsContext } from '../context.ts'
+import { vpsContext } from '../create.ts'
+import { hostFacts } from '../facts.ts'
+import { evenIfAborted, inStep } from '../step.ts'
+import { takeBackup } from './backup.ts'
+import { carryFile, carryFolder } from './carry.ts'
+import { keptName, scratchName } from './engine.ts'
+import { type NamedServer, serversOn } from './engines.ts'
+import { databaseHost } from './index.ts'
+import { confirmOver, hooks, type Replacements, replaceData } from './restore.ts'
+import { scrubDatabase } from './sqlite.ts'
+
+/** One end of a copy. */
+interface End {
+  context: VpsContext
+  host: Host
+  change: ChangeOn
+}
+
+/** This deployment's data over `target`'s, on the same host or another one; a backup of `target` is taken first. */
+export async function copyTo(context: VpsContext, target: Deployment): Promise<void> {
+  if (target.target === 'vps') return copyData(context, vpsContext(context.config, target.config))
+  throw new UsageError(
+    'other-target',
+    `${target.name} runs on Heroku, and ${context.deployment.name} on hosts: the data can't be copied between them here`,
+  )
+}
+
+/** Databases of data and media of one deployment over another's. */
+export async function copyData(context: VpsContext, to: VpsContext): Promise<void> {
+  const [source, target] = [context.deployment, to.deployment]
+  if (target.name === source.name) throw new UsageError('same-deployment', `${target.name} can't be copied onto itself`)
+  const names = databasesToCopy(source.app.databases, target.app.databases)
+  const scrub = await scrubbingOf(to, names)
+  const [fromHost, toHost] = [databaseHost(context), databaseHost(to)]
+  await confirmOver(to, `the data of ${source.name}`)
+  const fromFacts = await hostFacts(source, fromHost)
+  if (!fromFacts.release) {
+    throw new SlipwayError('no-release', `there is no ${source.name} to copy from`, { host: fromHost.name })
+  }
+  const what = `copy ${source.name} to ${target.name}`
+  const there: End = { context: to, host: toHost, change: await beginChange(to, toHost, what) }
+  if (fromFacts.release.dir === there.change.release.dir && fromHost.name === toHost.name) {
+    throw new UsageError('same-release', `${source.name} and ${target.name} are the same release`)
+  }
+  await audited(to, `copy of ${source.name}`, async () => {
+    const here: End = { context, host: fromHost, change: await beginChange(context, fromHost, what) }
+    const swaps = await copyServers(here, there, names, scrub)
+    try {
+      const { puts, tidy } = await copyFiles(here, there, names, scrub)
+      try {
+        if (currentRun().options.dryRun) return
+        await replaceData(to, toHost, there.change, { puts, swaps })
+      } finally {
+        await tidy()
+      }
+    } catch (error) {
+      await dropCopies(toHost, swaps)
+      throw error
+    }
+    await copyMedia(here, there)
+    await hooks(to, toHost, there.change, 'after_clone')
+  })
+}
+
+type Databases = Readonly<Record<string, DatabaseConfig>>
+
+/** The databases of data that both have. What production has queued must not be sent from a copy as well. Pure. */
+export function databasesToCopy(from: Databases, to: Databases): string[] {
+  const names = Object.keys(from).filter((name) => from[name]?.role === 'data' && to[name]?.role === 'data')
+  for (const name of names) {
+    const [one, other] = [from[name]?.kind, to[name]?.kind]
+    if (one === other) continue
+    throw new UsageError('database-kind', `${name} is ${one} in one deployment, and ${other} in the other`, {
+      state: 'Nothing was changed.',
+    })
+  }
+  return names
+}
+
+interface Scrubbing {
+  /** The database that it is run on. */
+  name: string
+  file: string
+  sql: string
+}
+
+async function scrubbingOf(to: VpsContext, names: readonly string[]): Promise<Scrubbing | undefined> {
+  const { scrub: file, name: deployment } = to.deployment
+  const [name] = names
+  if (file === undefined || name === undefined) return undefined
+  try {
+    return { name, file, sql: await readFile(join(to.config.dir, file), 'utf8') }
+  } catch (cause) {
+    throw new UsageError('scrub', `[${deployment}] scrub = ${file}, and it can't be read`, {
+      cause,
+      state: 'Nothing was changed.',
+    })
+  }
+}
+
+/** A copy of each database on a server beside the one it will replace, scrubbed; dropped again where one fails. */
+async function copyServers(
+  from: End,
+  to: End,
+  names: readonly string[],
+  scrub: Scrubbing | undefined,
+): Promise<Replacements['swaps']> {
+  const sources = await serversOn(from.context, from.host, from.change.release)
+  const targets = await serversOn(to.context, to.host, to.change.release)
+  const made: Replacements['swaps'] = []
+  const pairs = names.flatMap((name) => {
+    const of = (list: readonly NamedServer[]) => list.find((each) => each.name === name)?.database
+    const [source, target] = [of(sources), of(targets)]
+    return source && target ? [{ name, source, target }] : []
+  })
+  for (const { name, source, target } of pairs) {
+    const [one, other] = [
+      await source.engine.inspect(from.host, source.at),
+      await target.engine.inspect(to.host, target.at),
+    ]
+    if (one.exists && one.identity === other.identity) {
+      throw new SlipwayError('same-database', `both deployments use one database as ${name}: ${source.at.database}`, {
+        host: to.host.name,
+        state: 'Nothing was changed.',
+        next: `Give ${to.context.deployment.name} one of its own: [${to.context.deployment.name}.databases] ${name} = …`,
+      })
+    }
+  }
+  try {
+    for (const { name, source, target } of pairs) {
+      const fresh = scratchName(target.at.database, randomBytes(4).toString('hex'))
+      const title = `copy ${name} of ${from.context.deployment.name}`
+      if (currentRun().options.dryRun) {
+        currentRun().emit({ type: 'held-back', host: to.host.name, display: title })
+        continue
+      }
+      await inStep(title, to.host.name, () =>
+        source.engine.copy({ host: from.host, at: source.at }, { host: to.host, at: target.at }, fresh),
+      )
+      made.push({ name, database: target, fresh, kept: keptName(target.at.database, new Date()) })
+      if (scrub?.name !== name) continue
+      await inStep(`scrub ${name} with ${scrub.file}`, to.host.name, () =>
+        target.engine.runSql(to.host, { ...target.at, database: fresh }, scrub.sql),
+      )
+    }
+  } catch (error) {
+    await dropCopies(to.host, made)
+    throw error
+  }
+  return made
+}
+
+/** Those that have not been put in place: their names are gone where they have. */
+async function dropCopies(host: Host, made: Replacements['swaps']): Promise<void> {
+  for (const { database, fresh } of made) {
+    await evenIfAborted(() => database.engine.drop(host, database.at, fresh)).catch(() => {})
+  }
+}
+
+/** A verified copy of each SQLite file on the target's host, scrubbed. `tidy` removes what nobody needs afterwards. */
+async function copyFiles(
+  from: End,
+  to: End,
+  names: readonly string[],
+  scrub: Scrubbing | undefined,
+): Promise<{ puts: Replacements['puts']; tidy: () => Promise<void> }> {
+  const nothing = { puts: [], tidy: async () => {} }
+  const { databases } = from.context.deployment.app
+  const files = names.filter((name) => databases[name]?.kind === 'sqlite')
+  if (files.length === 0) return nothing
+  const manifest = await inStep(`copy the databases of ${from.context.deployment.name}`, from.host.name, () =>
+    takeBackup(from.context, from.host, from.change, (name) => files.includes(name)),
+  )
+  if (!manifest) return nothing
+  const taken = `${from.change.facts.app.backups}/${manifest.id}`
+  // Of another deployment, and before it was scrubbed: on no account is it left on the target's host.
+  const temporary = `${to.change.facts.app.backups}/clone-${manifest.id}`
+  const tidy = async () => {
+    await evenIfAborted(async () => {
+      await to.host.run(sh`rm -rf ${temporary}`, { quiet: true, nothrow: true })
+    }).catch(() => {})
+  }
+  try {
+    await to.host.mkdir(temporary, { mode: 0o700 })
+    const puts: Replacements['puts'] = []
+    for (const [name, { file, bytes, sha256 }] of Object.entries(manifest.databases)) {
+      let path = `${taken}/${file}`
+      if (from.host.name !== to.host.name) {
+        await inStep(`carry ${name} from ${from.host.name}`, to.host.name, () =>
+          carryFile(from.host, path, to.host, `${temporary}/${file}`, { bytes, sha256 }),
+        )
+        path = `${temporary}/${file}`
+      }
+      if (scrub?.name === name) {
+        const sql = `${temporary}/scrub.sql`
+        await to.host.write(sql, scrub.sql, { mode: 0o600 })
+        await to.host.script(
+          [
+            {
+              name: `scrub ${name} with ${scrub.file}`,
+              command: scrubDatabase(path, `${temporary}/scrubbed-${file}`, sql),
+            },
+          ],
+          { guard: to.change.guard },
+        )
+        path = `${temporary}/scrubbed-${file}`
+      }
+      puts.push({ name, file: path })
+    }
+    return { puts, tidy }
+  } catch (error) {
+    await tidy()
+    throw error
+  }
+}
+
+/** Shared folders that are neither databases' nor spools: uploads of visitors, mostly. */
+export function mediaFolders(app: VpsContext['deployment']['app']): string[] {
+  const files = Object.values(app.databases).flatMap((each) => (each.kind === 'sqlite' ? [each.path] : []))
+  return Object.entries(app.shared)
+    .filter(([path, kind]) => kind === 'directory' && !app.spools.includes(path))
+    .map(([path]) => path)
+    .filter((path) => !files.some((file) => file.startsWith(`${path}/`)))
+}
+
+async function copyMedia(from: End, to: End): Promise<void> {
+  const [source, target] = [from.change.release.shared, to.change.release.shared]
+  const folders = mediaFolders(from.context.deployment.app)
+  if (folders.length === 0) return
+  if (from.host.name !== to.host.name) {
+    for (const path of folders) {
+      await inStep(`carry ${path} from ${from.host.name}`, to.host.name, () =>
+        carryFolder(from.host, `${source}/${path}`, to.host, `${target}/${path}`),
+      )
+    }
+    return
+  }
+  await to.host.script(
+    folders.map((path) => ({
+      name: `copy ${path}`,
+      command: sh`[ ! -d ${source}/${path} ] || { mkdir -p ${target}/${path}; rsync -a --delete ${`${source}/${path}/`} ${`${target}/${path}/`}; }`,
+    })),
+    { guard: to.change.guard },
+  )
+}
