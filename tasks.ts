@@ -7,6 +7,7 @@ import {
   flag,
   note,
   number,
+  onHeroku,
   processTable,
   rest,
   result,
@@ -33,7 +34,8 @@ const log = {
 
 export const init_staging_app = task({
   group: 'staging',
-  about: 'Make what a control panel would: the folder, the site and its domain',
+  about: 'Make what a control panel would: the folder or the Heroku app, the site and its domain',
+  once: true,
   run: () => app.staging.initApp(),
 })
 
@@ -65,6 +67,7 @@ export const init_staging = task({
   group: 'staging',
   about: 'Everything that staging needs before it can be started',
   run: async () => {
+    await init_staging_app()
     await rsync_code()
     await install_app()
     await app.staging.database.init({ unlessThere: true })
@@ -303,7 +306,7 @@ export const promote_staging_to_production = task({
     data: choice(['copy', 'fresh']).default('copy').about("production's data comes along, or it begins anew"),
     resume: flag().about('go on with one that stopped on its way'),
     undo: flag().about('take back one that stopped on its way'),
-    close: flag().about('requests are answered 503 meanwhile, instead of waiting'),
+    close: flag().about('requests are answered 503 meanwhile, instead of waiting; on Heroku, maintenance'),
   },
   run: ({ close, ...options }) => app.promote(app.staging, app.production, { ...options, hold: !close }),
 })
@@ -357,6 +360,38 @@ export const maintenance_off = task({
   about: 'Visitors get the app again',
   params: { release },
   run: ({ release }) => release.maintenance.off(),
+})
+
+export const init_production_app = task({
+  group: 'production',
+  about: 'The same as init_staging_app for production',
+  run: () => app.production.initApp(),
+})
+
+export const domains = task({
+  group: 'production',
+  about: 'The domains, and where DNS has to point',
+  params: { release: releaseToRead },
+  run: async ({ release }) => {
+    for (const { domain, pointsAt, ok, detail } of await release.domains.list())
+      result(
+        `${domain}${pointsAt ? ` → ${pointsAt}` : ''}  ${[ok ? 'ok' : 'not yet', detail].filter(Boolean).join(', ')}`,
+      )
+  },
+})
+
+export const attach_domain = task({
+  group: 'production',
+  about: 'Lead a domain to a release: `attach_domain:release=staging,domain=www.example.org`',
+  params: { release, domain: string() },
+  run: ({ release, domain }) => release.domains.attach(domain),
+})
+
+export const verify_domain = task({
+  group: 'production',
+  about: 'Whether DNS points where it should',
+  params: { release: releaseToRead, domain: string().optional() },
+  run: ({ release, domain }) => release.domains.verify(domain),
 })
 
 export const setup_host = task({
@@ -489,4 +524,79 @@ export const push_schedule = task({
   about: 'Make the scheduled commands on the host those of deploy.ini',
   params: { release },
   run: ({ release }) => release.schedule.push(),
+})
+
+// ── Only on Heroku ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const heroku_login = task({
+  group: 'heroku',
+  about: 'Keep an API token for later runs, after trying it',
+  run: () => onHeroku(app.staging).login(),
+})
+
+export const heroku_apps = task({
+  group: 'heroku',
+  about: "The account's apps, or those of a team",
+  params: { team: string().optional() },
+  run: async ({ team }) => {
+    for (const name of await onHeroku(app.staging).apps(team)) result(name)
+  },
+})
+
+export const git_remotes = task({
+  group: 'heroku',
+  about: 'A git remote for each deployment, by its name, for `git push staging main`',
+  run: async () => {
+    for (const each of [app.staging, app.production]) await onHeroku(each).gitRemote()
+  },
+})
+
+export const run_locally = task({
+  group: 'heroku',
+  about: "The Procfile's processes on this machine with a deployment's settings: `run_locally:release=staging -- web`",
+  params: { release, port: number().default(5000), types: rest() },
+  run: async ({ release, port, types }) =>
+    exitWith(await onHeroku(release).runLocally({ port, ...(types.length > 0 ? { types } : {}) })),
+})
+
+export const schedule_backups = task({
+  group: 'heroku',
+  about: 'Daily backups at a whole hour: `schedule_backups:release=production,hour=2,zone=America/New_York`',
+  params: { release, hour: number().optional().about('none from now on, without it'), zone: string().default('UTC') },
+  run: ({ release, hour, zone }) =>
+    onHeroku(release).scheduleBackups(hour === undefined ? undefined : { hour, timezone: zone }),
+})
+
+export const backup_schedules = task({
+  group: 'heroku',
+  about: 'When backups are made',
+  params: { release: releaseToRead },
+  run: async ({ release }) => {
+    for (const { hour, timezone } of await onHeroku(release).backupSchedules())
+      result(`daily at ${hour}:00 ${timezone}`)
+  },
+})
+
+export const attach_db = task({
+  group: 'heroku',
+  about: "Make another of the account's databases the app's DATABASE",
+  params: { release, addon: string() },
+  run: ({ release, addon }) => onHeroku(release).attachDatabase(addon),
+})
+
+export const reset_db = task({
+  group: 'heroku',
+  about: 'Empty the database, once its name is typed; what is there is backed up first',
+  params: { release },
+  run: ({ release }) => onHeroku(release).resetDatabase(),
+})
+
+export const credentials = task({
+  group: 'heroku',
+  about: 'Who may log in to the database; no passwords',
+  params: { release: releaseToRead },
+  run: async ({ release }) => {
+    for (const { name, state, users } of await onHeroku(release).credentials())
+      result(`${name}  ${state}  ${users.join(' ')}`)
+  },
 })

@@ -13,6 +13,7 @@ import type { AuditLine, LockInfo } from './engine/types.ts'
 import { currentRun, maybeRun, UsageError } from './events/index.ts'
 import type { Secret } from './shell/index.ts'
 import type { Deployment, LogLine } from './targets/deployment.ts'
+import type { HerokuDeployment } from './targets/heroku/deployment.ts'
 import { lazyHeroku } from './targets/heroku-lazy.ts'
 import { createVpsDeployment } from './targets/vps/create.ts'
 import type { VpsDeployment } from './targets/vps/deployment.ts'
@@ -181,8 +182,15 @@ async function promote(from: Deployment, to: Deployment, options: PromoteOptions
     return
   }
   if (from.target === 'heroku' && to.target === 'heroku') {
+    if (options.data === 'fresh') {
+      throw new UsageError('data-stays', `production's data stays in its own database on Heroku: it can't begin anew`, {
+        state: 'Nothing was changed.',
+        next: 'Leave data=fresh out. To empty it all the same: tasks reset_db:release=production',
+      })
+    }
     const { promoteHeroku } = await import('./targets/heroku/index.ts')
-    await promoteHeroku(from, to, { resume: options.resume, undo: options.undo, setup: { config } })
+    const { resume, undo, hold } = options
+    await promoteHeroku(from, to, { resume, undo, maintenance: hold === false, setup: { config } })
     return
   }
   throw new UsageError(
@@ -254,5 +262,18 @@ export function onHosts(deployment: Deployment): VpsDeployment {
   throw new UsageError(
     'not-on-heroku',
     `${deployment.name} runs on Heroku, and this is only there on hosts of one's own`,
+  )
+}
+
+/** A deployment on Heroku, or a UsageError: for what only the platform has. */
+export function onHeroku(deployment: Deployment): HerokuDeployment {
+  if (deployment.target === 'heroku') return deployment
+  throw new UsageError(
+    'not-on-hosts',
+    `${deployment.name} runs on hosts of one's own, and this is only there on Heroku`,
+    {
+      state: 'Nothing was changed.',
+      next: `For Heroku, [${deployment.name}] in config/deploy.ini has \`target = heroku\` and \`app = NAME\`.`,
+    },
   )
 }

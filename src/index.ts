@@ -2,7 +2,7 @@
 import './only-copy.ts'
 
 export type { Application, ApplicationOptions } from './application.ts'
-export { application, onHosts, show } from './application.ts'
+export { application, onHeroku, onHosts, show } from './application.ts'
 export type { Config, DeploymentConfig, HerokuConfig, VpsConfig } from './config/types.ts'
 export type { ErrorDetails, EventBody, Outcome, Run, RunEvent, RunOptions, Selection } from './events/index.ts'
 export {

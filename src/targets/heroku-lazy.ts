@@ -73,5 +73,7 @@ export function lazyHeroku(config: Config, deployment: HerokuConfig): HerokuDepl
     scheduleBackups: async (at) => (await load()).scheduleBackups(at),
     backupSchedules: async () => (await load()).backupSchedules(),
     attachDatabase: async (addon) => (await load()).attachDatabase(addon),
+    resetDatabase: async () => (await load()).resetDatabase(),
+    credentials: async () => (await load()).credentials(),
   }
 }

@@ -28,6 +28,7 @@ it('the public API changes only on purpose', () => {
       "local",
       "note",
       "number",
+      "onHeroku",
       "onHosts",
       "param",
       "processTable",

@@ -1,5 +1,5 @@
 /** A deploy: source, build, release phase, dynos, health, as one change with one outcome. */
-import { AbortedError, SlipwayError } from '../../events/errors.ts'
+import { AbortedError, SlipwayError, StubbedResultError } from '../../events/errors.ts'
 import { currentRun, scoped, withRun } from '../../events/run.ts'
 import type { DeployOptions, InstallOptions } from '../deployment.ts'
 import { inStep } from '../vps/step.ts'
@@ -22,6 +22,8 @@ export async function buildAndRelease(
   options: DeployOptions & InstallOptions = {},
 ): Promise<resource.Release> {
   const { client, path, app } = context
+  // Of an app that a dry run only said it would create, nothing can be read.
+  if (currentRun().options.dryRun && !(await appExists(context))) throw new StubbedResultError(`POST /apps: ${app}`)
   const before = await currentRelease(context)
   const source = await inStep(`pack ${context.deployment.app.source}`, undefined, () => packSource(context, options))
   currentRun().emit({ type: 'note', host: app, text: `${source.what}, ${Math.ceil(source.tarball.length / 1024)} kB` })

@@ -9,7 +9,7 @@ import {
   stepRecords,
   undo,
 } from '../../engine/index.ts'
-import type { ChangeStore, StepState } from '../../engine/types.ts'
+import type { ChangeStore, Owner, StepState } from '../../engine/types.ts'
 import { SlipwayError, UsageError } from '../../events/errors.ts'
 import { currentRun } from '../../events/run.ts'
 import { owner } from '../vps/change.ts'
@@ -53,7 +53,10 @@ export async function runChange<F extends Record<string, unknown>>(
     const { store, id, facts } = await unfinished(context, change, options.resume || options.undo || true)
     const plan = change.plan(facts, store)
     if (run.options.planOnly || run.options.dryRun) return show(plan)
-    return options.undo ? undo(id, plan, store, by) : resume(id, plan, store, by)
+    const what = `${options.undo ? 'undo' : 'resume'} ${change.kind}`
+    return audited(context, store, by, what, () =>
+      options.undo ? undo(id, plan, store, by) : resume(id, plan, store, by),
+    )
   }
   if (change.takesBack && !run.options.planOnly && !run.options.dryRun) await takeBack(context, change)
   const facts = await change.facts()
@@ -62,7 +65,7 @@ export async function runChange<F extends Record<string, unknown>>(
   const plan = change.plan(facts, store)
   if (run.options.planOnly || run.options.dryRun) return show(plan)
   if (!options.agreed) await confirm(plan, change.confirm?.(facts))
-  return execute(plan, store, by, { facts: () => change.facts() })
+  return audited(context, store, by, change.kind, () => execute(plan, store, by, { facts: () => change.facts() }))
 }
 
 async function takeBack<F extends Record<string, unknown>>(context: HerokuContext, change: Change<F>): Promise<void> {
@@ -180,6 +183,18 @@ export async function locked<T>(context: HerokuContext, what: string, fn: () => 
     run.defer(() => lock.release())
     return lock
   })
+  return audited(context, store, by, what, fn)
+}
+
+/** A line in the audit log however it ends; a failure is told to the configured webhooks too. */
+async function audited<T>(
+  context: HerokuContext,
+  store: HerokuStore,
+  by: Owner,
+  what: string,
+  fn: () => Promise<T>,
+): Promise<T> {
+  const run = currentRun()
   const audit = (outcome: 'ok' | 'failed', detail?: string): Promise<void> =>
     store
       .audit({

@@ -30,4 +30,8 @@ export interface HerokuDeployment extends DeploymentOperations {
   backupSchedules(): Promise<{ hour: number; timezone: string }[]>
   /** Makes another database of the account the app's DATABASE. */
   attachDatabase(addon: string): Promise<void>
+  /** Empties DATABASE, once `app::DATABASE` was typed; what is there is backed up first. */
+  resetDatabase(): Promise<void>
+  /** The roles that may log in to DATABASE, with their users; no passwords. */
+  credentials(): Promise<{ name: string; state: string; users: string[] }[]>
 }

@@ -75,6 +75,8 @@ export function herokuDeployment(config: HerokuConfig, setup: HerokuSetup): Hero
       locked(context, 'attach a database', async () => {
         await postgres.attachDatabase(context, addon)
       }),
+    resetDatabase: async () => (await import('./reset.ts')).reset(context),
+    credentials: async () => postgres.credentials(context, await postgres.requireDatabase(context)),
     versions: async () => (await releasesOf(context, 200)).map(asVersion),
     rollback: (options = {}) => locked(context, 'rollback', () => rollback(context, options)),
     async prune() {

@@ -364,11 +364,18 @@ export const resetDatabase = (context: HerokuContext, attachment: Attachment): P
     reread: async () => undefined,
   })
 
-export const credentials = (context: HerokuContext, attachment: Attachment): Promise<unknown[]> =>
-  context.client.list(`/postgres/v0/databases/${attachment.addon.id}/credentials`, resource.anything, {
-    ...data,
-    basic: true,
-  })
+/** Who may log in: names, states and users, without their passwords. */
+export async function credentials(
+  context: HerokuContext,
+  attachment: Attachment,
+): Promise<{ name: string; state: string; users: string[] }[]> {
+  const all = await context.client.list(
+    `/postgres/v0/databases/${attachment.addon.id}/credentials`,
+    resource.credential,
+    { ...data, basic: true },
+  )
+  return all.map(({ name, state, credentials: logins }) => ({ name, state, users: logins.map(({ user }) => user) }))
+}
 
 /** Makes another add-on the app's DATABASE. The one that was keeps an attachment of its own name. */
 export async function attachDatabase(context: HerokuContext, addon: string, name = 'DATABASE'): Promise<Attachment> {

@@ -202,3 +202,11 @@ export const waitStatus = parser(
   v.object({ 'waiting?': v.boolean(), 'error?': v.optional(v.boolean(), false), message: v.nullish(v.string(), '') }),
 )
 export const publicUrl = parser(v.object({ url: v.string() }))
+
+/** Without passwords: they are not even read. */
+const credentialSchema = v.object({
+  name: v.string(),
+  state: v.string(),
+  credentials: v.optional(v.array(v.object({ user: v.string() })), []),
+})
+export const credential = parser(credentialSchema)

@@ -1,0 +1,159 @@
+/** This repository's own task file, unchanged, with a config/deploy.ini whose targets are Heroku: the commands as users type them. */
+import { execFileSync } from 'node:child_process'
+import { cpSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Built, buildSlipway, repository } from '../../built.ts'
+import { type HerokuEmulator, startHerokuEmulator } from '../../emulators/heroku/emulator.ts'
+import { type Finished, makeProject, type Project } from '../cli/project.ts'
+import { fixtureApp } from './stage.ts'
+
+const ini = `[app]
+name = pony
+source = app
+init_db = python3 populate.py
+migrate = python3 migrate.py
+health = /up
+
+[staging]
+target = heroku
+app = pony-staging
+pipeline = pony
+settings = staging.env
+domain = staging.pony.example.org
+
+[staging.addons]
+heroku-postgresql = essential-0
+
+[production]
+target = heroku
+app = pony-live
+pipeline = pony
+settings = production.env
+
+[production.addons]
+heroku-postgresql = essential-0
+`
+
+let built: Built
+let project: Project
+let heroku: HerokuEmulator
+beforeAll(async () => {
+  built = await buildSlipway()
+  project = makeProject({
+    'tasks.ts': readFileSync(join(repository, 'tasks.ts'), 'utf8'),
+    'config/deploy.ini': ini,
+    'config/staging.env': 'BANNER=rehearsal\nSECRET_KEY={{ generate:SECRET_KEY }}\n',
+    'config/production.env': 'BANNER=for real\n',
+    'app/version.txt': '1',
+  })
+  cpSync(fixtureApp, join(project.dir, 'app'), { recursive: true })
+  heroku = await startHerokuEmulator({ dir: join(project.dir, '../heroku') })
+}, 120_000)
+afterAll(async () => {
+  await heroku?.close()
+  project?.remove()
+  built?.remove()
+})
+
+const tasks = (...args: string[]): Promise<Finished> => project.run(built.tasks, args, { env: { ...heroku.env } })
+/** Fails with what was printed unless the command succeeded. */
+async function well(...args: string[]): Promise<string> {
+  const { status, out, err } = await tasks(...args)
+  expect({ args, status, ...(status === 0 ? {} : { out, err }) }).toEqual({ args, status: 0 })
+  return out + err
+}
+const app = (name: string) => heroku.state.apps.get(name)
+async function visit(name: string, path: string): Promise<{ version: string | null; body: unknown }> {
+  const response = await fetch(`http://127.0.0.1:${app(name)?.port}${path}`, { headers: { Connection: 'close' } })
+  return { version: response.headers.get('x-version'), body: await response.json() }
+}
+
+test('init_staging shows what it would make, and makes nothing, with --plan', async () => {
+  const { out, err } = await tasks('--plan', 'init_staging')
+  for (const part of ['create the app pony-staging', 'heroku-postgresql:essential-0', 'pipeline pony', 'staging.env'])
+    expect(out + err).toContain(part)
+  expect(heroku.seen.filter((call) => call.method !== 'GET')).toEqual([])
+}, 120_000)
+
+test('init_staging makes everything from nothing, up to the first deploy and its data', async () => {
+  await well('--yes', 'init_staging')
+  expect(app('pony-staging')?.config).toMatchObject({
+    BANNER: 'rehearsal',
+    SECRET_KEY: expect.stringMatching(/^.{64}$/),
+  })
+  expect(await visit('pony-staging', '/pledges')).toEqual({ version: '1', body: ['Ada', 'Brita'] })
+  expect(heroku.state.couplings.map((each) => `${each.app.name} ${each.stage}`)).toEqual(['pony-staging staging'])
+  const batches = heroku.seen.filter((call) => call.method === 'PATCH' && /config-vars$/.test(call.path))
+  expect(batches).toHaveLength(1)
+  expect(await well('--plan', 'init_staging_app')).not.toMatch(/create|settings|domain staging|certificate/)
+}, 180_000)
+
+test('deploy_staging, and looking at it', async () => {
+  project.write('app/version.txt', '2')
+  // The platform runs no worker that nobody asked for.
+  await well('start_staging_supervisor')
+  await well('deploy_staging')
+  expect((await visit('pony-staging', '/up')).version).toBe('2')
+  expect(await well('status:release=staging')).toMatch(/pony-staging[\s\S]*web\.1[\s\S]*worker\.1/)
+  expect(await well('ps:release=staging')).toContain('worker.1')
+  expect(await well('logs:release=staging,lines=50')).toContain('version 2 listens on')
+  expect(await well('tail_app_log:release=staging')).toContain('listens on')
+  expect(await well('tail_staging_celery_log:lines=3')).toContain('beat')
+  expect(await well('versions:release=staging')).toMatch(/v\d+/)
+  expect(await well('settings:release=staging')).toContain('BANNER')
+  expect(await well('domains:release=staging')).toContain('staging.pony.example.org → ')
+  expect(await well('open:release=staging')).toContain('https://staging.pony.example.org/')
+}, 240_000)
+
+test('settings are set, and commands end with their own status', async () => {
+  await well('set_settings:release=staging', '--', 'BANNER=new words', 'EXTRA=1')
+  expect((await visit('pony-staging', '/env?BANNER')).body).toBe('new words')
+  expect(await well('diff_settings:release=staging')).toContain('change BANNER')
+  const { status, out } = await tasks('run:release=staging', '--', 'sh', '-c', 'echo "it says $BANNER"; exit 3')
+  expect({ status, out }).toMatchObject({ status: 3, out: expect.stringContaining('it says new words') })
+  await well('push_settings:release=staging')
+}, 120_000)
+
+test('promote_staging_to_production: planned, refused where it makes no sense, done', async () => {
+  await well('--yes', 'init_production_app')
+  await well('deploy:release=production')
+  project.write('app/version.txt', '3')
+  await well('deploy_staging')
+  expect(await well('--plan', 'promote_staging_to_production')).toContain('the code of pony-staging')
+  const fresh = await tasks('--yes', 'promote_staging_to_production:data=fresh')
+  expect({ status: fresh.status, err: fresh.err }).toMatchObject({
+    status: 2,
+    err: expect.stringContaining('reset_db'),
+  })
+  expect((await visit('pony-live', '/up')).version).toBe('2')
+  await well('--yes', 'promote_staging_to_production:close')
+  expect((await visit('pony-live', '/up')).version).toBe('3')
+  const switched = heroku.seen
+    .filter((call) => call.method === 'PATCH' && call.path === '/apps/pony-live')
+    .map((call) => (call.request as { maintenance?: boolean }).maintenance)
+  expect(switched).toEqual([true, false])
+  expect(await well('audit:release=production')).toContain('promote')
+}, 240_000)
+
+test('what only Heroku has', async () => {
+  execFileSync('git', ['init', '-q', project.dir])
+  expect(await well('heroku_apps')).toMatch(/pony-live[\s\S]*pony-staging|pony-staging[\s\S]*pony-live/)
+  await well('git_remotes')
+  expect(execFileSync('git', ['-C', project.dir, 'remote'], { encoding: 'utf8' })).toBe('production\nstaging\n')
+  await well('schedule_backups:release=production,hour=2,zone=America/New_York')
+  expect(await well('backup_schedules')).toContain('daily at 2:00 America/New_York')
+  expect(await well('credentials:release=production')).toMatch(/default {2}active {2}u[0-9a-f]+/)
+  const before = (await visit('pony-staging', '/pledges')).body
+  expect(before).toEqual(['Ada', 'Brita'])
+  await well('--yes', 'reset_db:release=staging')
+  expect(await heroku.sql('pony-staging', "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")).toBe('0')
+  expect(await well('backups:release=staging')).toContain('b001')
+  await well('--yes', 'restore_db:release=staging,backup=b001')
+  expect((await visit('pony-staging', '/pledges')).body).toEqual(before)
+  const refused = await tasks('reset_db:release=staging')
+  expect({ status: refused.status, err: refused.err }).toMatchObject({
+    status: 1,
+    err: expect.stringContaining('pony-staging::DATABASE'),
+  })
+}, 240_000)
