@@ -3,12 +3,12 @@ import { currentRun, SlipwayError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
 import type { Version } from '../deployment.ts'
-import { audited, beginChange, requireVersion, tell } from './change.ts'
+import { audited, beginChange, type ChangeOn, requireVersion, tell } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, hostFacts, noteFacts, requireRelease } from './facts.ts'
 import { inVersion } from './install.ts'
 import type { ReleaseLayout } from './layout.ts'
-import { appliedFile, appliedNames, listCommand, reversal } from './migrations.ts'
+import { appliedBefore, appliedFile, appliedNames, djangoTimes, listCommand, reversal } from './migrations.ts'
 import { restartServer, switchCurrent } from './server.ts'
 import { removeVersion } from './upload.ts'
 import { asVersion, prunable, rollbackTarget, type VersionRecord } from './version.ts'
@@ -70,7 +70,7 @@ async function rollbackWithSchema(context: VpsContext, target: VersionRecord): P
   const change = await beginChange(context, host, `rollback ${name}`)
   const { release, guard } = change
   const current = requireVersion(change, host)
-  const commands = await reversalOf(context, host, release, current, target)
+  const commands = await reversalOf(context, host, change, current, target)
   if (commands.length === 0) {
     run.emit({ type: 'note', host: host.name, text: 'the schema is the same in both versions: nothing to take back' })
     return switchTo(context, target)
@@ -94,7 +94,7 @@ async function rollbackWithSchema(context: VpsContext, target: VersionRecord): P
 async function reversalOf(
   context: VpsContext,
   host: Host,
-  release: ReleaseLayout,
+  { facts, release }: ChangeOn,
   current: string,
   target: VersionRecord,
 ): Promise<string[]> {
@@ -114,7 +114,13 @@ async function reversalOf(
     before: sh`cat ${appliedFile(release, target.id)}`,
     now: inVersion(release, current, list),
   })
-  if (answers.before.exitCode !== 0 || answers.now.exitCode !== 0) {
+  const then =
+    answers.before.exitCode === 0
+      ? appliedNames(answers.before.stdout)
+      : migrations === 'django'
+        ? await djangoThen(host, release, current, target, facts.records)
+        : undefined
+  if (then === undefined || answers.now.exitCode !== 0) {
     throw new SlipwayError('migrations-unknown', `it is not known which migrations were applied with ${target.id}`, {
       host: host.name,
       detail: answers.now.stderr.trim() || undefined,
@@ -122,7 +128,27 @@ async function reversalOf(
       next: `Take the schema back by hand with \`tasks run:release=${context.deployment.name} -- …\`, then roll back without migrate.`,
     })
   }
-  return reversal(migrations, appliedNames(answers.before.stdout), appliedNames(answers.now.stdout))
+  return reversal(migrations, then, appliedNames(answers.now.stdout))
+}
+
+/** For a version of which no list was kept: what Django had applied before the next version came. */
+async function djangoThen(
+  host: Host,
+  release: ReleaseLayout,
+  current: string,
+  target: VersionRecord,
+  records: readonly VersionRecord[],
+): Promise<string[] | undefined> {
+  const next = records.filter((each) => each.id > target.id).sort((one, other) => (one.id < other.id ? -1 : 1))[0]
+  if (!next) return undefined
+  const times = await host.run(inVersion(release, current, djangoTimes), { kind: 'probe', quiet: true, nothrow: true })
+  if (times.exitCode !== 0) return undefined
+  currentRun().emit({
+    type: 'note',
+    host: host.name,
+    text: `no list of migrations was kept with ${target.id}: what was applied before ${next.at} counts as its own`,
+  })
+  return appliedBefore(times.stdout, Date.parse(next.at))
 }
 
 /** Removes old versions from every host; never the current one or the one before. Returns the ids removed. */
