@@ -48,10 +48,13 @@ function lockOf(context: VpsContext, what: string): Promise<Lock> {
 
 /** Facts and lock for a change on `host`. Refuses where the host knows the release in another role. */
 export async function beginChange(context: VpsContext, host: Host, what: string): Promise<ChangeOn> {
+  // Asked for at the same time; what the facts forbid is said first.
+  const locking = lockOf(context, what)
+  locking.catch(() => {})
   const facts = await hostFacts(context.deployment, host)
   const release = requireRelease(context.deployment, facts, host)
   checkRole(context.deployment, release.name, facts.roles, host.name)
-  const lock = await lockOf(context, what)
+  const lock = await locking
   const guard = host.name === context.home().name && lock.guard ? new Command([{ text: lock.guard }]) : undefined
   return { facts, release, guard }
 }
@@ -78,23 +81,21 @@ export async function audited<T>(
 ): Promise<T> {
   if (auditing.getStore()) return fn()
   const run = currentRun()
-  const write = async (outcome: 'ok' | 'failed', detail?: string) => {
+  const write = async (outcome: 'ok' | 'failed', detail?: string): Promise<void> => {
     if (run.options.dryRun) return
-    try {
-      const { vpsStore } = await import('./store/index.ts')
-      await vpsStore(context.home(), context.deployment.app.name).audit({
-        at: new Date().toISOString(),
-        run: run.id,
-        who: `${owner(run).user}@${owner(run).machine}`,
-        what,
-        deployment: context.deployment.name,
-        commit: commit?.(),
-        outcome,
-        detail,
-      })
-    } catch (error) {
-      run.emit({ type: 'warning', text: `the audit log could not be written: ${(error as Error).message}` })
-    }
+    const { auditMeanwhile } = await import('./store/audit.ts')
+    const written = auditMeanwhile(context.home(), context.deployment.app.name, {
+      at: new Date().toISOString(),
+      run: run.id,
+      who: `${owner(run).user}@${owner(run).machine}`,
+      what,
+      deployment: context.deployment.name,
+      commit: commit?.(),
+      outcome,
+      detail,
+    })
+    // A failure is on record before it is told; so is each step that somebody approves.
+    if (outcome === 'failed' || run.options.step) await written
   }
   try {
     const value = await auditing.run(true, fn)

@@ -74,6 +74,18 @@ export function generates(context: VpsContext): boolean {
 export const generatedFile = (facts: HostFacts, deployment: string): string =>
   `${facts.app.dir}/generated/${deployment}.json`
 
+const generatedAhead = (context: VpsContext, host: Host): { text?: Promise<string> } =>
+  currentRun().memo(`vps generated ${context.deployment.name} ${host.name}`, () => ({}))
+
+/** Begins to read the generated values while something else is under way; the next `readGenerated` takes them. */
+export function prefetchGenerated(context: VpsContext, host: Host, facts: HostFacts): void {
+  if (!generates(context) || !facts.hasGenerated) return
+  const text = host.read(generatedFile(facts, context.deployment.name))
+  // Whoever takes them is told.
+  text.catch(() => {})
+  generatedAhead(context, host).text = text
+}
+
 /** The values made once for this deployment, as its host keeps them. */
 export async function readGenerated(
   context: VpsContext,
@@ -81,7 +93,10 @@ export async function readGenerated(
   facts: HostFacts,
 ): Promise<Record<string, string>> {
   if (!generates(context) || !facts.hasGenerated) return {}
-  return JSON.parse(await host.read(generatedFile(facts, context.deployment.name))) as Record<string, string>
+  const ahead = generatedAhead(context, host)
+  const text = ahead.text ?? host.read(generatedFile(facts, context.deployment.name))
+  ahead.text = undefined
+  return JSON.parse(await text) as Record<string, string>
 }
 
 /** `export NAME='value'` lines, secrets resolved. */

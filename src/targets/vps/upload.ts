@@ -2,17 +2,19 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { currentRun, SlipwayError } from '../../events/index.ts'
-import type { Host } from '../../hosts/host.ts'
+import { ScriptError } from '../../hosts/errors.ts'
+import type { Host, ScriptStep } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
 import type { DeployOptions } from '../deployment.ts'
 import { beginChange, type ChangeOn, owner } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, noteFacts, withRecord } from './facts.ts'
 import { appliedFile } from './migrations.ts'
-import { folderStep, requireSecrets } from './release-files.ts'
+import { folderStep, prefetchGenerated, requireSecrets } from './release-files.ts'
 import { writeRecord } from './server.ts'
 import { defaultExcludes, ignoreFile, prepareSource, type Source } from './source.ts'
 import { inStep } from './step.ts'
+import { linkFiles, listFiles, listingFile, treeDigest } from './unchanged.ts'
 import { type VersionRecord, versionId } from './version.ts'
 
 /** Uploads a new version to every host; the running app is not touched. */
@@ -25,21 +27,38 @@ export async function upload(context: VpsContext, options: DeployOptions = {}): 
     await checkGate(context.config, gate, source)
   }
   const id = versionId(new Date(), source.dirty ? undefined : source.commit)
-  await onEach(context.hosts, (host) => uploadTo(context, host, source, id, options))
+  const ignore = join(source.dir, ignoreFile)
+  const tree: Tree = {
+    exclude: [...defaultExcludes, ignoreFile, ...context.deployment.app.exclude],
+    excludeFrom: existsSync(ignore) ? ignore : undefined,
+  }
+  // Read while the hosts are connected to. A commit's files have its time: only their content tells whether they changed.
+  if (!source.checksum) tree.digest = treeDigest(`${source.dir}/`, tree).catch(() => undefined)
+  await onEach(context.hosts, (host) => uploadTo(context, host, source, tree, id, options))
+}
+
+/** What is uploaded of a source, and the digest of it. */
+interface Tree {
+  exclude: readonly string[]
+  excludeFrom?: string
+  digest?: Promise<string | undefined>
 }
 
 async function uploadTo(
   context: VpsContext,
   host: Host,
   source: Source,
+  tree: Tree,
   id: string,
   options: DeployOptions,
 ): Promise<void> {
   const change = await beginChange(context, host, `deploy ${context.deployment.name}`)
   const { facts, release, guard } = change
   requireRsync(change, host)
+  prefetchGenerated(context, host, facts)
   const run = currentRun()
   const me = owner(run)
+  const digest = facts.tools.python3 === undefined ? undefined : await tree.digest
   const record: VersionRecord = {
     id,
     state: 'uploading',
@@ -50,39 +69,67 @@ async function uploadTo(
     by: `${me.user}@${me.machine}`,
     at: new Date().toISOString(),
     deployment: context.deployment.name,
+    tree: digest,
   }
   // The lock is held: whatever else is still "uploading" was left behind by a run that has ended.
   const torn = facts.records.filter((each) => each.state === 'uploading' && each.uploadedAt === undefined)
-  await host.script(
-    [
-      folderStep(context, facts, release),
-      ...torn.map((each) => ({ name: `remove the unfinished ${each.id}`, command: removeVersion(change, each.id) })),
-      { name: `begin ${id}`, command: sh`mkdir ${release.version(id)}` },
-      writeRecord(release, record, 'record it'),
-    ],
-    { guard, quiet: true },
-  )
-  const ignore = join(source.dir, ignoreFile)
-  try {
-    await inStep(`upload ${context.deployment.app.source} to ${release.name}/versions/${id}`, host.name, async () => {
-      const result = await host.rsync({
-        source: `${source.dir}/`,
-        destination: `${release.version(id)}/`,
-        exclude: [...defaultExcludes, ignoreFile, ...context.deployment.app.exclude],
-        excludeFrom: existsSync(ignore) ? ignore : undefined,
-        linkDest: facts.current === undefined ? undefined : release.version(facts.current),
-        checksum: source.checksum || undefined,
+  const begin = [
+    folderStep(context, facts, release),
+    ...torn.map((each) => ({ name: `remove the unfinished ${each.id}`, command: removeVersion(change, each.id) })),
+    { name: `begin ${id}`, command: sh`mkdir ${release.version(id)}` },
+    writeRecord(release, record, 'record it'),
+  ]
+  const uploaded = { ...record, uploadedAt: new Date().toISOString() }
+  const finish = writeRecord(release, uploaded, 'record that all of it is there')
+  const left = facts.records.filter((each) => !torn.includes(each))
+  const title = `upload ${context.deployment.app.source} to ${release.name}/versions/${id}`
+  const before = digest && facts.records.find((each) => each.id === facts.current && each.tree === digest)
+  const linked = before && !run.options.dryRun && (await linkInstead(change, host, before.id, id, title, begin, finish))
+  if (!linked) {
+    if (!before || run.options.dryRun) await host.script(begin, { guard, quiet: true })
+    try {
+      await inStep(title, host.name, async () => {
+        const result = await host.rsync({
+          source: `${source.dir}/`,
+          destination: `${release.version(id)}/`,
+          exclude: tree.exclude,
+          excludeFrom: tree.excludeFrom,
+          linkDest: facts.current === undefined ? undefined : release.version(facts.current),
+          checksum: source.checksum || undefined,
+        })
+        return `${result.changed.length} of ${result.files} files sent, ${result.bytesSent} bytes`
       })
-      return `${result.changed.length} of ${result.files} files sent, ${result.bytesSent} bytes`
+    } catch (error) {
+      await forgetUpload(context, host, change, id, options)
+      throw error
+    }
+    const list = digest ? [{ name: 'list what was uploaded', command: listFiles(release, id), nothrow: true }] : []
+    await host.script([...list, finish], { guard, quiet: true })
+  }
+  await noteFacts(context.deployment, host, { records: withRecord(left, uploaded) })
+}
+
+/** Begins `id` and makes it of links to the files of `from`; false where they are not as they were uploaded. */
+async function linkInstead(
+  { release, guard }: ChangeOn,
+  host: Host,
+  from: string,
+  id: string,
+  title: string,
+  begin: readonly ScriptStep[],
+  finish: ScriptStep,
+): Promise<boolean> {
+  const link = { name: `link what ${from} has`, command: linkFiles(release, from, id) }
+  try {
+    await inStep(title, host.name, async () => {
+      const results = await host.script([...begin, link, finish], { guard, quiet: true })
+      return `nothing has changed: ${results[begin.length]?.stdout.trim()} files linked`
     })
+    return true
   } catch (error) {
-    await forgetUpload(context, host, change, id, options)
+    if (error instanceof ScriptError && error.step?.name === link.name) return false
     throw error
   }
-  const uploaded = { ...record, uploadedAt: new Date().toISOString() }
-  await host.script([writeRecord(release, uploaded, 'record that all of it is there')], { guard, quiet: true })
-  const left = facts.records.filter((each) => !torn.includes(each))
-  await noteFacts(context.deployment, host, { records: withRecord(left, uploaded) })
 }
 
 /** Takes back what a failed upload left, where the host can still be reached; otherwise the next upload does. */
@@ -108,7 +155,7 @@ async function forgetUpload(
 /** Removes a version's folder and records; files that its install made read-only do not stop it. */
 export function removeVersion({ release }: Pick<ChangeOn, 'release'>, id: string) {
   return sh`[ "$(readlink ${release.current} 2>/dev/null)" != ${`versions/${id}`} ] || { echo 'this is the current version' >&2; exit 1; }
-rm -rf ${release.version(id)} ${release.versionStart(id)} ${release.versionRecord(id)} ${appliedFile(release, id)}`
+rm -rf ${release.version(id)} ${release.versionStart(id)} ${release.versionRecord(id)} ${appliedFile(release, id)} ${listingFile(release, id)}`
 }
 
 function requireRsync({ facts }: ChangeOn, host: Host): void {

@@ -11,6 +11,8 @@ export interface VersionRecord {
   wasLive: boolean
   /** Set once all of its files are there. */
   uploadedAt?: string
+  /** A digest of the tree that was uploaded: names, sizes, times, modes. */
+  tree?: string
   installedAt?: string
   liveAt?: string
   commit?: string

@@ -18,6 +18,7 @@ import type {
 import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { Host, Result } from '../../../hosts/host.ts'
 import * as scripts from './scripts.ts'
+import { auditsUnderWay } from './under-way.ts'
 
 export { guardText, storeFolder } from './scripts.ts'
 
@@ -168,6 +169,7 @@ export function vpsStore(host: Host, app: string): ChangeStore {
       await write(scripts.auditScript(app), 'audit', `${JSON.stringify(line)}\n`)
     },
     async audits(limit) {
+      await auditsUnderWay(host, app).last
       const { stdout } = await read(scripts.auditsScript(app, limit))
       return stdout.split('\n').flatMap(parseAudit).reverse()
     },
