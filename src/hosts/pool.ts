@@ -10,6 +10,7 @@ import { dialProxyCommand, dialTcp } from './dial.ts'
 import { ConnectError } from './errors.ts'
 import { createGate, type Gate } from './gate.ts'
 import { hostKeyCheck } from './host-key.ts'
+import { readAhead } from './read-once.ts'
 import { resolveSshConfigs, type SshConfig } from './ssh-config.ts'
 import type { Transport } from './transport.ts'
 
@@ -48,6 +49,8 @@ function createPool(run: Run): Pool {
       run.options.sshConfigFile,
     )
     for (const [index, [, resolve]] of all.entries()) resolve(found[index] as Promise<SshConfig>)
+    // Most hosts are ssh2's: part of it is loaded while the answers are on their way.
+    void import('./ssh2-transport.ts').then(({ loadAhead }) => loadAhead())
   }
 
   run.defer(async () => {
@@ -140,6 +143,9 @@ function createPool(run: Run): Pool {
     resolved: SshConfig,
     path: readonly string[],
   ): Promise<{ transport: Transport; why?: string }> {
+    // What is looked at in them is read in one go; each is then looked at in its turn.
+    for (const file of resolved.identityFiles) readAhead(file, `${file}-cert.pub`, `${file}.pub`)
+    readAhead(...resolved.userKnownHostsFiles, ...resolved.globalKnownHostsFiles)
     const check = await hostKeyCheck(resolved)
     const openssh = async (why: string) => {
       const { connectOpenssh } = await import('./openssh-transport.ts')

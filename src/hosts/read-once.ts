@@ -12,3 +12,8 @@ export async function textOnce(path: string): Promise<string | undefined> {
   const found = await readOnce(path)
   return found instanceof Error ? undefined : found.toString('utf8')
 }
+
+/** Begins to read files that will be asked for one after the other. */
+export function readAhead(...paths: readonly string[]): void {
+  for (const path of paths) void readOnce(path)
+}

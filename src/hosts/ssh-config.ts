@@ -217,12 +217,14 @@ function withResolvers<T>(): PromiseWithResolvers<T> {
 const isDestination = (text: string) => text !== '' && !text.startsWith('-') && !/[\s\0]/.test(text)
 const optionsFor = (configFile: string | undefined) => ['-G', ...(configFile === undefined ? [] : ['-F', configFile])]
 
-/** Runs `ssh -G` for each, one after the other, and tells each answer as it comes: status and output, NUL after each. */
+/** Runs `ssh -G` for each, one after the other, and tells each answer as it comes: its status and its output. */
 function ask(
   share: readonly { of: string; name: string }[],
   configFile: string | undefined,
   tell: (of: string, answer: Answer) => void,
 ) {
+  const only = share.length === 1 ? share[0] : undefined
+  if (only) return askOne(only, configFile, tell)
   const loop =
     'f=$1; shift; for d; do if [ -n "$f" ]; then o=$(ssh -G -F "$f" -- "$d" 2>&1 </dev/null); else o=$(ssh -G -- "$d" 2>&1 </dev/null); fi; printf "%s\\0%s\\0" "$?" "$o"; done'
   const child = spawn('sh', ['-c', loop, 'sh', configFile ?? '', ...share.map(({ name }) => name)], {
@@ -243,6 +245,25 @@ function ask(
   }
   child.once('error', rest)
   child.once('close', rest)
+}
+
+/** The same for one, without a shell in between. */
+function askOne(
+  { of, name }: { of: string; name: string },
+  configFile: string | undefined,
+  tell: (of: string, answer: Answer) => void,
+) {
+  const child = spawn('ssh', [...optionsFor(configFile), '--', name], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let text = ''
+  let complaint = ''
+  child.stdout.setEncoding('utf8').on('data', (more: string) => {
+    text += more
+  })
+  child.stderr.setEncoding('utf8').on('data', (more: string) => {
+    complaint += more
+  })
+  child.once('error', () => tell(of, { status: 127, text: '' }))
+  child.once('close', (status) => tell(of, { status: status ?? 255, text: status === 0 ? text : complaint + text }))
 }
 
 /** What OpenSSH's defaults would be, where there is no ssh client to ask. */

@@ -26,7 +26,7 @@ interface Candidate {
   readonly kind: AuthenticationType
 }
 
-export async function planAuth(config: SshConfig): Promise<AuthPlan> {
+export function planAuth(config: SshConfig): AuthPlan {
   const tried: string[] = []
   const beyond: string[] = []
   const queue = candidates(config, tried, beyond)

@@ -11,12 +11,24 @@ import { ConnectError } from './errors.ts'
 import { createGate } from './gate.ts'
 import type { HostKeyCheck } from './host-key.ts'
 import { rsyncBridge } from './rsync-bridge.ts'
+import { spareChannel } from './spare-channel.ts'
 import type { SshConfig } from './ssh-config.ts'
 import { planAuth } from './ssh2-auth.ts'
 import type { Channel, ExecOptions, Transport } from './transport.ts'
 
 // Required, not imported: the loader reads CommonJS twice when it is imported, and there are forty files of it.
-const loadNodeSsh = () => createRequire(import.meta.url)('node-ssh') as typeof import('node-ssh')
+const require = createRequire(import.meta.url)
+const loadNodeSsh = () => require('node-ssh') as typeof import('node-ssh')
+
+/**
+ * Loads the half of ssh2 that reads keys, while something else is waited for. The other half is loaded when there is a
+ * connection, while the server makes itself ready. Best effort: what is not found now is found then, or told of then.
+ */
+export function loadAhead(): void {
+  try {
+    require('ssh2/lib/protocol/keyParser.js')
+  } catch {}
+}
 
 const commandChannels = 4
 /** How long a server may take to answer once TCP stands, milliseconds. */
@@ -25,7 +37,7 @@ const handshakeTimeoutMs = 20_000
 /** Connects over `stream` and authenticates. Rejects with a ConnectError that says which phase failed. */
 export async function connectSsh2(config: SshConfig, stream: Duplex, check: HostKeyCheck): Promise<Transport> {
   const { NodeSSH } = loadNodeSsh()
-  const auth = await planAuth(config)
+  const auth = planAuth(config)
   let refusal: unknown
   let phase: 'key exchange' | 'authentication' = 'key exchange'
   let asking = false
@@ -81,7 +93,7 @@ export async function connectSsh2(config: SshConfig, stream: Duplex, check: Host
   } finally {
     clock.stop()
   }
-  return ssh2Transport(client, config)
+  return ssh2Transport(client, stream, config)
 }
 
 interface Authenticating {
@@ -205,8 +217,12 @@ function connectFailure(
   })
 }
 
-function ssh2Transport(client: Client, config: SshConfig): Transport {
+function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Transport {
   const gate = createGate(commandChannels)
+  const env = { ...sentVariables(config), ...config.setEnv }
+  const always = Object.keys(env).length > 0 ? { env } : {}
+  const spare = spareChannel(client, always)
+  let commands = 0
   let reason: Error | undefined
   client.on('error', (error) => {
     reason ??= error
@@ -242,6 +258,7 @@ function ssh2Transport(client: Client, config: SshConfig): Transport {
       } catch (error) {
         const { reason: code, message } = error as Error & { reason?: number }
         if (gone) throw gone
+        if (code === 2) spare.giveUp()
         if (code === 2 && Date.now() < giveUp) {
           await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random())))
           continue
@@ -273,19 +290,22 @@ function ssh2Transport(client: Client, config: SshConfig): Transport {
         rows: options.pty.rows,
         term: options.pty.term ?? 'xterm-256color',
       }
-      const env = { ...sentVariables(config), ...config.setEnv }
+      let waiting = pty ? undefined : spare.take()
       // Adopted within the callback: a quick command's status and close can be in the same packet as its opening.
-      return await open<Channel>('a command channel', (done) =>
-        client.exec(
-          command,
-          { ...(pty ? { pty } : {}), ...(Object.keys(env).length > 0 ? { env } : {}) },
-          (error, channel) => {
-            if (error) return done(error, undefined as never)
-            channel.on('close', leave)
-            done(undefined, adopt(channel, lost))
-          },
-        ),
-      )
+      const opened = open<Channel>('a command channel', (done) => {
+        const started = (error: Error | undefined, channel: ClientChannel) => {
+          if (error) return done(error, undefined as never)
+          channel.on('close', leave)
+          done(undefined, adopt(channel, lost))
+        }
+        const onSpare = waiting
+        waiting = undefined
+        if (onSpare) onSpare(command, started)
+        else client.exec(command, { ...(pty ? { pty } : {}), ...always }, started)
+      })
+      // Where there is one command there may be more; the first one is often the only one.
+      if (commands++ > 0) spare.refill()
+      return await opened
     } catch (error) {
       leave()
       throw error
@@ -312,10 +332,13 @@ function ssh2Transport(client: Client, config: SshConfig): Transport {
     sftp: () => open<SFTPWrapper>('file transfer (sftp)', (done) => client.sftp((error, sftp) => done(error, sftp))),
     async close() {
       closing = true
+      // Once what was written is on its way, nobody need wait for the server's end of it: that is a round trip.
+      const sent = new Promise<void>((resolve) => stream.once('finish', resolve))
       client.end()
       const timer = setTimeout(() => client.destroy(), 1000)
-      await lost
-      clearTimeout(timer)
+      timer.unref()
+      await Promise.race([sent, lost])
+      void lost.then(() => clearTimeout(timer))
     },
   }
 }
