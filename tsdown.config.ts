@@ -24,6 +24,8 @@ export default defineConfig({
     'testing/index': 'src/testing/index.ts',
     'bin/tasks': 'src/bin/tasks.ts',
     'bin/slipway': 'src/bin/slipway.ts',
+    // A process of its own: `slipway sandbox up --heroku`.
+    'sandbox/heroku': 'test/emulators/heroku/main.ts',
   },
   format: 'esm',
   platform: 'node',

@@ -1,6 +1,7 @@
 /** The `tasks` command: from argv to an exit status. */
 import { dirname } from 'node:path'
 import { asSlipwayError, type SlipwayError, UsageError } from '../events/errors.ts'
+import type { RunOptions } from '../events/run.ts'
 import { failureLines } from '../output/failure.ts'
 import { paintFor } from '../output/style.ts'
 import { taskNamed } from '../tasks/collect.ts'
@@ -128,12 +129,21 @@ function knownTasks(manifest: Manifest): KnownTasks {
   }
 }
 
-/** The sandbox's ssh configuration answers for every destination, so the project's own configuration runs against it. */
+/**
+ * The sandbox's ssh configuration answers for every destination, and its emulator for Heroku, so the project's own
+ * configuration runs against them. Where only the emulator is up, no host can be reached, and never a real one.
+ */
 async function sandboxOptions(
   core: CoreValues,
   projectDir: string,
-): Promise<{ sshConfigFile?: string; sandbox?: boolean }> {
+): Promise<Pick<RunOptions, 'sshConfigFile' | 'sandbox' | 'herokuEnvironment'>> {
   if (!core.sandbox) return {}
-  const { sandboxSshConfig } = await import('../sandbox/index.ts')
-  return { sshConfigFile: await sandboxSshConfig(projectDir), sandbox: true }
+  const { herokuState, sandboxSshConfig, sandboxState } = await import('../sandbox/index.ts')
+  const heroku = await herokuState(projectDir)
+  const onlyHeroku = heroku && !(await sandboxState(projectDir))
+  return {
+    sandbox: true,
+    sshConfigFile: onlyHeroku ? heroku.sshConfigFile : await sandboxSshConfig(projectDir),
+    ...(heroku ? { herokuEnvironment: heroku.environment } : {}),
+  }
 }

@@ -32,6 +32,8 @@ export interface RunOptions {
   sshConfigFile?: string
   /** The hosts are the sandbox: the names of its sites lead to this machine. */
   sandbox?: boolean
+  /** Where the sandbox's Heroku is, if it is up: variables in place of the process's own. */
+  herokuEnvironment?: Readonly<Record<string, string>>
   selection?: Selection
   keepFailed?: boolean
   /** The folder with the task file and config/; everything relative is relative to it. */

@@ -3,18 +3,21 @@ import { existsSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { UsageError } from '../events/errors.ts'
+import { quote } from '../shell/quote.ts'
+import { type HerokuState, herokuState, startHeroku, stopHeroku } from './heroku.ts'
 import { sandboxPlace } from './place.ts'
 import { removeSandbox, startSandbox, stopSandbox } from './sandbox.ts'
 import { sandboxSites } from './sites.ts'
 import { recordedState, type SandboxState, sandboxState } from './state.ts'
 
-export const sandboxUsage = `usage: slipway sandbox <command> [--dir DIR] [--json]
+export const sandboxUsage = `usage: slipway sandbox <command> [--heroku] [--dir DIR] [--json]
 
   up       start the throwaway host: sshd and nginx on loopback, as you, with a home of its own
   status   whether it is up, its addresses, its sites (exit status 1 when it is down)
   down     end it and everything that was started in it; its files stay
   reset    remove its files too, and start an empty one if it was up
 
+  --heroku the Heroku platform's emulator in place of the host; up prints the environment that a client needs
   --dir    the project; by default the nearest folder here or above with a task file or config/deploy.ini
   --json   print facts for programs
 `
@@ -26,14 +29,14 @@ export async function sandboxCommand(
   argv: readonly string[],
   print: Print = (text) => process.stdout.write(text),
 ): Promise<number> {
-  const { command, dir, json, help } = parse(argv)
+  const { command, dir, json, help, heroku } = parse(argv)
   if (help) {
     print(sandboxUsage)
     return 0
   }
-  const done = await commands[command](dir)
-  if (json) print(`${JSON.stringify(await facts(dir), undefined, 2)}\n`)
-  else print(`${done.says}\n${done.shows ? await description(dir) : ''}`)
+  const done = await (heroku ? herokuCommands : commands)[command](dir)
+  if (json) print(`${JSON.stringify(await (heroku ? herokuFacts : facts)(dir), undefined, 2)}\n`)
+  else print(`${done.says}\n${done.shows ? await (heroku ? herokuDescription : description)(dir) : ''}`)
   return done.status ?? 0
 }
 
@@ -45,6 +48,50 @@ interface Done {
 }
 
 const commands = { up, status, down, reset }
+
+const herokuCommands: Record<keyof typeof commands, (dir: string) => Promise<Done>> = {
+  async up(dir) {
+    const { started } = await startHeroku(dir)
+    return { says: started ? 'The Heroku emulator is up.' : 'The Heroku emulator was up already.', shows: true }
+  },
+  async status(dir) {
+    if (await herokuState(dir)) return { says: 'The Heroku emulator is up.', shows: true }
+    return { says: 'The Heroku emulator is down. Start it: slipway sandbox up --heroku', status: 1 }
+  },
+  async down(dir) {
+    const ran = await stopHeroku(dir)
+    return {
+      says: ran ? 'The Heroku emulator is down, and its apps are gone.' : 'The Heroku emulator was down already.',
+    }
+  },
+  async reset(dir) {
+    if (!(await stopHeroku(dir))) return { says: 'The Heroku emulator was down already.' }
+    await startHeroku(dir)
+    return { says: 'An empty Heroku emulator is up.', shows: true }
+  },
+}
+
+async function herokuFacts(dir: string): Promise<Record<string, unknown>> {
+  const state = await herokuState(dir)
+  return state ? { up: true, url: state.url, environment: state.environment } : { up: false }
+}
+
+/** Lines for a shell: what is tasks' own way comes first. */
+async function herokuDescription(dir: string): Promise<string> {
+  const state = await herokuState(dir)
+  return state ? herokuText(state) : ''
+}
+
+function herokuText({ environment }: HerokuState): string {
+  const lines = Object.entries(environment).map(([name, value]) => `  export ${name}=${quote(value)}`)
+  return [
+    '  tasks --sandbox init_staging      where config/deploy.ini has target = heroku',
+    '',
+    '  For any other client, in its shell:',
+    ...lines,
+    '',
+  ].join('\n')
+}
 
 async function up(dir: string): Promise<Done> {
   const { started } = await startSandbox({ dir })
@@ -58,7 +105,9 @@ async function status(dir: string): Promise<Done> {
 }
 
 async function down(dir: string): Promise<Done> {
-  const ran = await stopSandbox({ dir })
+  // The emulator has no files to keep apart from it: it ends too.
+  const emulated = await stopHeroku(dir)
+  const ran = (await stopSandbox({ dir })) || emulated
   return { says: ran ? 'The sandbox is down; its files are kept.' : 'The sandbox was down already.' }
 }
 
@@ -124,6 +173,7 @@ function parse(argv: readonly string[]) {
     command: name as keyof typeof commands,
     dir: parsed.values.dir ?? projectDir(process.cwd()),
     json: parsed.values.json === true,
+    heroku: parsed.values.heroku === true,
     help,
   }
 }
@@ -133,7 +183,12 @@ function tryParse(argv: readonly string[]) {
     return parseArgs({
       args: [...argv],
       allowPositionals: true,
-      options: { dir: { type: 'string' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+      options: {
+        dir: { type: 'string' },
+        json: { type: 'boolean' },
+        heroku: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
     })
   } catch (error) {
     throw new UsageError('sandbox-usage', `sandbox: ${(error as Error).message}`, { next: 'slipway sandbox --help' })

@@ -6,6 +6,7 @@ import { mkdir, open, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { SlipwayError } from '../events/errors.ts'
+import { stopHeroku } from './heroku.ts'
 import { type Nginx, startNginx } from './nginx.ts'
 import { isLeftOver, makePlace, removePlace, type SandboxPlace, sandboxPlace } from './place.ts'
 import { freePort, isFree } from './ports.ts'
@@ -52,6 +53,7 @@ export async function stopSandbox({ dir }: SandboxOptions): Promise<boolean> {
 export async function removeSandbox({ dir }: SandboxOptions): Promise<void> {
   const place = await sandboxPlace(dir)
   await end(place)
+  await stopHeroku(dir)
   await removePlace(place)
 }
 

@@ -1,6 +1,7 @@
 /** What every operation of a Heroku deployment starts from: its configuration and a client. */
 import type { Config, HerokuConfig } from '../../config/types.ts'
-import { currentRun } from '../../events/run.ts'
+import { SlipwayError } from '../../events/errors.ts'
+import { currentRun, maybeRun } from '../../events/run.ts'
 import type { DeployOptions } from '../deployment.ts'
 import { type HerokuClient, herokuClient } from './client.ts'
 import type { Environment } from './token.ts'
@@ -23,7 +24,7 @@ export interface HerokuSetup {
 }
 
 export function herokuContext(deployment: HerokuConfig, setup: HerokuSetup): HerokuContext {
-  const env = setup.env ?? process.env
+  const env = setup.env ?? environment()
   let client: HerokuClient | undefined
   return {
     config: setup.config,
@@ -37,6 +38,18 @@ export function herokuContext(deployment: HerokuConfig, setup: HerokuSetup): Her
       return client
     },
   }
+}
+
+/** The process's own variables, or in a sandbox those that lead to its emulator: never to the platform. */
+function environment(): Environment {
+  const run = maybeRun()
+  if (!run?.options.sandbox) return process.env
+  const { herokuEnvironment } = run.options
+  if (herokuEnvironment) return run.memo('heroku environment', () => ({ ...process.env, ...herokuEnvironment }))
+  throw new SlipwayError('sandbox-heroku-down', "the sandbox's Heroku emulator is not up", {
+    state: 'Nothing was connected to.',
+    next: 'Start it: slipway sandbox up --heroku',
+  })
 }
 
 /** What a run remembers of an app: what `upload` was asked for, and that a release has restarted everything. */

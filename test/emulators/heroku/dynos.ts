@@ -89,6 +89,8 @@ async function launch(world: World, app: App, dyno: Dyno, request: DynoRequest):
       HOME: home,
       LANG: 'C.UTF-8',
       PYTHONUNBUFFERED: '1',
+      // How the sandbox finds what a killed emulator leaves.
+      ...(process.env['SLIPWAY_SANDBOX'] ? { SLIPWAY_SANDBOX: process.env['SLIPWAY_SANDBOX'] } : {}),
       ...dyno.release.config,
       ...addonConfig(world.state, app),
       ...request.env,
