@@ -3,7 +3,7 @@ import { asSlipwayError, type ErrorRecord, type Run, SlipwayError, StubbedResult
 import { currentRun, scoped, throwIfAborted, withRun } from '../events/run.ts'
 import { errorRecord } from './record.ts'
 import type { Params, Task, TaskDefinition } from './task.ts'
-import { type AnyParam, formatValues, givenValues } from './values.ts'
+import { type AnyParam, formatValues, givenValues, shownValues } from './values.ts'
 
 const setName = Symbol('setName')
 
@@ -65,7 +65,7 @@ async function call(task: Task, given: Readonly<Record<string, unknown>>): Promi
   calls.under.set(id, { parent })
 
   const started = performance.now()
-  run.emit({ type: 'task.started', id, ...(parent ? { parent } : {}), name, params: formatValues(params, values) })
+  run.emit({ type: 'task.started', id, ...(parent ? { parent } : {}), name, params: shownValues(params, values) })
   const finished = (
     outcome: 'ok' | 'failed' | 'aborted' | 'stopped',
     more: { error?: ErrorRecord; reused?: true } = {},

@@ -1,6 +1,7 @@
 /** From what a call gives to what a task gets: text is parsed, values are taken as they are, the rest falls back. */
 import { SlipwayError, UsageError } from '../events/errors.ts'
 import type { ParamType } from './params.ts'
+import { hidden, secretName, withoutValue } from './shown.ts'
 import { didYouMean } from './suggest.ts'
 import type { Params } from './task.ts'
 
@@ -60,7 +61,18 @@ export function exampleValue(param: AnyParam): string {
   return param.choices?.()[0] ?? `<${param.placeholder}>`
 }
 
-/** As text, for showing and for telling calls apart. */
+/** As text that may be shown and kept. */
+export function shownValues(params: Params, values: Readonly<Record<string, unknown>>): Record<string, string> {
+  const texts = Object.entries(formatValues(params, values)).map(([name, text]): [string, string] => {
+    if (secretName.test(name)) return [name, hidden]
+    const words = values[name]
+    if ((params[name] as AnyParam).kind !== 'rest' || !Array.isArray(words)) return [name, text]
+    return [name, words.map((word) => withoutValue(String(word))).join(' ')]
+  })
+  return Object.fromEntries(texts)
+}
+
+/** As text, for telling calls apart. */
 export function formatValues(params: Params, values: Readonly<Record<string, unknown>>): Record<string, string> {
   const texts: Record<string, string> = {}
   for (const [name, value] of Object.entries(values)) {

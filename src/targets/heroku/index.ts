@@ -4,6 +4,7 @@ import { type SlipwayError, UsageError } from '../../events/errors.ts'
 import { currentRun } from '../../events/run.ts'
 import { hostGroup } from '../../hosts/index.ts'
 import type { DeployOptions, InstallOptions, Version } from '../deployment.ts'
+import { requireCommand } from '../one-off.ts'
 import { buildAndRelease, proved, released, webUrl } from './build.ts'
 import { locked, tell } from './change.ts'
 import { clone } from './clone.ts'
@@ -91,6 +92,7 @@ export function herokuDeployment(config: HerokuConfig, setup: HerokuSetup): Hero
     maintenance: maintenance(context),
     schedule: schedule(context),
     async run(command, options = {}) {
+      requireCommand(command)
       const words = await procfileCommand(context, command)
       if (options.detach) {
         await runDetached(context, words)
@@ -125,9 +127,10 @@ export async function promoteHeroku(
   return promoteByPipeline(source, target, options)
 }
 
-/** `app` and `web` are the server's lines, `worker` all types of worker, `heroku` the platform's own; or a dyno. */
+/** `app` and `web` are the server's lines, `worker` all types of worker, `heroku` the platform's own; or a dyno. Several with commas. */
 function filterOf(source: string | undefined): LogFilter {
   if (source === undefined) return {}
+  if (source.includes(',')) return { anyOf: source.split(',').map((each) => each.trim()) }
   if (source === 'heroku' || source === 'app') return { source }
   return { dyno: source }
 }

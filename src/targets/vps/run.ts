@@ -1,6 +1,7 @@
 /** One-off commands in the current version, with the environment that its programs have. */
 import { currentRun } from '../../events/index.ts'
 import { quoteAll, sh } from '../../shell/index.ts'
+import { requireCommand } from '../one-off.ts'
 import type { VpsContext } from './context.ts'
 import { hostFacts, requireRelease } from './facts.ts'
 
@@ -10,6 +11,7 @@ export async function runCommand(
   command: readonly string[],
   options: { detach?: boolean } = {},
 ): Promise<number> {
+  requireCommand(command)
   const host = context.home()
   const release = requireRelease(context.deployment, await hostFacts(context.deployment, host), host)
   const text = quoteAll(command)
