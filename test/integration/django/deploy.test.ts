@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { jobs, makeWorld, password, until, type World } from './world.ts'
 
@@ -72,4 +72,25 @@ it('goes back with the schema, app by app, with the code that knows the migratio
   expect(existsSync(backups) && readdirSync(backups).length).toBeGreaterThan(0)
   await world.enter('staging', 'after')
   await until(() => jobs(world, 'staging', ['after']).lost.length === 0, 'the workers are back')
+})
+
+it('goes back by the times that Django keeps, where no list was kept with the version', async () => {
+  await world.run((deployment) => deployment.deploy())
+  expect(world.query('staging', "SELECT to_regclass('notes_note')")).toEqual(['notes_note'])
+  rmSync(`${world.home}/webapps/ridesr2/.slipway/versions/${first}.migrations`)
+  await world.run((deployment) => deployment.rollback({ to: first, migrate: true }))
+  expect(world.query('staging', "SELECT app || '.' || name FROM django_migrations")).toEqual(['entries.0001_initial'])
+})
+
+it('says so when a job took longer than its worker is given, and was killed', async () => {
+  world.configure((text) => text.replace('jobs.drain = 60s', 'jobs.drain = 1s'))
+  await world.run((deployment) => deployment.deploy())
+  await world.enter('staging', 'too-long', 60)
+  await until(() => jobs(world, 'staging', ['too-long']).lost.length === 0, 'the job is begun')
+  const mark = world.events.length
+  await world.run((deployment) => deployment.workers.restart())
+  const warnings = world.events.slice(mark).flatMap((event) => (event.type === 'warning' ? [event.text] : []))
+  expect(warnings.join('\n')).toMatch(/jobs-1 \(pid \d+\) did not finish within 1 s and was killed/)
+  await world.enter('staging', 'next')
+  await until(() => jobs(world, 'staging', ['next']).lost.length === 0, 'the workers are back')
 })

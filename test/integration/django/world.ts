@@ -24,8 +24,8 @@ export const password = 'django-password-of-a-test'
 const brokers = { production: 0, staging: 1 }
 
 export interface WorldOptions {
-  /** Seconds that a worker gets for the job in hand. */
-  workerSeconds?: number
+  /** The project: Django with Celery unless given, or one with Alembic and no workers. */
+  app?: 'django' | 'alembic'
 }
 
 export interface World {
@@ -55,21 +55,26 @@ export interface World {
 
 const domainOf = (name: string) => (name === 'production' ? 'rides.example.org' : 'staging.rides.example.org')
 
-const configuration = (options: WorldOptions) => `[app]
+const django = `migrate = python3 manage.py migrate --noinput
+migrations = django
+
+[app.workers]
+jobs = exec python3 -m celery -A rides worker --concurrency=2 --loglevel=INFO --without-gossip --without-mingle
+jobs.drain = 60s
+`
+const alembic = `migrate = python3 -m alembic upgrade head
+migrations = alembic
+`
+
+const configuration = (app: string) => `[app]
 name = rides
 source = app
 server = exec python3 serve.py
 listen = socket
-migrate = python3 manage.py migrate --noinput
-migrations = django
 health = /up
 health_deadline = 60s
 drain = 20s
-
-[app.workers]
-jobs = exec python3 -m celery -A rides worker --concurrency=1 --loglevel=INFO --without-gossip --without-mingle
-jobs.drain = ${options.workerSeconds ?? 60}s
-
+${app === 'django' ? django : alembic}
 [app.databases]
 main = postgres secret:DATABASE_URL
 
@@ -101,6 +106,7 @@ provider = nginx
 `
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
+  const app = options.app ?? 'django'
   const dir = mkdtempSync('/tmp/sdj-')
   const undo: (() => Promise<unknown> | unknown)[] = [() => rmSync(dir, { recursive: true, force: true })]
   const remove = async () => {
@@ -114,9 +120,9 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     postgres.sql(`CREATE ROLE rides LOGIN CREATEDB PASSWORD '${password}'`)
     for (const name of ['rides', 'rides_staging']) postgres.sql(`CREATE DATABASE ${name} OWNER rides`)
     mkdirSync(join(dir, 'config'))
-    cpSync(fixture('django-app'), join(dir, 'app'), { recursive: true })
-    writeFileSync(join(dir, 'config/deploy.ini'), configuration(options))
-    const url = (name: string) => `postgres://rides:${password}@${postgres.address}:${postgres.port}/${name}`
+    cpSync(fixture(`${app}-app`), join(dir, 'app'), { recursive: true })
+    writeFileSync(join(dir, 'config/deploy.ini'), configuration(app))
+    const url = (name: string) => `postgresql://rides:${password}@${postgres.address}:${postgres.port}/${name}`
     writeFileSync(
       join(dir, '.env'),
       [
@@ -134,14 +140,14 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       await removeSandbox({ dir })
     })
     await writeSites(dir, sandbox)
-    return { ...worldOf(dir, sandbox, postgres, redis), remove }
+    return { ...worldOf(dir, app, sandbox, postgres, redis), remove }
   } catch (error) {
     await remove()
     throw error
   }
 }
 
-function worldOf(dir: string, sandbox: Sandbox, postgres: Postgres, redis: Redis): Omit<World, 'remove'> {
+function worldOf(dir: string, app: string, sandbox: Sandbox, postgres: Postgres, redis: Redis): Omit<World, 'remove'> {
   const events: RunEvent[] = []
   async function inRun<T>(work: () => Promise<T>, given: RunOptions = {}): Promise<T> {
     const run = createRun({
@@ -180,9 +186,9 @@ function worldOf(dir: string, sandbox: Sandbox, postgres: Postgres, redis: Redis
         return fn(createVpsDeployment(config, deployment))
       }),
     both: (fn, given) => inRun(() => fn(contextOf('staging'), contextOf('production')), given),
-    goOn: () => cpSync(fixture('django-later'), join(dir, 'app'), { recursive: true }),
+    goOn: () => cpSync(fixture(`${app}-later`), join(dir, 'app'), { recursive: true }),
     configure(change) {
-      writeFileSync(join(dir, 'config/deploy.ini'), change(configuration({})))
+      writeFileSync(join(dir, 'config/deploy.ini'), change(configuration(app)))
     },
     ask: (name, path) => request(name, { path }),
     async enter(name, key, seconds = 0) {
@@ -241,5 +247,45 @@ export function jobs(world: World, name: 'staging' | 'production', acknowledged:
     lost: acknowledged.filter((key) => !runs.has(key)),
     twice: [...runs].filter(([, [begun]]) => begun !== '1').map(([key]) => key),
     unfinished: [...runs].filter(([, [begun, done]]) => begun !== done).map(([key]) => key),
+  }
+}
+
+/** Always has one job of so many seconds in a worker's hand, while `work` is done. Resolves with the jobs' keys, too. */
+export async function keepBusy<T>(
+  world: World,
+  seconds: number,
+  work: () => Promise<T>,
+): Promise<{ value: T; keys: string[] }> {
+  const keys: string[] = []
+  let ended = false
+  const begin = async () => {
+    const key = `long-${Date.now()}`
+    await world.enter('production', key, seconds)
+    keys.push(key)
+    return key
+  }
+  const state = (key: string) => jobs(world, 'production', [key])
+  const first = await begin()
+  await until(() => state(first).lost.length === 0, 'the job is begun')
+  const filling = (async () => {
+    for (let key = first; !ended; ) {
+      // In the window the database has no name for a moment.
+      const isDone = () => {
+        try {
+          const { lost, unfinished } = state(key)
+          return !lost.includes(key) && !unfinished.includes(key)
+        } catch {
+          return false
+        }
+      }
+      await until(() => ended || isDone(), 'the job is finished')
+      if (!ended) key = await begin()
+    }
+  })()
+  try {
+    return { value: await work(), keys }
+  } finally {
+    ended = true
+    await filling
   }
 }
