@@ -4,7 +4,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { hostname, userInfo } from 'node:os'
-import type { Lock, Owner } from '../../engine/types.ts'
+import type { AuditLine, Lock, Owner } from '../../engine/types.ts'
 import { currentRun, type Run, SlipwayError, withRun } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { Command } from '../../shell/index.ts'
@@ -39,9 +39,13 @@ function lockOf(context: VpsContext, what: string): Promise<Lock> {
   const run = currentRun()
   const home = context.home()
   return run.memo(`vps lock ${context.deployment.name} ${home.name}`, async () => {
-    const { vpsStore } = await import('./store/index.ts')
+    const [{ vpsStore }, { auditsUnderWay }] = await Promise.all([
+      import('./store/index.ts'),
+      import('./store/under-way.ts'),
+    ])
     const lock = await vpsStore(home, context.deployment.app.name).lock([context.deployment.name], owner(run, what))
-    run.defer(() => withRun(run, () => evenIfAborted(() => lock.release())))
+    const audits = auditsUnderWay(home, context.deployment.app.name)
+    run.defer(() => withRun(run, () => Promise.all([evenIfAborted(() => lock.release()), audits.last])).then(() => {}))
     return lock
   })
 }
@@ -72,34 +76,48 @@ export function requireVersion(change: Pick<ChangeOn, 'facts' | 'release'>, host
 /** Whether an audited change is under way here: its parts leave no lines of their own. */
 const auditing = new AsyncLocalStorage<true>()
 
+/** The line that says of an operation that all went well: whoever makes its last change can leave it in the same go. */
+export interface AuditNote {
+  /** The file, absolute, and the line. */
+  entry(facts: HostFacts, commit?: string): [path: string, line: string]
+  /** Set once it is there. */
+  left: boolean
+}
+
 /** A line in the host's audit log when `fn` has ended, however it did. A failing audit never fails what it tells of. */
 export async function audited<T>(
   context: VpsContext,
   what: string,
-  fn: () => Promise<T>,
+  fn: (note?: AuditNote) => Promise<T>,
   commit?: () => string | undefined,
 ): Promise<T> {
   if (auditing.getStore()) return fn()
   const run = currentRun()
+  const line = (outcome: 'ok' | 'failed', detail?: string, head = commit?.()): AuditLine => ({
+    at: new Date().toISOString(),
+    run: run.id,
+    who: `${owner(run).user}@${owner(run).machine}`,
+    what,
+    deployment: context.deployment.name,
+    commit: head,
+    outcome,
+    detail,
+  })
   const write = async (outcome: 'ok' | 'failed', detail?: string): Promise<void> => {
     if (run.options.dryRun) return
     const { auditMeanwhile } = await import('./store/audit.ts')
-    const written = auditMeanwhile(context.home(), context.deployment.app.name, {
-      at: new Date().toISOString(),
-      run: run.id,
-      who: `${owner(run).user}@${owner(run).machine}`,
-      what,
-      deployment: context.deployment.name,
-      commit: commit?.(),
-      outcome,
-      detail,
-    })
+    const written = auditMeanwhile(context.home(), context.deployment.app.name, line(outcome, detail))
     // A failure is on record before it is told; so is each step that somebody approves.
     if (outcome === 'failed' || run.options.step) await written
   }
+  const note: AuditNote = {
+    left: false,
+    entry: (facts, head) => [facts.app.audit, `${JSON.stringify(line('ok', undefined, head))}\n`],
+  }
   try {
-    const value = await auditing.run(true, fn)
-    await write('ok')
+    // Of several hosts, none knows whether all went well.
+    const value = await auditing.run(true, () => (context.hosts.size === 1 ? fn(note) : fn()))
+    if (!note.left) await write('ok')
     return value
   } catch (error) {
     const detail = (error as Error).message.split('\n')[0]

@@ -24,6 +24,8 @@ export interface HostFacts {
   liveSlot?: Slot
   /** Where the site's socket points, whatever it is. */
   siteTarget?: string
+  /** The port that the release has for itself, whatever it becomes; as configured unless it has one. */
+  port?: number
   /** The version that each slot was last started with. */
   slotVersions: Partial<Record<Slot, string>>
   /** Whether a reboot brings the workers back. */
@@ -108,6 +110,7 @@ export function factProbes(deployment: VpsConfig): Record<string, Command> {
     records: sh`${prelude}; cat "$R"/.slipway/versions/*.json 2>/dev/null || :`,
     site: sh`${prelude}; readlink "$A"/sites/${deployment.name}/current.sock 2>/dev/null || :`,
     slots: sh`${prelude}; for s in a b; do printf '%s %s\n' "$s" "$(cat "$R/run/app-$s.version" 2>/dev/null || :)"; done`,
+    port: sh`${prelude}; cat "$R/.slipway/port" 2>/dev/null || :`,
     scale: sh`${prelude}; cat "$R/.slipway/scale.json" 2>/dev/null || :`,
     wanted: sh`${prelude}; [ ! -f "$R/.slipway/wanted/workers" ] || echo yes`,
     generated: sh`${prelude}; [ ! -f "$A"/generated/${deployment.name}.json ] || echo yes`,
@@ -147,6 +150,7 @@ export function readFacts(deployment: VpsConfig, text: Readonly<Record<string, s
       }),
     ),
     siteTarget,
+    ...(Number(text['port']) > 0 ? { port: Number(text['port']) } : {}),
     liveSlot: siteTarget?.startsWith(`${release?.dir}/`) ? (slot as Slot | undefined) : undefined,
     slotVersions: pairs(text['slots'] ?? ''),
     workersWanted: (text['wanted'] ?? '').trim() === 'yes',

@@ -9,7 +9,7 @@ import { ScriptError } from '../../hosts/errors.ts'
 import type { Host, ScriptStep } from '../../hosts/host.ts'
 import { type Command, sh } from '../../shell/index.ts'
 import type { InstallOptions, Version } from '../deployment.ts'
-import { audited, beginChange, type ChangeOn } from './change.ts'
+import { type AuditNote, audited, beginChange, type ChangeOn } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, noteFacts, withRecord } from './facts.ts'
 import type { ReleaseLayout } from './layout.ts'
@@ -31,8 +31,8 @@ export async function install(context: VpsContext, options: InstallOptions = {})
   return audited(
     context,
     'install',
-    async () => {
-      const installed = await onEach(context.hosts, (host) => installOn(context, host, options))
+    async (note) => {
+      const installed = await onEach(context.hosts, (host) => installOn(context, host, options, note))
       version = [...installed.values()][0] as Version
       await cloneOnDeploy(context)
       return version
@@ -56,7 +56,7 @@ async function cloneOnDeploy(context: VpsContext): Promise<void> {
   await copyData(vpsContext(context.config, from), context)
 }
 
-async function installOn(context: VpsContext, host: Host, options: InstallOptions): Promise<Version> {
+async function installOn(context: VpsContext, host: Host, options: InstallOptions, note?: AuditNote): Promise<Version> {
   const change = await beginChange(context, host, `install ${context.deployment.name}`)
   const { facts, release, guard } = change
   const record = installable(facts.records)
@@ -74,6 +74,8 @@ async function installOn(context: VpsContext, host: Host, options: InstallOption
     installedAt: new Date().toISOString(),
     deployment: context.deployment.name,
   }
+  // With a clone to come, it is not over yet.
+  const log = context.deployment.cloneOnDeploy === undefined ? note?.entry(facts, record.commit) : undefined
   const steps = [
     folderStep(context, facts, release),
     ...prepareSteps(context, change, record, options),
@@ -85,9 +87,15 @@ async function installOn(context: VpsContext, host: Host, options: InstallOption
     ...recordMigrations(context, release, record.id),
     writeRecord(release, installedRecord, 'record that it is installed'),
     ...switchSteps(context, change, record.id),
+    ...(log
+      ? [{ name: 'a line in the audit log', command: sh`umask 077; printf '%s' ${log[1]} >> ${log[0]}`, nothrow: true }]
+      : []),
   ]
   try {
-    await inStep(`install ${record.id} in ${release.name}`, host.name, () => host.script(steps, { guard }))
+    await inStep(`install ${record.id} in ${release.name}`, host.name, async () => {
+      const results = await host.script(steps, { guard })
+      if (log && note && !currentRun().options.dryRun) note.left = results.at(-1)?.exitCode === 0
+    })
   } catch (error) {
     throw await afterFailure(context, host, change, record, error, options)
   }

@@ -24,13 +24,15 @@ export interface RestartPlan {
   /** The site's socket, and what is written once it points at the new slot. */
   link?: string
   records?: [path: string, text: string][]
+  /** A file, and the line that is added to it when all went well. */
+  audit?: [path: string, line: string]
   /** Of the workers: what runs afterwards. */
   programs?: string[]
 }
 
 /** How it ended. What had to be given up is told here, and nothing of it was taken back. */
 export type RestartOutcome =
-  | { outcome: 'ok'; slot?: 'a' | 'b' }
+  | { outcome: 'ok'; slot?: 'a' | 'b'; audited?: boolean }
   | { outcome: 'no-daemon' }
   | { outcome: 'unhealthy' | 'died' | 'not-running'; slot: 'a' | 'b'; why?: string }
   | { outcome: 'worker-failed'; bad: [name: string, state: string, detail: string][] }

@@ -236,6 +236,19 @@ def wait_healthy(slot):
             stopped('unhealthy', slot=slot, why='after %g s: %s' % (health['deadlineMs'] / 1000, detail))
         time.sleep(0.02)
 
+# All went well: the line of the audit log that says so.
+def finished(**more):
+    if plan.get('audit'):
+        path, line = plan['audit']
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            os.write(handle, line.encode())
+            os.close(handle)
+            more['audited'] = True
+        except OSError:
+            pass
+    stopped('ok', **more)
+
 def server(infos):
     up = [slot for slot in 'ab' if is_up(infos.get('app-' + slot))]
     live = plan.get('liveSlot')
@@ -273,7 +286,9 @@ def server(infos):
     info = until(settled, 10)
     if has_failed(info):
         stopped('died', slot=slot, why=said(info))
-    stopped('ok' if info else 'not-running', slot=slot)
+    if not info:
+        stopped('not-running', slot=slot)
+    finished(slot=slot)
 
 def workers(infos):
     wanted = plan['programs']
@@ -299,7 +314,7 @@ def workers(infos):
             write(plan['wanted'], '')
     if wanted:
         step('start ' + ' '.join(wanted), begin)
-    stopped('ok')
+    finished()
 
 try:
     guard()

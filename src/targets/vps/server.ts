@@ -6,7 +6,7 @@ import { currentRun, SlipwayError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { type Command, sh } from '../../shell/index.ts'
 import type { LogLine, LogOptions, ProcessStatus, Service } from '../deployment.ts'
-import { audited, beginChange, type ChangeOn, requireVersion, tell } from './change.ts'
+import { type AuditNote, audited, beginChange, type ChangeOn, requireVersion, tell } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, liveProcesses, logTail } from './daemon.ts'
 import { forgetFacts, type HostFacts, hostFacts, noteFacts, requireRelease, withRecord } from './facts.ts'
@@ -25,7 +25,7 @@ export function serverOf(context: VpsContext): Service {
   return {
     start: () => audited(context, 'start the app', () => startServer(context)),
     stop: () => audited(context, 'stop the app', () => stopServer(context)),
-    restart: () => audited(context, 'restart the app', () => restartServer(context)),
+    restart: () => audited(context, 'restart the app', (note) => restartServer(context, note)),
     status: () => serverStatus(context),
     tail: (options?: LogOptions): AsyncIterable<LogLine> => readLogs(context, { source: 'app', ...options }),
   }
@@ -37,11 +37,7 @@ export async function startServer(context: VpsContext): Promise<void> {
     const change = await beginChange(context, host, `start ${context.deployment.name}`)
     const running = await findRunning(host, change)
     if (running.supervisor && running.slot) {
-      const health = await checkHealth(
-        host,
-        endpoint(context, change.release, running.slot),
-        context.deployment.app.health,
-      )
+      const health = await checkHealth(host, endpoint(context, change, running.slot), context.deployment.app.health)
       if (health.healthy && change.facts.liveSlot === running.slot) {
         currentRun().emit({ type: 'note', host: host.name, text: `the app runs already: ${health.detail}` })
         return
@@ -52,12 +48,12 @@ export async function startServer(context: VpsContext): Promise<void> {
 }
 
 /** Starts the current version beside the running server, and ends that one only when the new one is well. */
-export async function restartServer(context: VpsContext): Promise<void> {
+export async function restartServer(context: VpsContext, note?: AuditNote): Promise<void> {
   await onEach(
     context.role('web'),
     async (host) => {
       const change = await beginChange(context, host, `restart ${context.deployment.name}`)
-      if (await exchangeOnHost(context, host, change)) return
+      if (await exchangeOnHost(context, host, change, note)) return
       await bringUp(context, host, change, await findRunning(host, change))
     },
     // Rolling: one host after the other, so that the rest serve meanwhile.
@@ -66,7 +62,7 @@ export async function restartServer(context: VpsContext): Promise<void> {
 }
 
 /** The whole exchange in one round trip, where it can be had: true once it is done. */
-async function exchangeOnHost(context: VpsContext, host: Host, change: ChangeOn): Promise<boolean> {
+async function exchangeOnHost(context: VpsContext, host: Host, change: ChangeOn, note?: AuditNote): Promise<boolean> {
   const { app, name } = context.deployment
   const { release, facts } = change
   if (app.listen.kind === 'port' || !canRestartOnHost(change)) return false
@@ -81,6 +77,7 @@ async function exchangeOnHost(context: VpsContext, host: Host, change: ChangeOn)
     expected: `${release.name}/${version}`,
     link: facts.app.currentSocket(name),
     wanted: `${release.wanted}/app`,
+    audit: note?.entry(facts),
     records: [...(nowLive ? [nowLive] : []), ...retired].map((record) => [
       release.versionRecord(record.id),
       formatRecord(record),
@@ -88,6 +85,7 @@ async function exchangeOnHost(context: VpsContext, host: Host, change: ChangeOn)
   })
   switch (done.outcome) {
     case 'ok': {
+      if (note) note.left = done.audited === true
       await noteLive(context, host, change, done.slot as Slot)
       const record = facts.records.find((each) => each.id === version)
       if (record && !record.wasLive) await tell(context, 'deploy', { head: record.commit ?? record.id })
@@ -131,9 +129,9 @@ async function findRunning(host: Host, { release, facts }: ChangeOn): Promise<Ru
   return { processes, slot: orphan }
 }
 
-function endpoint(context: VpsContext, release: ReleaseLayout, slot: Slot): Endpoint {
+function endpoint(context: VpsContext, { release, facts }: ChangeOn, slot: Slot): Endpoint {
   const { listen } = context.deployment.app
-  return listen.kind === 'port' ? { port: listen.port } : { socket: release.slotSocket(slot) }
+  return listen.kind === 'port' ? { port: facts.port ?? listen.port } : { socket: release.slotSocket(slot) }
 }
 
 /** Starts the other slot, checks it, flips the site's socket to it, and ends the old one. */
@@ -205,7 +203,7 @@ async function waitHealthy(
   return until(
     async () => {
       const [answer, processes] = await Promise.all([
-        checkHealth(host, endpoint(context, change.release, slot), health, expected),
+        checkHealth(host, endpoint(context, change, slot), health, expected),
         supervisor.processes(),
       ])
       last = answer

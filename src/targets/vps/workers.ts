@@ -3,7 +3,7 @@ import { currentRun, SlipwayError, UsageError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
 import type { LogLine, LogOptions, ProcessStatus, Workers } from '../deployment.ts'
-import { audited, beginChange, type ChangeOn, requireVersion } from './change.ts'
+import { type AuditNote, audited, beginChange, type ChangeOn, requireVersion } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, findOrphans, logTail } from './daemon.ts'
 import { forgetFacts, hostFacts, noteFacts, requireRelease } from './facts.ts'
@@ -22,8 +22,8 @@ export function workersOf(context: VpsContext): Workers {
     start: () => eachWorkerHost(context, 'start', (host, change) => startWorkers(context, host, change)),
     stop: () => eachWorkerHost(context, 'stop', (host, change) => stopWorkers(context, host, change, true)),
     restart: () =>
-      eachWorkerHost(context, 'restart', async (host, change) => {
-        if (await restartThere(context, host, change)) return
+      eachWorkerHost(context, 'restart', async (host, change, note) => {
+        if (await restartThere(context, host, change, note)) return
         await stopWorkers(context, host, change, false)
         await startWorkers(context, host, change)
       }),
@@ -37,11 +37,11 @@ export function workersOf(context: VpsContext): Workers {
 async function eachWorkerHost(
   context: VpsContext,
   verb: string,
-  act: (host: Host, change: ChangeOn) => Promise<void>,
+  act: (host: Host, change: ChangeOn, note?: AuditNote) => Promise<void>,
 ): Promise<void> {
-  await audited(context, `${verb} the workers`, async () => {
+  await audited(context, `${verb} the workers`, async (note) => {
     await onEach(context.role('worker'), async (host) => {
-      await act(host, await beginChange(context, host, `${verb} the workers of ${context.deployment.name}`))
+      await act(host, await beginChange(context, host, `${verb} the workers of ${context.deployment.name}`), note)
     })
   })
 }
@@ -79,13 +79,14 @@ async function startWorkers(context: VpsContext, host: Host, change: ChangeOn): 
 }
 
 /** Drained, proved gone and started again in one round trip, where that can be had: true once it is done. */
-async function restartThere(context: VpsContext, host: Host, change: ChangeOn): Promise<boolean> {
+async function restartThere(context: VpsContext, host: Host, change: ChangeOn, note?: AuditNote): Promise<boolean> {
   const wanted = wantedPrograms(context, change)
   if (wanted.length === 0 || !canRestartOnHost(change)) return false
   requireVersion(change, host)
   const done = await restartOnHost(host, change, 'workers', {
     drainSeconds: longestDrain(context),
     programs: wanted.map((each) => each.name),
+    audit: note?.entry(change.facts),
     ...(change.facts.workersWanted ? {} : { wanted: `${change.release.wanted}/workers` }),
   })
   if (done.outcome === 'worker-failed') {
@@ -101,6 +102,7 @@ async function restartThere(context: VpsContext, host: Host, change: ChangeOn): 
     )
   }
   if (done.outcome !== 'ok') return false
+  if (note) note.left = done.audited === true
   await noteFacts(context.deployment, host, { workersWanted: true })
   return true
 }

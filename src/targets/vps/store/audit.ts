@@ -25,7 +25,5 @@ export function auditMeanwhile(host: Host, app: string, line: AuditLine): Promis
   }
   const before = underWay.last
   underWay.last = before.then(write)
-  const mine = underWay.last
-  run.defer(() => mine)
-  return mine
+  return underWay.last
 }

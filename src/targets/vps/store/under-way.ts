@@ -6,5 +6,12 @@ export interface UnderWay {
   last: Promise<void>
 }
 
-export const auditsUnderWay = (host: Host, app: string): UnderWay =>
-  currentRun().memo(`audits of ${app} on ${host.name}`, (): UnderWay => ({ last: Promise.resolve() }))
+/** Those of `app` on `host`; the run's end waits for them. */
+export function auditsUnderWay(host: Host, app: string): UnderWay {
+  const run = currentRun()
+  return run.memo(`audits of ${app} on ${host.name}`, () => {
+    const underWay: UnderWay = { last: Promise.resolve() }
+    run.defer(() => underWay.last)
+    return underWay
+  })
+}
