@@ -63,7 +63,14 @@ export type EventBody =
       host?: string /** Part of a promotion's window. */
       window?: boolean
     }
-  | { type: 'step.finished'; id: string; outcome: Outcome | 'unchanged'; durationMs: number; detail?: string }
+  /** `held-back`: of a dry run, in which nothing or not all of the step was done. */
+  | {
+      type: 'step.finished'
+      id: string
+      outcome: Outcome | 'unchanged' | 'held-back'
+      durationMs: number
+      detail?: string
+    }
   | {
       type: 'progress'
       id: string

@@ -89,7 +89,8 @@ export function createFormat({
     'held-back': ({ display, diff }) => [...marked(display, 'would run: ', '         > '), ...diffLines(diff, paint)],
     'step.started': ({ title }) => (from('verbose') ? [`… ${printable(title)}`] : []),
     'step.finished': ({ id, outcome, durationMs, detail }) => {
-      const mark = { ok: '✓', unchanged: '=', failed: '✗', aborted: '✗', stopped: '-' }[outcome]
+      const mark = { ok: '✓', unchanged: '=', failed: '✗', aborted: '✗', stopped: '-', 'held-back': '-' }[outcome]
+      if (outcome === 'held-back') return [`- ${printable(titles.step(id))}: held back`]
       const time = durationMs >= 100 ? `, ${duration(durationMs)}` : ''
       return [`${mark} ${printable(titles.step(id))}${detail ? `: ${printable(detail)}` : ''}${time}`]
     },

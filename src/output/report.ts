@@ -7,7 +7,7 @@ import { reportStyle } from './report-style.ts'
 import { createLines, duration, printable, taskTitle } from './text.ts'
 
 type Of<T extends EventType> = Extract<RunEvent, { type: T }>
-type Mark = Outcome | 'unchanged' | 'unfinished'
+type Mark = Outcome | 'unchanged' | 'held-back' | 'unfinished'
 
 interface TaskNode {
   kind: 'task'
@@ -299,6 +299,7 @@ const marks: Record<Mark, string> = {
   failed: '✗',
   aborted: '✗',
   stopped: '–',
+  'held-back': '–',
   unfinished: '…',
 }
 const markHtml = (outcome: Mark) => `<span class="mark ${outcome}" title="${outcome}">${marks[outcome]}</span>`

@@ -1,14 +1,23 @@
 /** Named parts of an operation, told as events. */
 import { randomBytes } from 'node:crypto'
-import { currentRun, scoped, withRun } from '../../events/index.ts'
+import { currentRun, StubbedResultError, scoped, withRun } from '../../events/index.ts'
 
-/** Runs `fn` as a step that is shown. `fn` may return `'unchanged'`, or a text that is shown beside it. */
+/**
+ * Runs `fn` as a step that is shown; in a dry run as held back where anything in it was. `fn` may return
+ * `'unchanged'`, or a text that is shown beside it.
+ */
 export async function inStep<T>(title: string, host: string | undefined, fn: () => Promise<T>): Promise<T> {
   const run = currentRun()
   const id = randomBytes(4).toString('hex')
   const begun = performance.now()
   run.emit({ type: 'step.started', id, title, ...(host === undefined ? {} : { host }) })
-  const finish = (outcome: 'ok' | 'failed' | 'aborted' | 'unchanged', detail?: string) =>
+  let held = false
+  const unsubscribe = run.options.dryRun
+    ? run.bus.on((event) => {
+        if (event.type === 'held-back' && (host === undefined || event.host === host)) held = true
+      })
+    : undefined
+  const finish = (outcome: 'ok' | 'failed' | 'aborted' | 'unchanged' | 'stopped' | 'held-back', detail?: string) =>
     run.emit({
       type: 'step.finished',
       id,
@@ -19,13 +28,15 @@ export async function inStep<T>(title: string, host: string | undefined, fn: () 
   try {
     const value = await fn()
     finish(
-      value === 'unchanged' ? 'unchanged' : 'ok',
+      held ? 'held-back' : value === 'unchanged' ? 'unchanged' : 'ok',
       typeof value === 'string' && value !== 'unchanged' ? value : undefined,
     )
     return value
   } catch (error) {
-    finish(run.signal.aborted ? 'aborted' : 'failed')
+    finish(run.signal.aborted ? 'aborted' : error instanceof StubbedResultError ? 'stopped' : 'failed')
     throw error
+  } finally {
+    unsubscribe?.()
   }
 }
 

@@ -60,6 +60,15 @@ describe('lines', () => {
     ).toBe('[h] ✓ link settings\n[h] = install: nothing to do, 3.2 s\n')
   })
 
+  it('show a step that a dry run held back as that, and never as done', () => {
+    expect(
+      err(
+        { type: 'step.started', id: 's1', title: 'stop the workers', host: 'h' },
+        { type: 'step.finished', id: 's1', outcome: 'held-back', durationMs: 400 },
+      ),
+    ).toBe('[h] - stop the workers: held back\n')
+  })
+
   it('show tasks, and at the end what changed where', () => {
     expect(
       err(
