@@ -1,11 +1,13 @@
 /** `slipway doctor`: everything that a deploy rests on, looked at before it does; nothing is changed. */
+import type { Config } from '../../config/types.ts'
 import { createRun, withRun } from '../../events/index.ts'
 import { paintFor } from '../../output/index.ts'
 import type { Io } from '../io.ts'
 import { projectFolder } from '../project.ts'
 import { createPrompter } from '../prompter.ts'
-import { bad, type Finding, findingsText, fromError, ok } from './finding.ts'
+import { type Finding, findingsText, fromError, ok } from './finding.ts'
 import { projectFindings, toolFindings } from './here.ts'
+import { deploymentFindings } from './running.ts'
 import { hostFindings } from './there.ts'
 
 export interface DoctorOptions {
@@ -27,10 +29,7 @@ export async function doctorCommand(options: DoctorOptions, io: Io): Promise<num
   const findings = await withRun(run, async () => {
     try {
       const [tools, project] = await Promise.all([toolFindings(), projectFindings(projectDir)])
-      const there =
-        project.config && !options.local
-          ? [...(await hostFindings(project.config)), ...(await herokuFindings(project.config, io))]
-          : []
+      const there = project.config && !options.local ? await thereFindings(project.config, io, sshConfigFile) : []
       return [...tools, ...project.findings, ...there]
     } finally {
       await run.finish()
@@ -42,13 +41,26 @@ export async function doctorCommand(options: DoctorOptions, io: Io): Promise<num
   return failed ? 1 : 0
 }
 
-async function herokuFindings(config: { deployments: Record<string, { target: string }> }, io: Io): Promise<Finding[]> {
+async function thereFindings(config: Config, io: Io, sshConfigFile: string | undefined): Promise<Finding[]> {
+  const [hosts, heroku] = await Promise.all([hostFindings(config, sshConfigFile), herokuFindings(config, io)])
+  const deaf = heroku.some(({ state }) => state === 'failure')
+  const deployments = Object.fromEntries(
+    Object.entries(config.deployments).filter(([, { target }]) => target === 'vps' || !deaf),
+  )
+  return [...hosts.findings, ...heroku, ...(await deploymentFindings({ ...config, deployments }, hosts.reached))]
+}
+
+/** Whether Heroku takes the token: it is asked whose it is. */
+async function herokuFindings(config: Config, io: Io): Promise<Finding[]> {
   if (!Object.values(config.deployments).some(({ target }) => target === 'heroku')) return []
   try {
-    const { findToken } = await import('../../targets/heroku/token.ts')
-    await findToken(io.env)
-    return [ok('heroku', 'there is a token')]
+    const [{ herokuClient }, { account }] = await Promise.all([
+      import('../../targets/heroku/client.ts'),
+      import('../../targets/heroku/resources.ts'),
+    ])
+    const { email } = await herokuClient({ env: io.env }).get('/account', account)
+    return [ok('heroku', `the token is ${email}'s`)]
   } catch (error) {
-    return [error instanceof Error ? fromError('heroku', error) : bad('heroku', 'failure', String(error))]
+    return [fromError('heroku', error)]
   }
 }

@@ -1,5 +1,5 @@
 /** What doctor finds: a sentence each, with its fix where something is wrong. */
-import { SlipwayError } from '../../events/errors.ts'
+import { asSlipwayError } from '../../events/errors.ts'
 import type { Paint } from '../../output/index.ts'
 
 export interface Finding {
@@ -20,8 +20,8 @@ export function bad(area: string, state: 'warning' | 'failure', text: string, fi
 }
 
 export function fromError(area: string, error: unknown): Finding {
-  if (error instanceof SlipwayError) return bad(area, 'failure', error.message, error.next, error.detail)
-  return bad(area, 'failure', error instanceof Error ? error.message : String(error))
+  const { message, next, detail } = asSlipwayError(error)
+  return bad(area, 'failure', message, next, detail)
 }
 
 const marks = { ok: ['green', '✓'], warning: ['yellow', '!'], failure: ['red', '✗'] } as const

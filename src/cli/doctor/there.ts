@@ -1,6 +1,10 @@
-/** Doctor on the hosts: the connection, then in one round trip tools, disk, clock, and what the deployments need. */
+/** Doctor on the hosts: the way there step by step, then in one round trip tools, disk, clock, and what the deployments need. */
+import { statSync } from 'node:fs'
+import { connect } from 'node:net'
 import type { Config, VpsConfig } from '../../config/types.ts'
+import { SlipwayError } from '../../events/errors.ts'
 import { host } from '../../hosts/index.ts'
+import { resolveSshConfig, type SshConfig } from '../../hosts/ssh-config.ts'
 import { raw, sh } from '../../shell/index.ts'
 import { bad, type Finding, fromError, ok } from './finding.ts'
 
@@ -15,15 +19,96 @@ interface Need {
 const clockSeconds = 30
 const diskPercent = 90
 
-export async function hostFindings(config: Config): Promise<Finding[]> {
+/** Milliseconds that a port gets to open. */
+const openMs = 10_000
+
+export interface HostFindings {
+  findings: Finding[]
+  /** The hosts that a session opened on. */
+  reached: Set<string>
+}
+
+export async function hostFindings(config: Config, sshConfigFile?: string): Promise<HostFindings> {
   const hosts = new Map<string, VpsConfig[]>()
   for (const deployment of Object.values(config.deployments)) {
     if (deployment.target !== 'vps') continue
     const names = new Set([...deployment.hosts, ...Object.values(deployment.roles).flat()])
     for (const name of names) hosts.set(name, [...(hosts.get(name) ?? []), deployment])
   }
-  const found = await Promise.all([...hosts].map(([name, deployments]) => findingsOf(name, deployments, config)))
-  return found.flat()
+  const reached = new Set<string>()
+  const found = await Promise.all(
+    [...hosts].map(async ([name, deployments]) => {
+      const way = await wayFindings(name, sshConfigFile)
+      if (way.some(({ state }) => state === 'failure')) return way
+      const there = await findingsOf(name, deployments, config)
+      if (there[0]?.state === 'ok') reached.add(name)
+      return [...way, ...there]
+    }),
+  )
+  return { findings: found.flat(), reached }
+}
+
+/** The steps before a session: what ssh makes of the name, keys that it will take, a port that opens. */
+async function wayFindings(name: string, sshConfigFile?: string): Promise<Finding[]> {
+  try {
+    const resolved = await resolveSshConfig(name, sshConfigFile)
+    return [...configFindings(name, resolved), ...(await portFinding(name, resolved))]
+  } catch (error) {
+    return [fromError(name, error)]
+  }
+}
+
+/** What the ssh configuration makes of a destination; private keys that others can read, which ssh refuses. */
+export function configFindings(
+  name: string,
+  resolved: Pick<SshConfig, 'user' | 'hostName' | 'port' | 'proxyJump' | 'proxyCommand' | 'identityFiles'>,
+): Finding[] {
+  const { user, hostName, port, proxyJump, proxyCommand, identityFiles } = resolved
+  const via =
+    proxyJump.length > 0 ? `, through ${proxyJump.join(', ')}` : proxyCommand ? ', through a ProxyCommand' : ''
+  const open = identityFiles.filter((file) => ((statSync(file, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0)
+  return [
+    ok(name, `ssh configuration: ${user}@${hostName}, port ${port}${via}`),
+    ...open.map((file) =>
+      bad(name, 'failure', `the key ${file} can be read by others: ssh refuses it`, `chmod 600 ${file}`),
+    ),
+  ]
+}
+
+/** Whether the port opens from here; behind a jump host only the session itself can tell. */
+async function portFinding(name: string, { hostName, port, proxyJump, proxyCommand }: SshConfig): Promise<Finding[]> {
+  if (proxyJump.length > 0 || proxyCommand !== undefined) return []
+  const started = performance.now()
+  const failure = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
+    const socket = connect({ host: hostName, port, timeout: openMs })
+    const end = (error?: Error) => {
+      socket.destroy()
+      resolve(error)
+    }
+    socket.once('connect', () => end())
+    socket.once('timeout', () => end(new Error(`no answer in ${openMs / 1000} s`)))
+    socket.once('error', end)
+  })
+  if (!failure) return [ok(name, `port ${port} opens, in ${Math.round(performance.now() - started)} ms`)]
+  const [why, fix] = unopened(failure, hostName, port)
+  return [bad(name, 'failure', `${hostName}, port ${port}: ${why}`, fix)]
+}
+
+/** Why a port does not open, in words, and what to look at. Pure. */
+export function unopened({ code, message }: { code?: string; message: string }, hostName: string, port: number) {
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+    return [
+      'there is no such name',
+      `HostName in ~/.ssh/config, or hosts in config/deploy.ini; try: getent hosts ${hostName}`,
+    ]
+  if (code === 'ECONNREFUSED')
+    return ['nothing listens there', `Is it the right port? Is sshd running? Try: ssh -v -p ${port} ${hostName}`]
+  if (code === 'EHOSTUNREACH' || code === 'ENETUNREACH')
+    return ['there is no way there', 'Look at your network, or a VPN that has to be up.']
+  return [
+    code ? `it does not open (${code})` : message,
+    'Look for a firewall between here and there, and at its address.',
+  ]
 }
 
 /** What a host has to have for these deployments. */
@@ -69,22 +154,28 @@ async function findingsOf(name: string, deployments: readonly VpsConfig[], confi
       system: sh`uname -sr; id -un; printf '%s\n' "$HOME"`,
       clock: sh`date +%s`,
       // Administrators' tools are often not in a user's PATH.
-      tools: sh`PATH="$PATH:/usr/sbin:/sbin:/usr/local/sbin"; for c in ${commands}; do command -v "$c" >/dev/null 2>&1 && echo "$c"; done; :`,
+      tools: sh`PATH="$PATH:/usr/sbin:/sbin:/usr/local/sbin"; for c in ${commands}; do command -v "$c" >/dev/null 2>&1 || continue; o=--version; test "$c" = nginx && o=-v; echo "$c $("$c" "$o" 2>&1 </dev/null | head -n 1)"; done; :`,
+      nginx: sh`for p in /proc/[0-9]*/comm; do read -r n <"$p" && test "$n" = nginx && stat -c %U "$p"; done 2>/dev/null | sort -u; :`,
+      folders: sh`for d in ${roots.map((root) => root.replace(/^~\//, ''))}; do cd; while test ! -e "$d"; do d=$(dirname -- "$d"); done; test -w "$d" || echo "$d"; done; :`,
+      mode: sh`stat -c %a "$HOME" 2>/dev/null || :`,
       disk: sh`df -Pk "$HOME" | tail -n 1`,
       inodes: sh`df -Pi "$HOME" | tail -n 1`,
       home: sh`test -w "$HOME" && ls -ld "$HOME"`,
     })
     const seconds = (performance.now() - started) / 1000
     const [system = '', user = '', home = ''] = facts.system.stdout.split('\n')
-    const found = new Set(facts.tools.stdout.split('\n'))
+    const found = toolVersions(facts.tools.stdout)
+    const nginxUsers = facts.nginx.stdout.split('\n').filter(Boolean)
+    const asAnother = nginxUsers.some((each) => each !== 'root' && each !== user)
+    const unwritable = facts.folders.stdout.split('\n').filter(Boolean)
     return [
       ok(
         name,
-        `reached as ${user}, ${system}, in ${seconds.toFixed(2)} s; releases in ${roots.map((root) => root.replace(/^~/, home)).join(', ')}`,
+        `host key known, signed in as ${user}, ${system}, in ${seconds.toFixed(2)} s; releases in ${roots.map((root) => root.replace(/^~/, home)).join(', ')}`,
       ),
       ...needs.map((need) =>
         found.has(need.command)
-          ? ok(name, need.command)
+          ? ok(name, [need.command, found.get(need.command)].filter(Boolean).join(' '))
           : bad(name, need.required ? 'failure' : 'warning', `${need.command} is missing there: ${need.for}`, need.fix),
       ),
       clockFinding(name, Number(facts.clock.stdout), Date.now() / 1000),
@@ -93,10 +184,49 @@ async function findingsOf(name: string, deployments: readonly VpsConfig[], confi
       facts.home.exitCode === 0
         ? ok(name, 'the home folder is writable')
         : bad(name, 'failure', 'the home folder cannot be written', `chown it to ${user}`),
+      ...homeFindings(name, facts.mode.stdout.trim(), config.domains.provider === 'nginx' && asAnother),
+      ...unwritable.map((folder) =>
+        bad(name, 'failure', `${folder} cannot be written: releases are made below it`, `chown ${user} ${folder}`),
+      ),
+      ...(config.domains.provider !== 'nginx' || !found.has('nginx')
+        ? []
+        : nginxUsers.length > 0
+          ? [ok(name, 'nginx runs')]
+          : [bad(name, 'failure', 'nginx does not run', 'sudo systemctl enable --now nginx')]),
     ]
   } catch (error) {
-    return [fromError(name, error)]
+    return [fromStep(name, error)]
   }
+}
+
+/** A failed connection, with the step that it failed in. */
+export function fromStep(name: string, error: unknown): Finding {
+  const finding = fromError(name, error)
+  const code = error instanceof SlipwayError ? error.code : ''
+  const step = code.startsWith('host-key') ? 'host key: ' : code === 'auth-failed' ? 'signing in: ' : ''
+  return { ...finding, text: `${step}${finding.text}` }
+}
+
+/** Lines of `command what --version says`, as command → version. Pure. */
+export function toolVersions(text: string): Map<string, string | undefined> {
+  const lines = text.split('\n').filter(Boolean)
+  return new Map(lines.map((line) => [line.split(' ', 1)[0]!, /\d+\.\d+(\.\d+)*/.exec(line)?.[0]]))
+}
+
+/** What a home folder's mode, in octal, keeps from working. Pure. */
+export function homeFindings(area: string, mode: string, served: boolean): Finding[] {
+  const bits = Number.parseInt(mode, 8)
+  if (!Number.isFinite(bits)) return []
+  const findings: Finding[] = []
+  if (bits & 0o022)
+    findings.push(
+      bad(area, 'warning', `others may write the home folder (mode ${mode}): sshd may refuse keys`, 'chmod go-w ~'),
+    )
+  if (served && !(bits & 0o001))
+    findings.push(
+      bad(area, 'warning', `nginx may not enter the home folder (mode ${mode}) to reach the app`, 'chmod o+x ~'),
+    )
+  return findings
 }
 
 export function clockFinding(area: string, there: number, here: number): Finding {

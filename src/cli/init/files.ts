@@ -75,10 +75,17 @@ target = vps                               ; which release it is, the host itsel
 hosts = ${host}
 domain = ${app.name}.example.org
 settings = production.ini
-
+${otherPort(app.listen)}
 [domains]
 provider = nginx                           ; nginx, opalstack, uberspace, webfaction, none
 `
+}
+
+/** Two deployments of one host each need a port; a promotion needs a socket, which both can have. */
+function otherPort(listen: string): string {
+  const port = Number(/^port (\d+)$/.exec(listen)?.[1])
+  if (!Number.isFinite(port)) return ''
+  return `listen = port ${port + 1}                         ; a promotion needs \`listen = socket\` ($SLIPWAY_SOCKET)\n`
 }
 
 function herokuSections(app: AppKind): string {

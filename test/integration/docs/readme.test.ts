@@ -1,10 +1,12 @@
 /**
  * What README.md says of one's own VPS, done to the letter in somebody's project: the lines of its blocks are run as
- * they stand. Only those that need the package registry, or a host other than the sandbox, are left out.
+ * they stand, within five minutes. The package is installed from the tarball that `npm pack` makes; only the lines that
+ * need a host other than the sandbox are left out.
  */
 import { execFile } from 'node:child_process'
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -34,10 +36,7 @@ beforeAll(async () => {
   built = await buildSlipway()
   base = mkdtempSync(join(tmpdir(), 'slipway-readme-'))
   project = join(base, 'hello')
-  mkdirSync(join(project, 'node_modules/.bin'), { recursive: true })
-  symlinkSync(built.root, join(project, 'node_modules/slipway'))
-  symlinkSync(built.tasks, join(project, 'node_modules/.bin/tasks'))
-  symlinkSync(built.slipway, join(project, 'node_modules/.bin/slipway'))
+  mkdirSync(project)
   writeFileSync(join(project, 'package.json'), '{ "name": "hello", "private": true }\n')
   writeFileSync(join(project, 'Procfile'), 'web: python3 server.py\n')
   writeFileSync(join(project, 'server.py'), server)
@@ -50,9 +49,13 @@ afterAll(async () => {
   built.remove()
 }, 60_000)
 
-test('goes from nothing to a staging deployment in the sandbox', { timeout: 300_000 }, async () => {
+test('goes from the packed tarball to a staging deployment in the sandbox', { timeout: 300_000 }, async () => {
   const lines = linesUnder('## Your own VPS, in five minutes')
   expect(lines).toContain('npx slipway init --host deploy@pony.example.org')
+  const tarball = join(base, (await type(`npm pack --ignore-scripts --pack-destination ${base}`, built.root)).trim())
+  const install = lines.find((line) => line.startsWith('npm install'))
+  expect(install).toBe('npm install --save-dev slipway')
+  await type(`${install?.replace(/slipway$/, tarball)} --prefer-offline --no-audit --no-fund`)
   const here = lines.filter((line) => !line.startsWith('npm ') && (/slipway/.test(line) || /--sandbox/.test(line)))
   expect(here.length).toBeGreaterThanOrEqual(3)
 
@@ -72,6 +75,39 @@ test('goes from nothing to a staging deployment in the sandbox', { timeout: 300_
   expect(second.release).not.toBe(first.release)
 })
 
+test('finds nothing to put right in what it has made', { timeout: 120_000 }, async () => {
+  const { ok, findings } = JSON.parse(await type('npx slipway doctor --sandbox --json')) as {
+    ok: boolean
+    findings: { area: string; state: string; text: string; fix?: string }[]
+  }
+  expect(findings.filter(({ state }) => state === 'failure')).toEqual([])
+  expect(ok).toBe(true)
+  const text = findings.map((each) => `${each.area}: ${each.text}`).join('\n')
+  expect(text).toMatch(/deploy@pony\.example\.org: ssh configuration: .*@127\.0\.0\.1, port \d+/)
+  expect(text).toMatch(/deploy@pony\.example\.org: port \d+ opens, in \d+ ms/)
+  expect(text).toMatch(/deploy@pony\.example\.org: host key known, signed in as/)
+  expect(text).toMatch(/: supervisord \d+\.\d+/)
+  expect(text).toMatch(/: nginx runs/)
+  expect(text).toMatch(/staging: port \d+ is its own/)
+  expect(text).toMatch(/staging: supervisor: app-[ab] running/)
+  expect(text).toMatch(/staging: web server: staging\.hello\.example\.org is answered by it/)
+  expect(text).toContain('production: nothing is deployed yet')
+})
+
+test('says what is wrong, and what to do about it, when something is', { timeout: 120_000 }, async () => {
+  const port = /^listen = port (\d+)$/m.exec(readFileSync(join(project, 'config/deploy.ini'), 'utf8'))?.[1]
+  await type('npx tasks --sandbox stop_app:release=staging')
+  const holder = createServer()
+  await new Promise<void>((resolve) => holder.listen(Number(port), '127.0.0.1', resolve))
+  try {
+    const failed = await type('npx slipway doctor --sandbox').catch((error: Error) => error.message)
+    expect(failed).toContain('! supervisor: the app server does not run\n      → tasks start_app:release=staging')
+    expect(failed).toMatch(new RegExp(`✗ port ${port} on deploy@pony\\.example\\.org is taken by something else\n +→ `))
+  } finally {
+    holder.close()
+  }
+})
+
 /** Commands in the bash blocks between a heading and the next. */
 function linesUnder(heading: string): string[] {
   const readme = readFileSync(join(import.meta.dirname, '../../../README.md'), 'utf8')
@@ -83,11 +119,11 @@ function linesUnder(heading: string): string[] {
 }
 
 /** Runs a line as typed at a shell in the project; resolves with stdout, rejects with everything that was said. */
-function type(line: string): Promise<string> {
+function type(line: string, cwd = project): Promise<string> {
   const { PATH = '' } = process.env
   const env = { PATH, HOME: base, XDG_CACHE_HOME: join(base, 'cache'), USER: process.env['USER'] }
   return new Promise((resolve, reject) => {
-    execFile('bash', ['-c', line], { cwd: project, env }, (error, stdout, stderr) =>
+    execFile('bash', ['-c', line], { cwd, env }, (error, stdout, stderr) =>
       error ? reject(new Error(`${line}: ${error.message}\n${stdout}\n${stderr}`)) : resolve(stdout),
     )
   })
