@@ -3,6 +3,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { cpus, totalmem } from 'node:os'
+import { join } from 'node:path'
 import { median, peakMemory, timeCommands, which } from '../bench/measure.mjs'
 import { openPlace } from '../bench/place.mjs'
 import { comparisons } from '../bench/rows.mjs'
@@ -48,7 +49,13 @@ try {
   await place.close()
 }
 if (missed.length > 0) console.log(`\nMissed: ${missed.join('; ')}.`)
-process.exitCode = missed.length > 0 ? 1 : 0
+
+// Hosts by themselves: many of them, streams, rsync, and latency.
+console.log('')
+const hosts = spawnSync('sh', [join(import.meta.dirname, '../bench/hosts.sh'), String(quick ? 1 : 5)], {
+  stdio: 'inherit',
+})
+process.exitCode = missed.length > 0 || hosts.status !== 0 ? 1 : 0
 
 function verdict(name, kept) {
   if (!kept) missed.push(name)
