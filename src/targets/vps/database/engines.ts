@@ -85,10 +85,11 @@ export async function explained(
   error: unknown,
   host: Host,
   steps: ReadonlyMap<string, ServerDatabase | undefined>,
+  state?: string,
 ): Promise<unknown> {
   const name = error instanceof ScriptError ? error.step?.name : undefined
   const database = name === undefined ? undefined : steps.get(name)
   if (database === undefined) return error
   const { explainStep } = await import('./servers.ts')
-  return explainStep(error, host.name, database)
+  return explainStep(error, host.name, database, state)
 }

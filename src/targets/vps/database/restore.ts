@@ -1,6 +1,7 @@
 /** Other data in the place of a deployment's: backed up before, the app stopped meanwhile, nothing lost. */
 import { randomBytes } from 'node:crypto'
 import { currentRun, UsageError } from '../../../events/index.ts'
+import { ScriptError } from '../../../hosts/errors.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
 import { audited, beginChange, type ChangeOn } from '../change.ts'
@@ -71,6 +72,7 @@ export async function replaceData(
   const engines = await Promise.all(
     puts.map(async ({ name, file }) => ({ name, file, engine: await engineFor(context, release, name) })),
   )
+  const names = engines.map(({ name }) => name)
   await whileStopped(context, host, change, async () => {
     const steps = [
       { name: 'a folder for what is replaced', command: sh`umask 077; mkdir -p ${kept}` },
@@ -80,8 +82,14 @@ export async function replaceData(
       })),
     ]
     await host.script(steps, { guard }).catch(async (error: unknown) => {
+      if (!(error instanceof ScriptError) || error.step === undefined) throw error
       const databases = new Map(engines.map(({ name, engine }) => [`put ${name} in place`, engine.server]))
-      throw await explained(error, host, databases)
+      const at = steps.findIndex((step) => step.name === error.step?.name)
+      const state = stateAfter(names, Math.max(at - 1, 0), kept)
+      const known = await explained(error, host, databases, state)
+      if (known !== error) throw known
+      const { code, message, steps: all, step, detail, cause } = error
+      throw new ScriptError(code, message, all, step, { host: host.name, detail, cause, state })
     })
     for (const { name, database, fresh, kept: before } of swaps) {
       await inStep(`put ${name} in place, keep what it was as ${before}`, host.name, () =>
@@ -97,6 +105,16 @@ export async function replaceData(
       { guard },
     )
   })
+}
+
+/** What is true when the `failed`-th of `names` could not be put in place. Pure. */
+export function stateAfter(names: readonly string[], failed: number, kept: string): string {
+  const [before, left] = [names.slice(0, failed), names.slice(failed)]
+  const is = (list: readonly string[], verb: [string, string]) =>
+    `${list.join(' and ')} ${list.length === 1 ? verb[0] : verb[1]}`
+  const untouched = is(left, ['is as it was', 'are as they were'])
+  if (before.length === 0) return `${untouched}.`
+  return `${is(before, ['has been', 'have been'])} replaced already, what was there is in ${kept} or on its server as …_before_…; ${untouched}.`
 }
 
 /** The databases that a backup can be taken of. */

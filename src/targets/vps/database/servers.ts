@@ -130,9 +130,14 @@ printf '%s\n' "$out" | awk -F '\t' ${sizeAsJson(at.database)}`,
 
 /**
  * A failed step of a script as what it failed of: its code, what is true now, what to type next. Other errors are
- * handed back as they are.
+ * handed back as they are. `state` in place of: the database is as it was.
  */
-export async function explainStep(error: unknown, host: string, database: ServerDatabase): Promise<unknown> {
+export async function explainStep(
+  error: unknown,
+  host: string,
+  database: ServerDatabase,
+  state = `${database.at.database} is as it was.`,
+): Promise<unknown> {
   if (!(error instanceof ScriptError) || error.step === undefined) return error
   const { explain } = await import('./engine-errors.ts')
   const known =
@@ -140,7 +145,6 @@ export async function explainStep(error: unknown, host: string, database: Server
       ? (await import('./postgres-errors.ts')).postgresErrors
       : (await import('./mysql-errors.ts')).mysqlErrors
   const { name, stderr, exitCode } = error.step
-  const state = error.state ?? `${database.at.database} is as it was.`
   return explain({ what: name, host, at: database.at, state }, stderr, exitCode, known)
 }
 
