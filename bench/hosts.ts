@@ -101,7 +101,7 @@ async function compare(rounds: number, only: readonly string[]): Promise<void> {
         const ratio = ours / theirs
         if (ratio > limit) missed.push(`${comparison.name}, against ${name}`)
         console.log(
-          `| ${comparison.name} | ${ours.toFixed(3)} | ${name} | ${theirs.toFixed(3)} | ${ratio.toFixed(2)} | ≤ ${limit} | ${ratio <= limit ? 'yes' : 'NO'} |`,
+          `| ${comparison.name} | ${ours.toFixed(3)} | ${name} | ${theirs.toFixed(3)} | ${ratio.toFixed(2)} | ≤ ${Number(limit.toFixed(2))} | ${ratio <= limit ? 'yes' : 'NO'} |`,
         )
       }
     }
