@@ -1,5 +1,6 @@
 // The pages of docs/ that are made from the source: troubleshooting.md from the failures that it can tell of,
-// guide/events.md from the types of events, guide/configuration.md from the table that config/deploy.ini is checked with.
+// guide/events.md and schemas/ from the types of what is printed as JSON, guide/configuration.md from the table that
+// config/deploy.ini is checked with.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 import { findErrors } from './docs-errors.mjs'
 import { eventsPage } from './docs-events.mjs'
+import { schemas } from './docs-schema.mjs'
 
 const repository = join(import.meta.dirname, '..')
 
@@ -15,6 +17,9 @@ export async function madePages() {
   return {
     'troubleshooting.md': troubleshooting(findErrors(join(repository, 'src'))),
     'guide/events.md': eventsPage(join(repository, 'src/events/events.ts')),
+    ...Object.fromEntries(
+      Object.entries(schemas(join(repository, 'src'))).map(([file, text]) => [`../schemas/${file}`, text]),
+    ),
     'guide/configuration.md': configuration(await importSource('src/config/manual.ts')),
   }
 }

@@ -18,7 +18,7 @@ export interface Built {
 /** With `types`, all that a package holds: what is packed. */
 export async function buildSlipway({ types = false }: { types?: boolean } = {}): Promise<Built> {
   const root = mkdtempSync(join(tmpdir(), 'slipway-built-'))
-  for (const part of ['package.json', 'templates', 'LICENSE', 'README.md', 'CHANGELOG.md']) {
+  for (const part of ['package.json', 'schemas', 'templates', 'LICENSE', 'README.md', 'CHANGELOG.md']) {
     if (existsSync(join(repository, part))) cpSync(join(repository, part), join(root, part), { recursive: true })
   }
   symlinkSync(join(repository, 'node_modules'), join(root, 'node_modules'))

@@ -44,11 +44,13 @@ const filesBelow = (folder: string): string[] =>
     .map((entry) => join(entry.parentPath, entry.name).slice(built.root.length + 1))
 
 describe('the tarball', () => {
-  it('holds the build, the templates and the papers, and nothing else', () => {
+  it('holds the build, the schemas, the templates and the papers, and nothing else', () => {
     const papers = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'].filter((file) =>
       existsSync(join(repository, file)),
     )
-    expect(packed).toEqual([...filesBelow('dist'), ...filesBelow('templates'), ...papers].sort())
+    expect(packed).toEqual(
+      [...filesBelow('dist'), ...filesBelow('schemas'), ...filesBelow('templates'), ...papers].sort(),
+    )
     expect(packed).toEqual(
       expect.arrayContaining([
         'LICENSE',

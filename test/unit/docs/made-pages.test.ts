@@ -8,12 +8,14 @@ import { repository } from './blocks.ts'
 
 const errors = findErrors(join(repository, 'src'))
 
-test.each(['troubleshooting.md', 'guide/events.md', 'guide/configuration.md'])(
-  'docs/%s is what the source makes (else: node scripts/docs.mjs)',
-  async (page) => {
-    expect(readFileSync(join(repository, 'docs', page), 'utf8') === (await madePages())[page]).toBe(true)
-  },
-)
+test.each([
+  'troubleshooting.md',
+  'guide/events.md',
+  'guide/configuration.md',
+  ...['events', 'tasks', 'doctor', 'history'].map((name) => `../schemas/${name}.schema.json`),
+])('docs/%s is what the source makes (else: node scripts/docs.mjs)', async (page) => {
+  expect(readFileSync(join(repository, 'docs', page), 'utf8') === (await madePages())[page]).toBe(true)
+})
 
 describe('the catalogue of failures', () => {
   test('has codes in kebab case', () => {
