@@ -8,7 +8,10 @@ import type { VpsContext } from './context.ts'
 import type { HostFacts } from './facts.ts'
 import { readSite } from './promotion/site.ts'
 import { writeFile } from './release-files.ts'
+import { tlsDirectory } from './setup-script.ts'
 import { render } from './templates.ts'
+
+export { setupScript } from './setup-script.ts'
 
 /** The text of the site's file. What `before` holds of a gate is kept, so that a promotion under way finds it. */
 export async function siteText(
@@ -27,9 +30,10 @@ export async function siteText(
     listen,
     siteDir: facts.app.site(deployment.name),
     gateToken: readSite(before)?.gateToken ?? randomBytes(16).toString('hex'),
-    upstream: app.listen.kind === 'port' ? `127.0.0.1:${app.listen.port}` : undefined,
+    upstream: app.listen.kind === 'port' ? `127.0.0.1:${facts.port ?? app.listen.port}` : undefined,
     certificate: options['certificate'],
     certificateKey: options['certificate_key'],
+    tls: options['certificate'] === undefined ? tlsDirectory : undefined,
   })
 }
 
@@ -77,7 +81,7 @@ export function reloadNginx(file: string) {
 command -v nginx >/dev/null 2>&1 || { echo 'nginx is not installed' >&2; exit 127; }
 as=
 if [ "$(id -u)" != 0 ] && [ -z "\${SLIPWAY_SANDBOX:-}" ]; then
-  sudo -n nginx -v >/dev/null 2>&1 || { echo 'nginx can not be reloaded: this needs root, or sudo without a password for nginx; see tasks setup_host' >&2; exit 1; }
+  sudo -n -l nginx -t >/dev/null 2>&1 || { echo 'nginx can not be reloaded: this needs root, or sudo without a password for nginx; see tasks setup_host' >&2; exit 1; }
   as='sudo -n'
 fi
 back() { if [ -f ${file}.before ]; then mv -f ${file}.before ${file}; else rm -f ${file}; fi; }
@@ -85,38 +89,6 @@ said=$($as nginx -t 2>&1) || { echo "$said" >&2; back; exit 1; }
 case $said in *'conflicting server name'*) echo "$said" >&2; back; exit 1;; esac
 $as nginx -s reload
 rm -f ${file}.before`
-}
-
-/** What root has to do once for a host: packages, the include of sites, a way to reload. As one script. */
-export function setupScript(context: VpsContext, facts: Pick<HostFacts, 'home' | 'user'>): string {
-  const { deployment } = context
-  const mysql = Object.values(deployment.app.databases).some((each) => each.kind === 'mysql')
-  const postgres = Object.values(deployment.app.databases).some((each) => each.kind === 'postgres')
-  const packages = [
-    'rsync',
-    'python3',
-    'supervisor',
-    'nginx',
-    ...(postgres ? ['postgresql-client'] : []),
-    ...(mysql ? ['mariadb-client'] : []),
-  ]
-  return `#!/bin/sh
-# Once, as root, on ${deployment.hosts.join(' and ')}: what ${facts.user} can't do for itself.
-set -eu
-apt-get install -y ${packages.join(' ')}
-# The system's own supervisord is not needed: each release has one.
-systemctl disable --now supervisor || :
-# Sites are files in the home of ${facts.user}; nginx's workers have to reach the sockets there.
-echo 'include ${facts.home}/.slipway/*/sites/*/nginx.conf;' > /etc/nginx/conf.d/slipway.conf
-setfacl -m u:www-data:x ${facts.home} 2>/dev/null || chmod o+x ${facts.home}
-echo '${facts.user} ALL=(root) NOPASSWD: /usr/sbin/nginx' > /etc/sudoers.d/slipway
-chmod 440 /etc/sudoers.d/slipway
-visudo -c -f /etc/sudoers.d/slipway
-# Processes go on when ${facts.user} logs out, and come back after a reboot.
-loginctl enable-linger ${facts.user} || :
-nginx -t
-systemctl reload nginx
-`
 }
 
 /** Refuses a domain that is not configured. */
