@@ -304,6 +304,7 @@ function deployment(pass: Pass, name: string, appValues: Values, shared: AppConf
       buildpacks: (values['buildpacks'] as string[] | undefined) ?? [],
       features: (values['features'] as string[] | undefined) ?? [],
       strategy: (values['strategy'] as 'pipeline' | 'swap' | undefined) ?? 'pipeline',
+      maintenanceVariable: values['maintenance_variable'] as string | undefined,
     }
   }
   const hosts = (values['hosts'] as string[] | undefined) ?? []

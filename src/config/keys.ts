@@ -169,6 +169,11 @@ export const herokuKeys: Keys = {
   team: key(kind.plainName, 'The team that owns it.', 'acme'),
   buildpacks: key(kind.list, 'Buildpacks, in order.', 'heroku/nodejs, heroku/python'),
   features: key(kind.list, 'Features that are switched on.', 'log-runtime-metrics'),
+  maintenance_variable: key(
+    kind.text,
+    "The app's own setting that means maintenance, for maintenance_on, in place of the platform's page: NAME, or NAME=VALUE.",
+    'MAINTENANCE_MODE=on',
+  ),
   strategy: key(kind.oneOf('pipeline', 'swap'), 'How a promotion to it works.', 'swap', { standard: 'pipeline' }),
 }
 

@@ -154,6 +154,8 @@ export interface HerokuConfig extends DeploymentBase {
   buildpacks: string[]
   features: string[]
   strategy: 'pipeline' | 'swap'
+  /** `NAME` or `NAME=VALUE`: the app's own maintenance. */
+  maintenanceVariable?: string
 }
 
 export type DeploymentConfig = VpsConfig | HerokuConfig

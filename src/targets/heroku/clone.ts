@@ -47,6 +47,7 @@ export async function clone(context: HerokuContext, target: HerokuConfig, option
             { state: 'Nothing was changed.' },
           )
         }
+        await postgres.requireRoom({ context, attachment: fromDb }, { context: to, attachment: toDb })
         const slug = release?.slug
           ? await to.client.get(`${to.path}/slugs/${release.slug.id}`, resource.slug)
           : undefined

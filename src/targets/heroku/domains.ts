@@ -65,13 +65,18 @@ export async function detachDomain(context: HerokuContext, hostname: string): Pr
 }
 
 /** Automatic certificates on; resolves once each custom domain has one. */
-export async function automaticCertificates(context: HerokuContext, deadlineMs = 10 * 60_000): Promise<void> {
+export async function automaticCertificates(
+  context: HerokuContext,
+  options: { wait?: boolean; deadlineMs?: number } = {},
+): Promise<void> {
+  const { wait = true, deadlineMs = 10 * 60_000 } = options
   const { client, path, app } = context
   if (!(await client.get(path, resource.app)).acm) {
     await client.write('POST', `${path}/acm`, resource.app, { body: {}, reread: async () => undefined })
     if (currentRun().options.dryRun) return
     currentRun().emit({ type: 'changed', host: app, what: 'automatic certificates on' })
   }
+  if (!wait) return
   await waitFor(
     async () =>
       (await domainsOf(context)).every((each) => each.kind === 'heroku' || each.acm_status === 'cert issued')

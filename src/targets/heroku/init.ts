@@ -456,7 +456,9 @@ async function domainDifferences(context: HerokuContext, options: InitOptions): 
       })
     }
   } else if (!app.acm && !options.withoutCertificate) {
-    differences.push({ text: 'automatic certificates', make: () => automaticCertificates(context) })
+    // Before there is code nobody waits for it: DNS may come after the first deploy.
+    const wait = (await currentRelease(context))?.slug != null
+    differences.push({ text: 'automatic certificates', make: () => automaticCertificates(context, { wait }) })
   }
   return differences
 }

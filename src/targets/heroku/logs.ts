@@ -12,6 +12,16 @@ export interface LogFilter {
   dyno?: string
   /** `app`, or the platform itself: `heroku`. */
   source?: 'app' | 'heroku'
+  /** Several of them, sorted out here: a session takes one. */
+  anyOf?: readonly string[]
+}
+
+/** Whether a line's source is one of `names`: `heroku`, `app` (all but heroku), a process type or a dyno. */
+export function isFrom(source: string, names: readonly string[]): boolean {
+  const platform = source.startsWith('heroku/')
+  return names.some((name) =>
+    name === 'heroku' ? platform : name === 'app' ? !platform : source === name || source.split('.')[0] === name,
+  )
 }
 
 /** The platform keeps so many lines. */
@@ -135,6 +145,7 @@ export async function* appLog(context: HerokuContext, options: LogOptions, filte
         }
         seen.set(raw, count)
         if (seen.size > 2 * kept) forget(seen)
+        if (filter.anyOf && !isFrom(source, filter.anyOf)) continue
         if (grep && !grep.test(text)) continue
         if (since !== undefined && at !== undefined && Date.parse(at) < since) continue
         yield { host: context.app, source, text, ...(at ? { at } : {}) }

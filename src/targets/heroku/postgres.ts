@@ -44,6 +44,35 @@ export const info = (
 ): Promise<ReturnType<typeof resource.databaseInfo>> =>
   context.client.get(`${base}/databases/${attachment.addon.id}`, resource.databaseInfo, data)
 
+const units: Readonly<Record<string, number>> = { kB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 }
+
+/** What the plan holds, in bytes, as the platform says it: `8.1 MB / 1.00 GB (0.8%)`. Undefined where it says none. */
+export function planLimit(about: ReturnType<typeof resource.databaseInfo>): number | undefined {
+  const text = about.info.find((each) => each.name === 'Data Size')?.values[0] ?? ''
+  const match = /\/\s*([\d.]+)\s*(kB|MB|GB|TB)/.exec(text)
+  return match ? Number(match[1]) * (units[match[2] as string] as number) : undefined
+}
+
+/** Refuses a copy that the target's plan would not hold: Heroku would revoke its right to write some days later. */
+export async function requireRoom(
+  from: { context: HerokuContext; attachment: Attachment },
+  to: { context: HerokuContext; attachment: Attachment },
+): Promise<void> {
+  const [source, target] = await Promise.all([info(from.context, from.attachment), info(to.context, to.attachment)])
+  const limit = planLimit(target)
+  const bytes = source.num_bytes ?? 0
+  if (limit === undefined || bytes <= limit) return
+  throw new SlipwayError(
+    'heroku-too-large',
+    `${databaseName(from.attachment)} has ${Math.ceil(bytes / 1e6)} MB, and the plan of ${databaseName(to.attachment)} (${to.attachment.addon.name}) holds ${Math.floor(limit / 1e6)} MB`,
+    {
+      host: to.context.app,
+      state: 'Nothing was changed.',
+      next: `Set a larger plan under [${to.context.deployment.name}.addons] and run \`tasks init_staging_app\`; \`heroku addons:plans heroku-postgresql\` lists them.`,
+    },
+  )
+}
+
 /** Waits until the database can be connected to. */
 export async function waitForDatabase(
   context: HerokuContext,

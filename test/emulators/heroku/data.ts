@@ -121,7 +121,12 @@ export function dataRoutes(world: World): void {
       info.push(
         { name: 'Connections', values: ['1/20'] },
         { name: 'PG Version', values: ['15'] },
-        { name: 'Data Size', values: [`${(bytes / 1e6).toFixed(1)} MB`] },
+        {
+          name: 'Data Size',
+          values: [
+            `${(bytes / 1e6).toFixed(1)} MB / ${(world.faults.on.planBytes / 1e6).toFixed(2)} MB (${((bytes / world.faults.on.planBytes) * 100).toFixed(1)}%)`,
+          ],
+        },
         { name: 'Tables', values: [String(tables)] },
       )
     }

@@ -38,6 +38,8 @@ export interface Switches {
   /** text/plain, or server-sent events whatever was asked for. */
   logFormat: 'negotiate' | 'plain' | 'events'
   dynoQuota: number
+  /** What a database's plan holds, in bytes. */
+  planBytes: number
   /** The platform takes so long to mark a promoted release. */
   promotionDelayMs: number
 }
@@ -57,6 +59,7 @@ export class Faults {
     splitRendezvous: false,
     logFormat: 'negotiate',
     dynoQuota: 100,
+    planBytes: 1e9,
     promotionDelayMs: 0,
   }
 
