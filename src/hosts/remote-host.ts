@@ -25,6 +25,7 @@ import { sudoFor } from './sudo.ts'
 import { tailHost } from './tail.ts'
 import type { Transport } from './transport.ts'
 import {
+  escapeForPercentB,
   interactiveLine,
   killCommand,
   resolvePath,
@@ -33,6 +34,9 @@ import {
   wireCommand,
   wireScript,
 } from './wire.ts'
+
+/** Characters of a script, as it is spelled there, that fit into a command's request: one packet, 32 KiB for the smallest servers. */
+const shortScript = 28_000
 
 /** The host at an ssh destination. Nothing connects before it is used. */
 export function host(destination: string): Host {
@@ -76,15 +80,18 @@ function makeHost(name: string, kind: 'ssh' | 'local', scope: Scope): Host {
   }
   const scriptSite = {
     name,
-    script: (text: string, shown: string, options: StartOptions) =>
-      startCommand(
-        {
-          ...site('', false, scope),
-          wire: async (nonce: string) => wireScript(scope, nonce, await wireOptions(false)),
-        },
-        display(shown, scope),
-        { ...options, input: text },
-      ),
+    script: (text: string, secret: boolean, shown: string, options: StartOptions) =>
+      // Input is waited for until the server has begun the command: a short text is the command itself.
+      !secret && escapeForPercentB(text).length < shortScript
+        ? startCommand(site(text, false, scope), display(shown, scope), options)
+        : startCommand(
+            {
+              ...site('', false, scope),
+              wire: async (nonce: string) => wireScript(scope, nonce, await wireOptions(false)),
+            },
+            display(shown, scope),
+            { ...options, input: text },
+          ),
   }
   const derive = (change: Partial<Scope>): Host => makeHost(name, kind, { ...scope, ...change })
 

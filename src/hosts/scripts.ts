@@ -9,8 +9,8 @@ import { type StartOptions, stubbedResult } from './running.ts'
 
 export interface ScriptSite {
   readonly name: string
-  /** Runs what `sh` reads from standard input. */
-  script(text: string, display: string, options: StartOptions): Running
+  /** Runs `text` with `sh`. With `secret`, it travels by standard input alone. */
+  script(text: string, secret: boolean, display: string, options: StartOptions): Running
 }
 
 interface StepProgress {
@@ -83,7 +83,10 @@ export async function runScript(
     steps.length === 1 ? (steps[0]?.name ?? '') : `${steps.length} steps: ${steps.map((step) => step.name).join(', ')}`
   const sent = renderScript(steps, nonce, options.guard)
   const { onStdout, onStderr, flush } = parsers(nonce, take)
-  const running = site.script(sent, display, {
+  const secret = [...steps.map((step) => step.command), ...(options.guard ? [options.guard] : [])].some(
+    (command) => command.secrets.length > 0,
+  )
+  const running = site.script(sent, secret, display, {
     kind,
     // Its steps are shown, each by its name; what holds them together is worth a line only with -v.
     quiet: true,

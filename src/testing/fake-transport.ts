@@ -48,7 +48,11 @@ function fakeChannel(line: string, answer: Answerer): Channel {
         stdout: out = '',
         stderr: err = '',
         exitCode = 0,
-      } = body === 'eval "$(cat)"' ? runScript(input.toString(), answer) : answer(body, input)
+      } = body === 'eval "$(cat)"'
+        ? runScript(input.toString(), answer)
+        : /^slipway_\w+\(\) \{\n/.test(body)
+          ? runScript(body, answer)
+          : answer(body, input)
       stdout.end(out)
       stderr.end(err)
       resolve({ exitCode, signal: null })
