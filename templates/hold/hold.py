@@ -8,6 +8,8 @@ that killing one fails nothing; each restarts the other. If the script that open
 in its recovery. Standard library only.
 
 SPEC is a JSON file: socket, backlog, deadline (seconds, for holding), lock (the script's lock file), recover (argv).
+A socket `port:9001` is the port that the app has which goes: it is taken over the moment it is free (`address`: where it
+listened). Then the relaying goes on, until a link SPEC.end is there and nothing comes any more.
 """
 import fcntl
 import json
@@ -29,7 +31,11 @@ QUIET = 0.3
 def main(spec_path):
     with open(spec_path) as file:
         spec = json.load(file)
-    listener = listen(spec['socket'], spec['backlog'])
+    if spec['socket'].startswith('port:'):
+        note_pid(spec_path)
+        listener = take_over(spec['address'], int(spec['socket'][5:]), spec['backlog'], spec['deadline'])
+    else:
+        listener = listen(spec['socket'], spec['backlog'])
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     parent = os.getpid()
@@ -48,6 +54,24 @@ def listen(path, backlog):
     listener.listen(backlog)
     listener.setblocking(False)
     os.rename(beside, path)
+    return listener
+
+
+def take_over(address, port, backlog, seconds):
+    """The listening port, bound as soon as whoever listens there lets go of it."""
+    listener = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            listener.bind((address, port))
+            listener.listen(backlog)
+            break
+        except OSError:
+            if time.monotonic() > end:
+                os._exit(3)
+            time.sleep(0.001)
+    listener.setblocking(False)
     return listener
 
 
@@ -73,7 +97,8 @@ def serve(spec_path, spec, listener, sibling):
         if time.monotonic() - began > spec['deadline']:
             os._exit(3)
         time.sleep(POLL)
-    relay_all(listener, target, began + spec['deadline'] + 60)
+    stays = spec['socket'].startswith('port:')
+    relay_all(listener, target, began + spec['deadline'] + 60, (lambda: os.path.lexists(spec_path + '.end')) if stays else None)
     os._exit(0)
 
 
@@ -133,12 +158,18 @@ def recover(spec):
         os._exit(127)
 
 
-def relay_all(listener, target, deadline):
+def relay_all(listener, target, deadline, may_end=None):
+    """Until nothing came for a while, and `may_end` says so where it is given."""
     slots = threading.Semaphore(RELAYS)
     quiet_since = time.monotonic()
     poller = select.poll()
     poller.register(listener, select.POLLIN)
-    while time.monotonic() - quiet_since < QUIET:
+    while True:
+        if may_end and not may_end():
+            quiet_since = time.monotonic()
+            deadline = quiet_since + 60
+        if time.monotonic() - quiet_since >= (QUIET * 3 if may_end else QUIET):
+            break
         slots.acquire()
         poller.poll(POLL * 1000)
         try:
@@ -176,10 +207,11 @@ def gone(client):
 
 
 def connect(target, deadline):
+    port = int(target[5:]) if target.startswith('port:') else None
     while time.monotonic() < deadline:
-        upstream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        upstream = socket.socket(socket.AF_UNIX if port is None else socket.AF_INET, socket.SOCK_STREAM)
         try:
-            upstream.connect(target)
+            upstream.connect(target if port is None else ('127.0.0.1', port))
             return upstream
         except OSError:
             upstream.close()

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import xmlrpc.client
 
@@ -76,6 +77,13 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self.path)
+
+
+def connection_to(where, timeout):
+    """To a unix socket's path, or to `port:9001` of this host."""
+    if where.startswith('port:'):
+        return http.client.HTTPConnection('127.0.0.1', int(where[5:]), timeout=timeout)
+    return UnixConnection(where, timeout)
 
 
 class UnixTransport(xmlrpc.client.Transport):
@@ -213,7 +221,10 @@ def clean_environment():
 
 
 def connections_to(path):
-    """Connections to a unix socket: waiting in its queue, or being served. The listener itself is not counted."""
+    """Connections to a unix socket: waiting in its queue, or being served. The listener itself is not counted.
+    To a port: those that are established."""
+    if path.startswith('port:'):
+        return sum(1 for state, _, port in tcp_sockets() if state == 1 and port == int(path[5:]))
     count = 0
     with open('/proc/net/unix', errors='replace') as file:
         next(file)
@@ -223,6 +234,28 @@ def connections_to(path):
             if len(fields) == 8 and fields[7].rstrip('\n') == path and not listening:
                 count += 1
     return count
+
+
+def tcp_sockets():
+    """(state, address, port) of every TCP socket's own end; 1 is established, 10 listens."""
+    for path, family in (('/proc/net/tcp', socket.AF_INET), ('/proc/net/tcp6', socket.AF_INET6)):
+        try:
+            with open(path) as file:
+                next(file)
+                lines = file.readlines()
+        except (OSError, StopIteration):
+            continue
+        for line in lines:
+            fields = line.split()
+            address, port = fields[1].split(':')
+            words = [int(address[at:at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8)]
+            yield int(fields[3], 16), socket.inet_ntop(family, b''.join(words)), int(port, 16)
+
+
+def listening_at(port):
+    """The address at which somebody listens on a port; None where nobody does."""
+    found = [address for state, address, each in tcp_sockets() if state == 10 and each == port]
+    return found[0] if found else None
 
 
 def ask(connection, path, headers):
@@ -255,7 +288,7 @@ def healthy_on(path, health, release, seconds):
 
     def once():
         try:
-            answer = ask(UnixConnection(path, max(0.5, min(5, seconds))), health['path'], {'Host': health.get('host', 'localhost')})
+            answer = ask(connection_to(path, max(0.5, min(5, seconds))), health['path'], {'Host': health.get('host', 'localhost')})
         except OSError as error:
             last[0] = str(error)
             return False

@@ -16,9 +16,10 @@ import subprocess
 import time
 
 import databases
+import ports
 import servers
-from processes import (POLL, Daemon, Failure, ask, clean_environment, connections_to, health_fault, healthy_on, marked,
-                       wait_for)
+from processes import (POLL, Daemon, Failure, ask, clean_environment, connection_to, connections_to, health_fault,
+                       healthy_on, marked, wait_for)
 
 
 class Step:
@@ -64,6 +65,9 @@ class Stop(Step):
 
     def undo(self, kept):
         running = kept.get('running', [])
+        if self.spec.get('holder'):
+            # It needs the port that the requests wait at.
+            self.change.step(self.spec['holder']).end()
         self.daemon.start(running, 20)
         health = self.spec.get('health')
         if health and running:
@@ -548,7 +552,8 @@ class Gate(Step):
 
     def do(self, kept):
         began = time.monotonic()
-        link(self.spec['socket'], self.spec['link'])
+        if not self.spec.get('direct'):
+            link(self.spec['socket'], self.spec['link'])
         last, streak = ['no answer yet'], [0]
 
         def once():
@@ -566,6 +571,8 @@ class Gate(Step):
         return {'gateMs': ms(began)}
 
     def connection(self):
+        if self.spec.get('direct'):
+            return connection_to(self.spec['socket'], 5)
         host, port = self.spec['address'], self.spec['port']
         if not self.spec['tls']:
             return http.client.HTTPConnection(host, port, timeout=5)
@@ -701,6 +708,7 @@ KINDS = {
 }
 
 
+KINDS.update(ports.steps(Hold, Flip, Step, lambda target, path: link(target, path)))
 KINDS.update(servers.steps(Step, lambda path, text: write_file(path, text)))
 
 
@@ -721,6 +729,7 @@ def link(target, path):
         databases.remove(path)
         return
     beside = '%s.new' % path
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     databases.remove(beside)
     os.symlink(target, beside)
     os.rename(beside, path)

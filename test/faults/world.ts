@@ -31,6 +31,7 @@ import { removeSandbox, type Sandbox, startSandbox, stopSandbox } from '../../sr
 import { makePlace, sandboxPlace } from '../../src/sandbox/place.ts'
 import type { VpsContext } from '../../src/targets/vps/context.ts'
 import { vpsContext } from '../../src/targets/vps/create.ts'
+import { initApp } from '../../src/targets/vps/domains.ts'
 import { install, inVersion } from '../../src/targets/vps/install.ts'
 import { releaseLayout } from '../../src/targets/vps/layout.ts'
 import { startServer } from '../../src/targets/vps/server.ts'
@@ -75,6 +76,14 @@ export interface WorldOptions {
   diskMegabytes?: number
   /** Another lines for [app] of deploy.ini. */
   app?: string
+  /** The whole of deploy.ini, changed. */
+  ini?: (text: string) => string
+  /** More lines of .env. */
+  env?: string
+  /** Before anything is deployed there. */
+  prepare?: (sandbox: Sandbox) => void | Promise<void>
+  /** Releases get what init_staging_app makes: a port of their own, and their domain at its provider. */
+  initApps?: boolean
 }
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
@@ -154,10 +163,14 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   }
 
   try {
-    await writeSites(world, options.production !== false)
-    if (options.production !== false)
-      await inRun(() => bringUp(world, contextOf('production', '2026r1'), options.fillMegabytes))
-    if (options.staging !== false) await inRun(() => bringUp(world, contextOf('staging')))
+    await options.prepare?.(sandbox)
+    if (!options.initApps) await writeSites(world, options.production !== false)
+    const bring = async (context: VpsContext, megabytes?: number) => {
+      if (options.initApps) await inRun(() => initApp(context))
+      await inRun(() => bringUp(world, context, megabytes))
+    }
+    if (options.production !== false) await bring(contextOf('production', '2026r1'), options.fillMegabytes)
+    if (options.staging !== false) await bring(contextOf('staging'))
     return world
   } catch (error) {
     await world.remove()
@@ -173,8 +186,9 @@ function writeProject(dir: string, options: WorldOptions): void {
     writeFileSync(join(dir, `config/${name}.ini`), settings)
   }
   const ini = readFileSync(join(repository, 'config/deploy.ini'), 'utf8')
-  writeFileSync(join(dir, 'config/deploy.ini'), ini.replace('health = /up', `health = /up\n${options.app ?? ''}`))
-  writeFileSync(join(dir, '.env'), 'PONY_ADMIN_PASSWORD=allons-y\n')
+  const more = ini.replace('health = /up', `health = /up\n${options.app ?? ''}`)
+  writeFileSync(join(dir, 'config/deploy.ini'), options.ini ? options.ini(more) : more)
+  writeFileSync(join(dir, '.env'), `PONY_ADMIN_PASSWORD=allons-y\n${options.env ?? ''}`)
 }
 
 /** The sites, as set-up writes them, loaded by the sandbox's nginx. */

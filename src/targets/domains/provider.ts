@@ -13,7 +13,7 @@ export interface Binding {
 }
 
 export interface DomainProvider {
-  readonly name: 'opalstack' | 'uberspace' | 'webfaction' | 'none'
+  readonly name: 'nginx' | 'opalstack' | 'uberspace' | 'webfaction' | 'none'
   readonly capabilities: {
     /** Every request gets the old app or the new one. */
     atomicFlip: boolean

@@ -5,9 +5,10 @@ import { sh } from '../../shell/index.ts'
 import type { Domains } from '../deployment.ts'
 import { audited, beginChange, type ChangeOn } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
-import { hostFacts } from './facts.ts'
+import { forgetFacts, hostFacts } from './facts.ts'
 import { requireDomain, setupScript, writeSite } from './nginx.ts'
 import { readSite } from './promotion/site.ts'
+import { appName, providerOf } from './provider.ts'
 import { folderStep, requireSecrets } from './release-files.ts'
 import { replaceLink } from './server.ts'
 import { inStep } from './step.ts'
@@ -60,24 +61,74 @@ function initSteps(context: VpsContext, { facts, release }: ChangeOn) {
 
 async function provideSite(context: VpsContext, host: Host, change: ChangeOn): Promise<void> {
   const { provider } = context.config.domains
+  const onPort = context.deployment.app.listen.kind === 'port'
+  if (onPort && provider !== 'none') await providePort(context, host, change)
   if (provider === 'none') {
     currentRun().emit({ type: 'note', text: 'no [domains] provider is configured: the site is left to you' })
     return
   }
-  if (provider !== 'nginx') throw otherProvider(provider)
   if (context.deployment.domain === undefined) {
     currentRun().emit({ type: 'note', text: `[${context.deployment.name}] has no domain: no site was made` })
     return
   }
+  if (provider !== 'nginx') return leadHere(context, host, change)
   await inStep(`site of ${context.deployment.domain}`, host.name, async () =>
     (await writeSite(context, host, change)) ? undefined : 'unchanged',
   )
 }
 
-const otherProvider = (provider: string): UsageError =>
-  new UsageError('provider', `the provider ${provider} makes its sites in its panel, not on the host`, {
-    next: 'Make the site there and point it at the socket or port of the app.',
+/**
+ * A port that the release keeps, whatever it becomes: as its provider says, or the configured one, or the next that no
+ * other release on the host has.
+ */
+async function providePort(context: VpsContext, host: Host, change: ChangeOn): Promise<void> {
+  const { app, domain } = context.deployment
+  const { facts, release, guard } = change
+  if (app.listen.kind !== 'port' || facts.port !== undefined) return
+  const file = `${release.records}/port`
+  const { provider: kind } = context.config.domains
+  let told: number | undefined
+  if ((kind === 'opalstack' || kind === 'webfaction') && domain !== undefined) {
+    const provider = await providerOf(context, host)
+    if (!currentRun().options.dryRun) told = (await provider.create(domain, release.name)).port
+  }
+  const others = release.dir.slice(0, release.dir.lastIndexOf('/'))
+  const first = told ?? app.listen.port
+  const choose = sh`mkdir -p ${release.records}
+p=${String(first)}
+while [ ${told === undefined ? 'choose' : 'told'} = choose ] && cat ${others}/*/.slipway/port 2>/dev/null | grep -qx "$p"; do p=$((p + 1)); done
+printf '%s\n' "$p" >${file}.new; mv -f ${file}.new ${file}`
+  await inStep(`a port for ${release.name}`, host.name, () =>
+    host.script([{ name: 'its own port', command: choose }], { guard }),
+  )
+  forgetFacts(context.deployment, host)
+  change.facts = await hostFacts(context.deployment, host)
+}
+
+/** Has the provider lead the domain to the release: where there is none yet, and where it led to another one. */
+async function leadHere(context: VpsContext, host: Host, { facts, release }: ChangeOn): Promise<void> {
+  const domain = requireDomain(context)
+  const { listen, name } = context.deployment.app
+  if (listen.kind !== 'port') {
+    throw new UsageError(
+      'provider',
+      `${context.config.domains.provider} leads domains to ports, and ${name} listens on a socket`,
+      {
+        next: 'Set [app] listen = port …',
+      },
+    )
+  }
+  const provider = await providerOf(context, host)
+  const app = appName(provider, release.name, facts.port ?? listen.port)
+  if (currentRun().options.dryRun) return
+  await inStep(`lead ${domain} to ${app} at ${provider.name}`, host.name, async () => {
+    await provider.create(domain, app)
+    const before = await provider.current(domain)
+    if (before?.app === app) return 'unchanged'
+    await provider.attach(domain, app, before)
+    return before ? `was ${before.app}` : undefined
   })
+}
 
 async function list(context: VpsContext): ReturnType<Domains['list']> {
   if (context.deployment.domain === undefined) return []

@@ -34,7 +34,7 @@ export async function status(context: VpsContext): Promise<DeploymentStatus> {
   const slot = facts.liveSlot
   const endpoint =
     deployment.app.listen.kind === 'port'
-      ? { port: deployment.app.listen.port }
+      ? { port: facts.port ?? deployment.app.listen.port }
       : slot
         ? { socket: release.slotSocket(slot) }
         : undefined

@@ -16,11 +16,17 @@ export interface Webfaction {
 export async function startWebfaction(
   version: 1 | 2,
   faults: Readonly<Record<string, string>> = {},
+  /** Of the two apps that there are. */
+  ports: readonly [number, number] = [19301, 19302],
 ): Promise<Webfaction> {
   const script = fileURLToPath(new URL('./server.py', import.meta.url))
-  const child = spawn('/usr/bin/python3', ['-B', script, String(version), JSON.stringify(faults)], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
+  const child = spawn(
+    '/usr/bin/python3',
+    ['-B', script, String(version), JSON.stringify(faults), JSON.stringify(ports)],
+    {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    },
+  )
   const lines = createInterface({ input: child.stdout })
   const port = await new Promise<string>((resolve, reject) => {
     lines.once('line', resolve)

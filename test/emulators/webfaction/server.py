@@ -1,4 +1,4 @@
-"""The emulator's server: server.py VERSION FAULTS. Prints its port; ends when its standard input does."""
+"""The emulator's server: server.py VERSION FAULTS PORTS. GET /leads/DOMAIN tells where its web server would go. Prints its port; ends when its standard input does."""
 import json
 import os
 import sys
@@ -6,12 +6,12 @@ import threading
 import xmlrpc.client
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-VERSION, FAULTS = int(sys.argv[1]), json.loads(sys.argv[2])
+VERSION, FAULTS, PORTS = int(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
 SESSION = 'oz7e1xo7mgy5'
 SITES = [{'id': 1, 'name': 'pony', 'ip': '203.0.113.7', 'https': False, 'subdomains': ['pony.example.org'],
           'website_apps': [['pony2026r1', '/'], ['static', '/media']]}]
-APPS = [{'id': 1, 'name': 'pony2026r1', 'type': 'custom_app_with_port', 'port': 19301},
-        {'id': 2, 'name': 'pony2026r2', 'type': 'custom_app_with_port', 'port': 19302}]
+APPS = [{'id': 1, 'name': 'pony2026r1', 'type': 'custom_app_with_port', 'port': PORTS[0]},
+        {'id': 2, 'name': 'pony2026r2', 'type': 'custom_app_with_port', 'port': PORTS[1]}]
 DOMAINS = [{'id': 1, 'domain': 'example.org', 'subdomains': ['pony']}]
 
 
@@ -99,6 +99,11 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return None
         return self.answer(200, body.encode())
+
+    def do_GET(self):
+        domain = self.path.rpartition('/')[2]
+        names = [name for site in SITES if domain in site['subdomains'] for name, at in site['website_apps'] if at == '/']
+        return self.answer(200, json.dumps(next(({'app': a['name'], 'port': a['port']} for a in APPS if a['name'] in names), {})).encode())
 
     def answer(self, status, body):
         self.send_response(status)

@@ -3,12 +3,15 @@ import { randomBytes } from 'node:crypto'
 import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
+import type { Binding } from '../../domains/provider.ts'
 import type { VpsContext } from '../context.ts'
 import { type HostFacts, hostFacts } from '../facts.ts'
 import { checkHealth } from '../health.ts'
 import { type AppLayout, type ReleaseLayout, releaseLayout } from '../layout.ts'
 import { listCommand, reversal as reversalOf } from '../migrations.ts'
+import { requireDomain } from '../nginx.ts'
 import { programs } from '../programs.ts'
+import { appName, providerOf } from '../provider.ts'
 import { type ServerData, serversOf } from './servers.ts'
 import { readSite, type Site } from './site.ts'
 
@@ -23,10 +26,21 @@ export interface Side {
   /** Server programs, and the one whose socket the site points at. */
   server: string[]
   live?: string
+  /** The port that the release has for itself; undefined for an app on sockets. */
+  port?: number
   workers: string[]
   /** The longest that a worker, and that the server, gets to finish. */
   workerSeconds: number
   serverSeconds: number
+}
+
+export interface Lead {
+  provider: string
+  before: Binding | null
+  /** The provider's name for the app that the domain is to lead to. */
+  app: string
+  /** As lines without secrets. */
+  calls: string[]
 }
 
 export interface Data {
@@ -65,6 +79,10 @@ export interface PromotionFacts {
   health: { path: string; status: number; body?: string; deadlineSeconds: number }
   domain: string
   site: Site
+  /** Apps on ports: who leads the domain to one of them, from what, and what is asked of it. */
+  lead?: Lead
+  /** `none`: the web server in front is the operator's own, and leads to the site's current.sock. */
+  provider?: string
   /** Connections that can wait. */
   backlog: number
   /** Seconds from holding until requests are let go, or all goes back. */
@@ -114,16 +132,7 @@ const reserveSeconds = 15
 export async function gather(from: VpsContext, to: VpsContext, options: GatherOptions = {}): Promise<Gathered> {
   const host = oneHost(from, to)
   const { app } = to.deployment
-  if (app.listen.kind === 'port') {
-    throw new SlipwayError(
-      'listens-on-port',
-      `a promotion needs an app that listens on a socket, and ${app.name} listens on port ${app.listen.port}`,
-      {
-        state: 'Nothing was changed.',
-        next: 'Set [app] listen = socket, and have the server listen on $SLIPWAY_SOCKET.',
-      },
-    )
-  }
+  const onPorts = needsPorts(to)
   const [staging, production] = [await hostFacts(from.deployment, host), await hostFacts(to.deployment, host)]
   const oldName = production.roles[to.deployment.name]
   const nextName = options.demoteTo ?? staging.release?.name
@@ -150,7 +159,8 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     ...(app.health.body ? { body: app.health.body } : {}),
     deadlineSeconds: app.health.deadlineMs / 1000,
   }
-  const site = readSite(probed.site) ?? newSite(to, probed.listen)
+  const domain = requireDomain(to)
+  const site = siteOf(to, probed, domain)
   if (!site) {
     throw new SlipwayError('no-site', `there is no site for ${to.deployment.name} on ${host.name}`, {
       host: host.name,
@@ -158,9 +168,8 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       next: 'Make it: `tasks setup_host`.',
     })
   }
-  const domain = to.deployment.domain
-  if (domain === undefined)
-    throw new SlipwayError('no-domain', `[${to.deployment.name}] has no domain`, { next: 'Set domain = … there.' })
+  const { nextPort, oldPort } = onPorts ? portsOf(probed, app.listen, next, old, host) : {}
+  const lead = onPorts ? await leadOf(to, host, domain, nextName, nextPort as number) : undefined
   const supervisord = production.tools.supervisord
   if (!supervisord)
     throw new SlipwayError('no-supervisord', `supervisord is not installed on ${host.name}`, {
@@ -174,6 +183,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     release: ReleaseLayout,
     version: string,
     live?: string,
+    port?: number,
   ): Side => {
     const all = programs(context.deployment.app, facts.scale)
     const { workers, drainSeconds } = context.deployment.app
@@ -185,6 +195,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       dir: release.dir,
       server: all.filter((each) => each.kind === 'server').map((each) => each.name),
       ...(live ? { live } : {}),
+      ...(port === undefined ? {} : { port }),
       workers: all.filter((each) => each.kind === 'worker').map((each) => each.name),
       workerSeconds: Math.max(0, ...Object.values(workers).map((each) => each.stopSeconds)) || 60,
       serverSeconds: drainSeconds,
@@ -218,11 +229,22 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     production: to.deployment.name,
     data,
     hold: options.hold ?? true,
-    next: side(to, production, next, probed.nextVersion),
+    next: side(to, production, next, probed.nextVersion, undefined, nextPort),
     ...(options.demoteTo === undefined
-      ? { staging: side(from, staging, next, probed.nextVersion, staging.liveSlot && `app-${staging.liveSlot}`) }
+      ? {
+          staging: side(
+            from,
+            staging,
+            next,
+            probed.nextVersion,
+            staging.liveSlot && `app-${staging.liveSlot}`,
+            nextPort,
+          ),
+        }
       : {}),
-    ...(old && probed.oldVersion ? { old: side(to, production, old, probed.oldVersion, probed.oldLive) } : {}),
+    ...(old && probed.oldVersion
+      ? { old: side(to, production, old, probed.oldVersion, onPorts ? 'app-a' : probed.oldLive, oldPort) }
+      : {}),
     items,
     ...(servers.length > 0 ? { servers } : {}),
     ...(app.migrate && options.demoteTo === undefined ? { migrate: app.migrate } : {}),
@@ -232,6 +254,8 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     health,
     domain,
     site,
+    ...(lead ? { lead } : {}),
+    provider: to.config.domains.provider,
     backlog: Math.min(4096, probed.somaxconn),
     deadline: Math.max(5, Math.min(45, site.timeoutSeconds - reserveSeconds)),
     roles: { ...production.roles },
@@ -254,6 +278,58 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       ...(old ? { old: { context: to, facts: production, release: old } } : {}),
     },
   }
+}
+
+/** Whether the app listens on ports. Refuses where that and the provider do not go together. */
+function needsPorts(to: VpsContext): boolean {
+  const { provider } = to.config.domains
+  const { listen, name } = to.deployment.app
+  const refused = (text: string, next: string) =>
+    new SlipwayError('provider-listen', text, { state: 'Nothing was changed.', next })
+  if (listen.kind === 'socket' && !['nginx', 'none'].includes(provider)) {
+    throw refused(`${provider} leads a domain to a port, and ${name} listens on a socket`, 'Set [app] listen = port …')
+  }
+  if (listen.kind === 'port' && provider === 'none') {
+    throw refused(
+      `${name} listens on ports, and nobody is configured who could lead the domain from one to another`,
+      'Set [app] listen = socket, or [domains] provider.',
+    )
+  }
+  return listen.kind === 'port'
+}
+
+/** The ports that both releases have for themselves: the domain is led from one to the other. */
+function portsOf(
+  probed: Probed,
+  listen: VpsContext['deployment']['app']['listen'],
+  next: ReleaseLayout,
+  old: ReleaseLayout | undefined,
+  host: Host,
+): { nextPort: number; oldPort?: number } {
+  const configured = listen.kind === 'port' ? listen.port : undefined
+  const nextPort = probed.nextPort
+  const oldPort = old && (probed.oldPort ?? configured)
+  if (nextPort === undefined || nextPort === oldPort) {
+    throw new SlipwayError('no-own-port', `${next.name} has no port of its own beside ${old?.name ?? 'others'}`, {
+      host: host.name,
+      state: 'Nothing was changed.',
+      next: 'Give it one, and start it there: `tasks init_staging_app restart_app:release=staging`.',
+    })
+  }
+  return { nextPort, ...(oldPort === undefined ? {} : { oldPort }) }
+}
+
+async function leadOf(to: VpsContext, host: Host, domain: string, release: string, port: number): Promise<Lead> {
+  const provider = await providerOf(to, host)
+  const app = appName(provider, release, port)
+  return { provider: provider.name, app, ...(await provider.plan(domain, app)) }
+}
+
+/** How the site is reached. Where a provider has it, all that is known is its name. */
+function siteOf(to: VpsContext, probed: Probed, domain: string): Site | undefined {
+  const { provider } = to.config.domains
+  if (provider === 'nginx') return readSite(probed.site) ?? newSite(to, probed.listen)
+  return { address: domain, port: 443, tls: true, timeoutSeconds: 60, certificates: [] }
 }
 
 /** The site as it will be made, where nginx is ours to configure. Its gate is the same throughout the run. */
@@ -332,6 +408,8 @@ interface Probed {
   oldVersion?: string
   oldLive?: string
   nextLive?: string
+  nextPort?: number
+  oldPort?: number
   bytes: Record<string, number>
   queued: Record<string, number>
   requestsPerSecond: number
@@ -354,6 +432,8 @@ async function probe(
     old: old ? sh`readlink ${old.current} || :` : sh`:`,
     live: sh`readlink ${facts.app.currentSocket(to.deployment.name)} || :`,
     nextLive: sh`for s in a b; do [ -S ${next.run}/app-$s.sock ] && echo "app-$s"; done; :`,
+    nextPort: sh`cat ${`${next.records}/port`} 2>/dev/null || :`,
+    oldPort: old ? sh`cat ${`${old.records}/port`} 2>/dev/null || :` : sh`:`,
     sizes: old
       ? sh`cd ${old.shared} && for f in ${items.map((item) => item.path)}; do printf '%s\t%s\n' "$(du -sb "$f" 2>/dev/null | cut -f1)" "$f"; done`
       : sh`:`,
@@ -381,6 +461,8 @@ async function probe(
     ...optional('oldVersion', versionIn('old')),
     ...optional('oldLive', old && text('live').startsWith(`${old.dir}/`) ? slot : undefined),
     ...optional('nextLive', text('nextLive').split('\n')[0] || undefined),
+    ...(Number(text('nextPort')) > 0 ? { nextPort: Number(text('nextPort')) } : {}),
+    ...(Number(text('oldPort')) > 0 ? { oldPort: Number(text('oldPort')) } : {}),
     bytes: numbers(answers.sizes.stdout),
     queued: numbers(answers.queued.stdout),
     requestsPerSecond: Number(text('rate') || 0) * 2,
@@ -409,6 +491,11 @@ async function sendsXRelease(
   next: ReleaseLayout,
   program: string | undefined,
 ): Promise<boolean> {
+  if (from.deployment.app.listen.kind === 'port') {
+    const port = staging.port ?? from.deployment.app.listen.port
+    const answer = await checkHealth(host, { port }, from.deployment.app.health)
+    return answer.healthy ? answer.release !== undefined : true
+  }
   const slot = staging.liveSlot ?? (program?.endsWith('b') ? 'b' : 'a')
   if (program === undefined && staging.liveSlot === undefined) return true
   const answer = await checkHealth(host, { socket: next.slotSocket(slot) }, from.deployment.app.health)

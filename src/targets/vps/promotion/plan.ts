@@ -9,6 +9,7 @@ import { hostFacts } from '../facts.ts'
 import { inVersion } from '../install.ts'
 import { releaseLayout } from '../layout.ts'
 import { reloadNginx, siteText } from '../nginx.ts'
+import { providerOf } from '../provider.ts'
 import { releaseFileSteps, writeFile } from '../release-files.ts'
 import type { PromotionFacts } from './facts.ts'
 import { askOutside } from './outside.ts'
@@ -54,6 +55,7 @@ function stepOf(spec: StepSpec, scripts: Scripts, facts: PromotionFacts, id: str
   if (spec.kind === 'settings') return { ...shown, ...settingsStep(facts, id, to, host) }
   if (spec.kind === 'site') return { ...shown, ...siteStep(facts, to, host) }
   if (spec.kind === 'init') return { ...shown, ...initStep(facts, id, to, host) }
+  if (spec.kind === 'attach') return { ...shown, ...attachStep(facts, to, host) }
   if (spec.kind === 'outside') {
     return {
       ...shown,
@@ -182,6 +184,40 @@ function siteStep(facts: PromotionFacts, to: VpsContext, host: Host): Pick<Step,
     },
     async undo() {
       await host.run(sh`rm -f ${file}; ${reloadNginx(`${file}.gone`)}`, { quiet: true, label: 'remove the site' })
+    },
+  }
+}
+
+const settleWithinMs = 300_000
+
+/** The domain at its provider, compared and set; where it leads nowhere yet, its site is made. */
+function attachStep(
+  { lead, domain }: PromotionFacts,
+  to: VpsContext,
+  host: Host,
+): Pick<Step, 'check' | 'prepare' | 'do' | 'undo'> {
+  if (!lead) throw new SlipwayError('bad-plan', 'there is nobody to lead the domain')
+  return {
+    async check() {
+      const provider = await providerOf(to, host)
+      if ((await provider.current(domain))?.app !== lead.app) return 'todo'
+      // Accepted, and perhaps not in effect: then it is waited for once more.
+      return provider.settled(domain, lead.app, 1000).then(
+        () => 'done' as const,
+        () => 'todo' as const,
+      )
+    },
+    prepare: async () => ({ was: lead.before }),
+    async do() {
+      const provider = await providerOf(to, host)
+      if (lead.before === null) await provider.create(domain, lead.app)
+      const now = await provider.current(domain)
+      if (now?.app !== lead.app) await provider.attach(domain, lead.app, lead.before ?? now)
+      await provider.settled(domain, lead.app, settleWithinMs)
+      return undefined
+    },
+    async undo() {
+      if (lead.before) await (await providerOf(to, host)).restore(lead.before)
     },
   }
 }

@@ -34,6 +34,7 @@ export function notesOf(gathered: Gathered, connections?: number): string[] {
     ...(facts.data === 'fresh' && facts.old
       ? [`the data of ${facts.old.release} stays with it: ${facts.next.release} begins with new databases`]
       : []),
+    ...(facts.lead ? facts.lead.calls.map((call) => `at ${facts.lead?.provider}: ${call}`) : []),
     facts.site.certificates.length > 0
       ? `certificates stay where they are: ${facts.site.certificates.join(', ')}`
       : 'the site and its certificates stay as they are: only what it points at changes',
@@ -54,7 +55,7 @@ export function refusals(gathered: Gathered, connections?: number): SlipwayError
   const { facts, measures } = gathered
   const host = facts.host
   const found: SlipwayError[] = []
-  if (facts.site.gateToken === undefined) {
+  if (facts.site.gateToken === undefined && !facts.lead && facts.provider !== 'none') {
     found.push(
       new SlipwayError(
         'no-gate',
@@ -82,7 +83,7 @@ export function refusals(gathered: Gathered, connections?: number): SlipwayError
   }
   const socket = `${placesOf(facts, idForm).folder}/hold.sock`
   const tooLong = Buffer.byteLength(socket) + besideRoom - longestSocket
-  if (facts.hold && facts.old && tooLong > 0) {
+  if (facts.hold && facts.old && !facts.lead && tooLong > 0) {
     found.push(
       new SlipwayError(
         'socket-path',

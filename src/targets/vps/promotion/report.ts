@@ -33,7 +33,7 @@ export function reportOf(entries: readonly JournalEntry[]): PromotionReport {
     return typeof value === 'number' ? value : undefined
   }
   const trial = records.get('trial')
-  const windowMs = number('let-go', 'windowMs') ?? number('open', 'windowMs')
+  const windowMs = number('let-go', 'windowMs') ?? number('flip', 'windowMs') ?? number('open', 'windowMs')
   const predictedMs = trial?.data['startMs'] === undefined ? undefined : predictedWindow(trial.data)
   const failed = [...records.values()].find((record) => record.error !== undefined)
   const report: PromotionReport = {

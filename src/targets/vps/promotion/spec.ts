@@ -4,6 +4,7 @@
  */
 import { quote } from '../../../shell/index.ts'
 import type { Data, PromotionFacts, Side } from './facts.ts'
+import { holding, leading, lettingGo, lettingIn } from './holding.ts'
 import { keptIn, serverEntry } from './servers.ts'
 
 /** One step. What it needs beyond this is for its kind, in templates/hold/steps.py. */
@@ -65,11 +66,14 @@ export function specOf(facts: PromotionFacts, id: string): ChangeSpec {
 }
 
 const program = 'app-a'
-const socketOf = (side: Side, name: string): string => `${side.dir}/run/${name}.sock`
+const socketFile = (side: Side, name: string): string => `${side.dir}/run/${name}.sock`
+/** Where the app listens: a socket's path, or `port:9001`. */
+const socketOf = (side: Side, name: string): string =>
+  side.port === undefined ? socketFile(side, name) : `port:${side.port}`
 const shared = (side: Side, item: Data): string => `${side.dir}/shared/${item.path}`
 const earlier = (facts: PromotionFacts, item: Data): string => `${shared(facts.next, item)}.earlier`
 
-function daemon(facts: PromotionFacts, side: Side) {
+function daemon(facts: Pick<PromotionFacts, 'supervisord'>, side: Side) {
   return {
     socket: `${side.dir}/run/supervisor.sock`,
     folder: side.dir,
@@ -248,6 +252,7 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
   const entries = servers.map((server) => serverEntry(server, places.folder, id))
   const names = list(servers.map((server) => server.at.database))
   const link = `${places.site}/current.sock`
+  const relays = facts.lead !== undefined && old !== undefined && data === 'copy'
   const steps: StepSpec[] = []
   steps.push({
     id: 'arm',
@@ -266,24 +271,7 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
         programs: old.workers,
         seconds: old.workerSeconds,
       },
-      facts.hold
-        ? {
-            id: 'hold',
-            kind: 'hold',
-            title: `hold requests to ${facts.domain}: they wait, ${facts.backlog} at most, ${facts.deadline} s at most`,
-            undoTitle: `let them go to ${old.release}`,
-            link,
-            socket: `${places.folder}/hold.sock`,
-            backlog: facts.backlog,
-            seconds: facts.deadline,
-          }
-        : {
-            id: 'close',
-            kind: 'close',
-            title: `have ${facts.domain} answer 503 with Retry-After`,
-            undoTitle: 'open it again',
-            file: `${places.site}/maintenance.on`,
-          },
+      ...holding(facts, places, old, (side) => socketOf(side, program)),
       {
         id: 'stop-old',
         kind: 'stop',
@@ -292,9 +280,11 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
         daemon: daemon(facts, old),
         programs: old.server,
         seconds: Math.min(old.serverSeconds, Math.floor(facts.deadline / 2)),
-        sockets: old.server.map((name) => socketOf(old, name)),
+        sockets: facts.lead ? [] : old.server.map((name) => socketOf(old, name)),
         health: old.live ? health(facts, old, old.live) : null,
+        ...(facts.lead ? { holder: 'hold' } : {}),
       },
+      ...lettingIn(facts, places),
       ...some(items, {
         id: 'fence',
         kind: 'fence',
@@ -358,8 +348,12 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
     {
       id: 'gate',
       kind: 'gate',
-      title: `ask it as ${facts.domain} through the web server, on the way that only this check can take, 3 times in a row`,
-      undoTitle: 'close that way',
+      title:
+        facts.site.gateToken && !facts.lead
+          ? `ask it as ${facts.domain} through the web server, on the way that only this check can take, 3 times in a row`
+          : `ask it as ${facts.domain} where it listens, 3 times in a row`,
+      undoTitle: facts.site.gateToken && !facts.lead ? 'close that way' : 'nothing',
+      direct: facts.lead !== undefined || !facts.site.gateToken,
       link: `${places.site}/gate.sock`,
       socket: socketOf(next, program),
       address: facts.site.address,
@@ -373,30 +367,17 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
     },
     {
       id: 'flip',
-      kind: 'flip',
-      title: `point ${facts.domain} at ${next.release}: one rename`,
+      kind: relays ? 'relay' : 'flip',
+      title: relays
+        ? `let the requests that wait, and all that come to port ${old?.port}, go to ${next.release} at port ${next.port}`
+        : `point ${facts.domain} at ${next.release}: one rename`,
       undoTitle: old ? `point it at ${old.release} again` : 'point it at nothing again',
-      links: [{ path: link, target: socketOf(next, program) }],
+      links: [{ path: link, target: socketFile(next, program) }],
+      ...(relays ? { hold: 'hold', socket: socketOf(next, program) } : {}),
     },
   )
   if (old && data === 'copy') {
-    steps.push(
-      facts.hold
-        ? {
-            id: 'let-go',
-            kind: 'let-go',
-            title: `let the requests that wait go to ${next.release}`,
-            hold: 'hold',
-            socket: socketOf(next, program),
-          }
-        : {
-            id: 'open',
-            kind: 'open',
-            title: `open ${facts.domain} again`,
-            close: 'close',
-            file: `${places.site}/maintenance.on`,
-          },
-    )
+    steps.push(...lettingGo(facts, places, (side) => socketOf(side, program)))
   }
   const record: Record<string, string> = { [facts.production]: next.release, ...(old ? { former: old.release } : {}) }
   steps.push(
@@ -420,8 +401,16 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
       seconds: next.workerSeconds,
     },
   )
-  if (old) {
-    steps.push({
+  // On ports it serves until the domain leads elsewhere.
+  if (!facts.lead || data === 'copy') steps.push(...retireOld(facts))
+  steps.push({ id: 'disarm', kind: 'unboot', title: 'take the line out of the crontab' })
+  return steps.map((step) => ({ ...step, window: true }))
+}
+
+function retireOld({ old, data, ...facts }: PromotionFacts): StepSpec[] {
+  if (!old) return []
+  return [
+    {
       id: 'retire-old',
       kind: 'retire',
       title: `${data === 'copy' ? 'end the supervisord of' : 'stop'} ${old.release}; the release and its data stay until prune_promotions`,
@@ -429,16 +418,16 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
       programs: [...old.server, ...old.workers],
       sockets: data === 'copy' ? [] : old.server.map((name) => socketOf(old, name)),
       seconds: Math.max(old.serverSeconds, old.workerSeconds),
-    })
-  }
-  steps.push({ id: 'disarm', kind: 'unboot', title: 'take the line out of the crontab' })
-  return steps.map((step) => ({ ...step, window: true }))
+    },
+  ]
 }
 
 function afterwards(facts: PromotionFacts, places: Places, id: string): StepSpec[] {
   const rehearsed = facts.data === 'copy' ? facts.items : []
   const servers = facts.data === 'copy' && facts.old ? (facts.servers ?? []) : []
   return [
+    ...leading(facts),
+    ...(facts.lead && facts.data !== 'copy' ? retireOld(facts) : []),
     ...some(servers, {
       id: 'keep-servers',
       kind: 'keep-servers',
