@@ -131,7 +131,8 @@ export async function promoteHeroku(
 function filterOf(source: string | undefined): LogFilter {
   if (source === undefined) return {}
   if (source.includes(',')) return { anyOf: source.split(',').map((each) => each.trim()) }
-  if (source === 'heroku' || source === 'app') return { source }
+  if (source === 'heroku') return { source }
+  if (source === 'app') return { dyno: 'web' }
   return { dyno: source }
 }
 

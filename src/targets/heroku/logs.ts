@@ -16,11 +16,12 @@ export interface LogFilter {
   anyOf?: readonly string[]
 }
 
-/** Whether a line's source is one of `names`: `heroku`, `app` (all but heroku), a process type or a dyno. */
+/** Whether a line's source is one of `names`: `heroku`, `app` (the web dynos), a process type or a dyno. */
 export function isFrom(source: string, names: readonly string[]): boolean {
-  const platform = source.startsWith('heroku/')
   return names.some((name) =>
-    name === 'heroku' ? platform : name === 'app' ? !platform : source === name || source.split('.')[0] === name,
+    name === 'heroku'
+      ? source.startsWith('heroku/')
+      : source === name || source.split('.')[0] === (name === 'app' ? 'web' : name),
   )
 }
 

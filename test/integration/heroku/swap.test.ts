@@ -61,8 +61,18 @@ test('an exchange says that it is not atomic, and that failing takes every step 
   ).toBe('0')
 }, 120_000)
 
-test("an exchange makes the staging app production, with production's data and domain", async () => {
-  await stage.run(() => swap())
+test("an exchange that was interrupted is gone on with, and makes the staging app production, with production's data and domain", async () => {
+  const controller = new AbortController()
+  const interrupted = stage.run(() => swap(), {}, { signal: controller.signal })
+  const production = stage.heroku.state.apps.get('pony-production')!
+  while (production.domains.some((each) => each.hostname === 'pony.example.org'))
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  controller.abort()
+  await expect(interrupted).rejects.toMatchObject({ state: expect.stringContaining('unfinished') })
+  await expect(stage.run(() => stage.staging.deploy())).rejects.toMatchObject({
+    code: expect.stringMatching(/unfinished-change|role-disagrees/),
+  })
+  await stage.run(() => swap({ resume: true }))
   expect(await picture()).toEqual({
     databases: ['pony-production', 'pony-staging'],
     domain: ['pony-staging'],

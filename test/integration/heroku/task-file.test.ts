@@ -1,5 +1,5 @@
 /** This repository's own task file, unchanged, with a config/deploy.ini whose targets are Heroku: the commands as users type them. */
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { cpSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -69,6 +69,37 @@ async function visit(name: string, path: string): Promise<{ version: string | nu
   return { version: response.headers.get('x-version'), body: await response.json() }
 }
 
+const terminal = `
+import os, pty, sys
+awaited, keys, *command = sys.argv[1:]
+pid, fd = pty.fork()
+if pid == 0: os.execv(command[0], command)
+seen = b''
+while True:
+    try: chunk = os.read(fd, 4096)
+    except OSError: break
+    if not chunk: break
+    seen += chunk
+    if keys and awaited.encode() + b'\\r' in seen:
+        os.write(fd, keys.encode())
+        keys = ''
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+`
+
+/** Runs a command on a pseudo-terminal, and types `keys` once a line ends with `awaited`. */
+function onTerminal(command: string[], awaited: string, keys: string): Promise<{ stdout: string; code: number }> {
+  return new Promise((resolve) => {
+    const env = { PATH: process.env['PATH'], HOME: project.dir, TERM: 'xterm', ...heroku.env }
+    execFile(
+      '/usr/bin/python3',
+      ['-c', terminal, awaited, keys, ...command],
+      { cwd: project.dir, env, timeout: 50_000 },
+      (error, stdout) => resolve({ stdout, code: typeof error?.code === 'number' ? error.code : error ? -1 : 0 }),
+    )
+  })
+}
+
 test('init_staging shows what it would make, and makes nothing, with --plan', async () => {
   const { out, err } = await tasks('--plan', 'init_staging')
   for (const part of ['create the app pony-staging', 'heroku-postgresql:essential-0', 'pipeline pony', 'staging.env'])
@@ -114,6 +145,24 @@ test('settings are set, and commands end with their own status', async () => {
   expect({ status, out }).toMatchObject({ status: 3, out: expect.stringContaining('it says new words') })
   await well('push_settings:release=staging')
 }, 120_000)
+
+test('a command gets a terminal where there is one, with its keys and its status', async () => {
+  const { stdout, code } = await onTerminal(
+    [
+      process.execPath,
+      built.tasks,
+      'run:release=staging',
+      '--',
+      'sh',
+      '-c',
+      'tty -s && echo your name; read name; echo "so: $name"; exit 5',
+    ],
+    'your name',
+    'Ada\n',
+  )
+  expect(stdout).toContain('so: Ada')
+  expect(code).toBe(5)
+}, 60_000)
 
 test('promote_staging_to_production: planned, refused where it makes no sense, done', async () => {
   await well('--yes', 'init_production_app')
