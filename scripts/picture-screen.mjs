@@ -18,7 +18,7 @@ export function finalScreen(recorded) {
     } else if (text) screen[row].push({ text, style })
     else if (final === 'm') {
       for (const code of sequence.split(';')) style = resets.has(code) ? '' : (styles[code] ?? style)
-    } else if (final === 'A') row = Math.max(0, row - Number(sequence || 1))
+    } else if (final === 'A' || final === 'F') row = Math.max(0, row - Number(sequence || 1))
     else if (final === 'J' || final === 'K') {
       screen[row] = []
       if (final === 'J') screen.length = row + 1

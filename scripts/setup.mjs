@@ -24,6 +24,7 @@ const test = [
   { package: 'procps', program: 'ps' },
   { package: 'sudo', program: 'sudo' },
   { package: 'busybox', program: 'busybox' },
+  { package: 'tmux', program: 'tmux' },
   { package: 'dropbear-bin', program: 'dropbear' },
   { package: 'postgresql', program: '/usr/lib/postgresql/*/bin/initdb', units: ['postgresql.service'] },
   { package: 'mariadb-server', program: 'mariadbd', units: ['mariadb.service'] },

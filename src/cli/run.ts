@@ -26,7 +26,11 @@ export interface RunSettings {
 /** Runs `body` as a run, shows and logs it, and resolves with the exit status. Never rejects. */
 export async function runAndShow(settings: RunSettings, body: () => Promise<void>): Promise<number> {
   const { io, options, projectDir } = settings
-  const interrupts = listenForInterrupts((text) => io.err(text))
+  const interrupts = listenForInterrupts((text) => {
+    const goOn = shown.pause?.()
+    io.err(text)
+    goOn?.()
+  })
   const shown = chooseSink(io, { json: settings.json, verbosity: options.verbosity })
   const prompter = createPrompter(io, options, shown.pause)
   const run = createRun({ options, signal: interrupts.signal, prompter })

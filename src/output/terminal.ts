@@ -53,7 +53,8 @@ export function terminalSink(options: TerminalOptions): TerminalSink {
     const { columns } = size()
     const rows = drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(width(line) / columns)), 0)
     drawn = []
-    return `\x1b[${rows}A\x1b[0J`
+    // To the first column, too: the terminal may have echoed a ^C since.
+    return `\x1b[${rows}F\x1b[0J`
   }
 
   const draw = () => {

@@ -10,7 +10,7 @@ function createScreen(columns = 80) {
   const write = (text: string) => {
     for (const [part] of text.matchAll(/\x1b\[\??[0-9]*[a-zA-Z]|\n|[^\x1b\n]+/g)) {
       const [, count, letter] = /^\x1b\[(\??[0-9]*)([a-zA-Z])$/.exec(part) ?? []
-      if (letter === 'A') row = Math.max(0, row - Number(count))
+      if (letter === 'F') row = Math.max(0, row - Number(count))
       else if (letter === 'J') {
         lines.length = row + 1
         lines[row] = ''
