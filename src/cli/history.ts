@@ -1,5 +1,4 @@
 /** `slipway history`, `show` and `report`: looking back at runs, from their logs. */
-import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import {
   duration,
@@ -14,6 +13,7 @@ import {
 import type { Io } from './io.ts'
 import { shortPath } from './place.ts'
 import { projectFolder } from './project.ts'
+import { writeOwn } from './write.ts'
 
 export function historyCommand(options: { json?: boolean; count: number }, io: Io): number {
   const runs = listRuns(projectFolder(io.cwd)).slice(0, options.count)
@@ -70,7 +70,7 @@ export function reportCommand(run: string | undefined, options: { output?: strin
     return 0
   }
   const file = resolve(io.cwd, options.output ?? `slipway-${events[0]?.run ?? 'run'}.html`)
-  writeFileSync(file, html, { mode: 0o600 })
+  writeOwn(file, html)
   io.out(`${shortPath(file, io.cwd)}\n`)
   return 0
 }

@@ -20,6 +20,11 @@ export const sandboxUsage = `usage: slipway sandbox <command> [--heroku] [--dir 
   --heroku the Heroku platform's emulator in place of the host; up prints the environment that a client needs
   --dir    the project; by default the nearest folder here or above with a task file or config/deploy.ini
   --json   print facts for programs
+
+Examples:
+  slipway sandbox up && tasks --sandbox deploy_staging
+  slipway sandbox status --json
+  slipway sandbox reset            begin anew, with an empty host
 `
 
 type Print = (text: string) => void

@@ -1,10 +1,11 @@
 /** `slipway init`: looks at a project, writes what is missing, and says what to type next. Overwrites nothing. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Io } from '../io.ts'
 import { taskFileIn } from '../nearest.ts'
 import { packageRoot } from '../package.ts'
+import { writeOwn } from '../write.ts'
 import { detectApp, type ProjectFiles, sshAliases } from './detect.ts'
 import { initFiles, withIgnored } from './files.ts'
 
@@ -34,13 +35,12 @@ export function initCommand(options: InitOptions, io: Io): number {
   for (const [file, text] of Object.entries(files)) {
     const there = file === 'tasks.ts' ? taskFileIn(dir) !== undefined : existsSync(join(dir, file))
     if (!there) {
-      mkdirSync(dirname(join(dir, file)), { recursive: true })
-      writeFileSync(join(dir, file), text)
+      writeOwn(join(dir, file), text, 0o666)
     }
     io.out(`  ${there ? 'kept   ' : 'written'}  ${file}\n`)
   }
   const ignore = withIgnored(textOf(join(dir, '.gitignore')) ?? '')
-  if (ignore !== undefined) writeFileSync(join(dir, '.gitignore'), ignore)
+  if (ignore !== undefined) writeOwn(join(dir, '.gitignore'), ignore, 0o666)
   io.out(`  ${ignore === undefined ? 'kept   ' : 'written'}  .gitignore\n`)
   io.out(`\n${nextSteps(options, { host, placeholder, aliases, hints: app.hints })}`)
   return 0

@@ -83,6 +83,25 @@ describe.skipIf(!has('zsh'))('zsh', () => {
   })
 })
 
+it('answers in under 50 ms of processor time', () => {
+  const line = `${process.execPath} ${built.tasks} --complete -- start_app --release st`
+  const seconds = () => {
+    const { stderr } = spawnSync('bash', ['-c', `TIMEFORMAT='%U %S'; time ${line} >/dev/null`], {
+      cwd: project.dir,
+      env: environment(),
+      encoding: 'utf8',
+    })
+    return stderr
+      .trim()
+      .split(' ')
+      .reduce((sum, each) => sum + Number(each), 0)
+  }
+  seconds()
+  const times = Array.from({ length: 7 }, seconds)
+  expect(Math.min(...times)).toBeLessThan(0.05)
+  expect(Math.min(...times)).toBeGreaterThan(0)
+})
+
 it('an edited task file is known at once, and a broken one gives nothing, not a message', async () => {
   const ask = () => project.run(built.tasks, ['--complete', '--', 'new'])
   project.write('tasks.ts', `import { task } from 'slipway'\nexport const new_task = task({ about: 'n', run() {} })\n`)

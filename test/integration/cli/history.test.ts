@@ -53,6 +53,13 @@ describe('looking back', () => {
     expect((await slipway('history')).out).toMatch(/\w+ {2}.*good/)
   })
 
+  it('report says in words why a page cannot be written', async () => {
+    const { status, out, err } = await slipway('report', '-o', 'tasks.ts/run.html')
+    expect({ status, out }).toEqual({ status: 2, out: '' })
+    expect(err).toMatch(/^error: .*run\.html cannot be written: a file stands where a folder would have to be\n {2}→ /)
+    expect(err).not.toMatch(/ENOTDIR|EEXIST/)
+  })
+
   it('report writes a page, or prints it', async () => {
     const [, last] = await afterTwoRuns()
     expect((await slipway('report')).out).toBe(`slipway-${last}.html\n`)
