@@ -159,6 +159,18 @@ const bootScript = (context: VpsContext, facts: HostFacts, release: ReleaseLayou
     appDir: facts.app.dir,
   })
 
+/** Bytes that a log of a program may have before it is rotated, and how many old ones are kept. */
+const logBytes = 10 * 1024 * 1024
+const logsKept = 5
+
+const rotateScript = (context: VpsContext, release: ReleaseLayout): Promise<string> =>
+  render(context.config.dir, 'rotate', {
+    release: release.name,
+    dir: release.dir,
+    bytes: logBytes,
+    kept: logsKept,
+  })
+
 /** Creates the folders of a release and of its app; changes nothing where they are. */
 export function folderStep(context: VpsContext, facts: HostFacts, release: ReleaseLayout): ScriptStep {
   const { deployment } = context
@@ -224,6 +236,9 @@ export async function releaseFileSteps(
     },
     { name: 'bin/start', command: writeFile(release.start, start, 0o700) },
     { name: 'bin/boot', command: writeFile(`${release.bin}/boot`, await bootScript(context, facts, release), 0o700) },
+    { name: 'bin/rotate', command: writeFile(`${release.bin}/rotate`, await rotateScript(context, release), 0o700) },
+    // Before the crontab has a line for it, each install keeps the logs bounded.
+    { name: 'rotate long logs', command: sh`/bin/sh ${`${release.bin}/rotate`}`, nothrow: true },
     ...(version === undefined
       ? []
       : [

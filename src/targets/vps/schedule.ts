@@ -32,7 +32,8 @@ export function section(app: string, deployment: string, release: ReleaseLayout,
     '%',
     '\\%',
   )
-  return [begin(app, deployment), boot, ...entries.map(line), end(app, deployment)]
+  const rotate = `*/10 * * * * /bin/sh ${quote(`${release.bin}/rotate`)} >/dev/null 2>&1`.replaceAll('%', '\\%')
+  return [begin(app, deployment), boot, rotate, ...entries.map(line), end(app, deployment)]
 }
 
 /** `crontab` with the section of a deployment replaced; other lines byte for byte. Pure. */
