@@ -84,6 +84,17 @@ test('a placeholder that is not known is named with its line', async () => {
   project.edit('config/staging.ini', (text) => text.replace(/^x = .*\n/m, ''))
 })
 
+test('services that are not there are refused, and nothing is made of them', async () => {
+  project.configure((text) => text.replace('[staging]\n', '[staging]\nservices = systemd\n'))
+  await expect(project.run((staging) => staging.upload())).rejects.toMatchObject({
+    code: 'services',
+    message: expect.stringContaining('[staging] services = systemd'),
+    exitCode: 2,
+  })
+  expect(untouched()).toBe(true)
+  project.configure((text) => text.replace('services = systemd\n', ''))
+})
+
 test('a source folder that is not there', async () => {
   project.configure((text) => text.replace('source = app', 'source = ap'))
   await expect(project.run((staging) => staging.upload())).rejects.toMatchObject({ code: 'no-source', exitCode: 2 })
