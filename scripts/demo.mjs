@@ -1,7 +1,7 @@
 /**
  * `npm run demo`: the whole story on this machine, with real servers and the real commands. A sandbox, an app deployed
- * to its staging, changed, deployed again, promoted to production, and a second release promoted under load.
- * It works in .slipway/demo, a copy of this repository's task file, configuration and app; run again, it goes on there.
+ * to its staging, changed, deployed again, promoted to production, and a second release promoted under load; then the
+ * same task file on an emulator of Heroku. It works in .slipway/demo, a copy of this repository's task file, configuration and app; run again, it goes on there.
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -13,6 +13,7 @@ import { startLoad } from './load.mjs'
 import { setup } from './setup.mjs'
 
 const dir = join(root, '.slipway/demo')
+const herokuDir = join(root, '.slipway/demo-heroku')
 const names = { staging: 'staging.pony.example.org', production: 'pony.example.org' }
 
 class Failed extends Error {}
@@ -22,10 +23,12 @@ const styled = (style, text) => (colours ? styleText(style, text) : text)
 const say = (text) => console.log(`\n${styled(['bold', 'cyan'], text)}`)
 
 /** Runs one of the two commands as a user would type it, its output shown. */
-function type(command, ...args) {
+const type = (command, ...args) => typeIn(dir, command, ...args)
+
+function typeIn(folder, command, ...args) {
   console.log(`\n${styled('bold', `$ ${command} ${args.join(' ')}`)}`)
   const { status } = spawnSync(process.execPath, [join(root, `dist/bin/${command}.js`), ...args], {
-    cwd: dir,
+    cwd: folder,
     stdio: ['ignore', 'inherit', 'inherit'],
   })
   if (status !== 0) throw new Failed(`\`${command} ${args.join(' ')}\` ended with status ${status}`)
@@ -208,6 +211,63 @@ async function promotionStory() {
     throw new Failed('the promotion lost something')
 }
 
+const herokuIni = `; The same task file; only this differs.
+[app]
+name = pony
+source = app
+init_db = python3 populate.py
+
+[staging]
+target = heroku
+app = pony-staging
+pipeline = pony
+
+[staging.addons]
+heroku-postgresql = essential-0
+
+[production]
+target = heroku
+app = pony-production
+pipeline = pony
+
+[production.addons]
+heroku-postgresql = essential-0
+`
+
+/** The same task file on Heroku: on an emulator of it that runs here, with real processes and databases. */
+async function herokuStory() {
+  say('The same task file on Heroku, on its emulator: only config/deploy.ini differs')
+  rmSync(join(herokuDir, 'app'), { recursive: true, force: true })
+  mkdirSync(join(herokuDir, 'config'), { recursive: true })
+  cpSync(join(root, 'tasks.ts'), join(herokuDir, 'tasks.ts'))
+  cpSync(join(root, 'test/emulators/heroku/fixture-app'), join(herokuDir, 'app'), { recursive: true })
+  writeFileSync(join(herokuDir, 'config/deploy.ini'), herokuIni)
+  const version = (text) => writeFileSync(join(herokuDir, 'app/version.txt'), `${text}\n`)
+  const heroku = (...args) => typeIn(herokuDir, 'tasks', '--sandbox', ...args)
+  typeIn(herokuDir, 'slipway', 'sandbox', 'down')
+  typeIn(herokuDir, 'slipway', 'sandbox', 'up', '--heroku')
+  try {
+    version('first')
+    heroku('--yes', 'init_staging')
+    heroku('--yes', 'init_production_app')
+    heroku('deploy:release=production')
+    version('second')
+    heroku('deploy_staging')
+    heroku('--yes', 'promote_staging_to_production')
+    heroku('status:release=production')
+    const { stdout } = spawnSync(
+      process.execPath,
+      [join(root, 'dist/bin/tasks.js'), '--sandbox', 'open:release=production'],
+      { cwd: herokuDir, encoding: 'utf8' },
+    )
+    const answer = await (await fetch(new URL('/up', stdout.trim()))).json()
+    console.log(`\n${styled('bold', `GET ${stdout.trim()}up`)}   ${JSON.stringify(answer)}`)
+    if (answer.version !== 'second') throw new Failed('production does not run what was promoted')
+  } finally {
+    typeIn(herokuDir, 'slipway', 'sandbox', 'down')
+  }
+}
+
 /** Where the mails of a deployment are; waits until there is one for each rider, which the app sees to on its own. */
 async function mailsOf(deployment, riders) {
   await eventually(async () => {
@@ -259,6 +319,7 @@ try {
   type('slipway', 'sandbox', 'up')
   await stagingStory()
   await promotionStory()
+  await herokuStory()
   next()
 } catch (error) {
   console.error(`\n${styled('red', 'The demo failed:')} ${error.message}`)
