@@ -216,7 +216,7 @@ export async function upload(
   const command = commands.writeCommand(resolvePath(site.directory, path), info.size, mode, mode)
   const display = `upload ${localFile} → ${path}`
   try {
-    await site.run(command, display, { ...write, input: createReadStream(source) })
+    await site.run(command, display, { ...write, input: createReadStream(source, { highWaterMark: 256 * 1024 }) })
   } catch (error) {
     throw fileError(site, 'write', path, error)
   }
@@ -227,7 +227,7 @@ export async function download(site: FileSite, path: string, localFile: string):
   const beside = `${target}.slipway-${process.pid}`
   const running = site.run(commands.readCommand(resolvePath(site.directory, path)), `download ${path}`, probe)
   try {
-    await pipeline(running.stdout(), createWriteStream(beside, { mode: 0o600 }))
+    await pipeline(running.stdout(), createWriteStream(beside, { mode: 0o600, highWaterMark: 1024 * 1024 }))
     await running
     await rename(beside, target)
   } catch (error) {

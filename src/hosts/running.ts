@@ -109,7 +109,8 @@ class RunningCommand implements Running {
   }
   stdout(): Readable {
     if (!this.#piped) {
-      const piped = new PassThrough()
+      // Room for what comes while the reader is busy: a chunk at a time, each would wait for the other.
+      const piped = new PassThrough({ highWaterMark: 1024 * 1024 })
       this.#piped = piped
       this.#result.then(
         () => piped.end(),
@@ -284,6 +285,8 @@ class Execution {
       tellErr(own)
     })
     for (const stream of [channel.stdin, channel.stdout, channel.stderr]) stream.on('error', () => {})
+    const resize = () => channel.resize(ptySize())
+    if (this.#options.pty) process.stdout.on('resize', resize)
     this.#piped?.once('close', () => {
       // The reader has gone: nothing more is wanted of the command.
       if (this.#piped?.readableEnded || this.#over) return
@@ -302,6 +305,7 @@ class Execution {
       channel.close()
     }
     this.#over = true
+    process.stdout.off('resize', resize)
     const status = 'why' in winner ? { exitCode: null, signal: null } : winner
     clearTimeout(idle)
     if (timer) clearTimeout(timer)

@@ -22,7 +22,8 @@ export interface SshConfig {
   /** Hosts to go through, in order, as written. */
   readonly proxyJump: readonly string[]
   readonly proxyCommand?: string
-  readonly forwardAgent: boolean
+  /** The socket of the agent that the host may ask; undefined: none. */
+  readonly forwardAgent?: string
   /** The name that known_hosts is asked for, in place of the host's. */
   readonly hostKeyAlias?: string
   readonly userKnownHostsFiles: readonly string[]
@@ -87,6 +88,12 @@ export function parseSshConfig(
     return Number.isFinite(value) && value > 0 ? value * 1000 : undefined
   }
   const hostName = one('hostname') ?? destination
+  const agent = agentSocket(one('identityagent'), surroundings.env, tilde)
+  const forwardedAgent = () => {
+    const value = one('forwardagent') ?? 'no'
+    if (value === 'no' || value === 'false') return undefined
+    return value === 'yes' || value === 'true' ? agent : agentSocket(value, surroundings.env, tilde)
+  }
   const jump = one('proxyjump')
   const command = one('proxycommand')
   const alias = one('hostkeyalias')
@@ -99,10 +106,10 @@ export function parseSshConfig(
     identityFiles: files('identityfile'),
     certificateFiles: files('certificatefile'),
     identitiesOnly: flag('identitiesonly'),
-    identityAgent: agentSocket(one('identityagent'), surroundings.env, tilde),
+    identityAgent: agent,
     proxyJump: jump && jump !== 'none' ? jump.split(',').map((hop) => hop.trim()) : [],
     proxyCommand: command && command !== 'none' ? expand(command) : undefined,
-    forwardAgent: one('forwardagent') !== undefined && one('forwardagent') !== 'no',
+    forwardAgent: forwardedAgent(),
     hostKeyAlias: alias && alias !== 'none' ? alias : undefined,
     userKnownHostsFiles: files('userknownhostsfile'),
     globalKnownHostsFiles: files('globalknownhostsfile'),

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import type { NodeSSH as NodeSshClass } from 'node-ssh'
 import type { Client, ClientChannel, ConnectConfig, ParsedKey, SFTPWrapper } from 'ssh2'
+import { currentRun } from '../events/run.ts'
 import type { Complaining } from './dial.ts'
 import { ConnectError } from './errors.ts'
 import { createGate } from './gate.ts'
@@ -64,6 +65,7 @@ export async function connectSsh2(config: SshConfig, stream: Duplex, check: Host
       )
     },
     authHandler: auth.handler,
+    ...(config.forwardAgent === undefined ? {} : { agent: config.forwardAgent }),
   }
   const ssh: NodeSshClass = new NodeSSH()
   const connecting = ssh.connect(options as Parameters<NodeSshClass['connect']>[0])
@@ -220,7 +222,10 @@ function connectFailure(
 function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Transport {
   const gate = createGate(commandChannels)
   const env = { ...sentVariables(config), ...config.setEnv }
-  const always = Object.keys(env).length > 0 ? { env } : {}
+  const always: { env?: Record<string, string>; agentForward?: true } = {
+    ...(Object.keys(env).length > 0 ? { env } : {}),
+    ...(config.forwardAgent === undefined ? {} : { agentForward: true as const }),
+  }
   const spare = spareChannel(client, always)
   let commands = 0
   let reason: Error | undefined
@@ -259,6 +264,13 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
         const { reason: code, message } = error as Error & { reason?: number }
         if (gone) throw gone
         if (code === 2) spare.giveUp()
+        if (/agent forwarding/.test(message) && always.agentForward) {
+          // Refused before the command was asked for: as OpenSSH does, go on without.
+          delete always.agentForward
+          const text = `${config.destination} does not let the agent be forwarded (AllowAgentForwarding)`
+          currentRun().emit({ type: 'warning', host: config.destination, text })
+          continue
+        }
         if (code === 2 && Date.now() < giveUp) {
           await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random())))
           continue
