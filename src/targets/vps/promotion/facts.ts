@@ -152,6 +152,17 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
   const old = oldName === undefined ? undefined : layout(oldName)
   const items = dataOf(to)
   const { servers, bytes: serverBytes } = await serversOf(from, to, host)
+  if (servers.length > 0 && to.deployment.database === 'handover') {
+    throw new SlipwayError(
+      'no-handover',
+      `a promotion can't hand ${servers.map((each) => each.at.database).join(', ')} over yet`,
+      {
+        host: host.name,
+        state: 'Nothing was changed.',
+        next: `Have it copied: leave \`database = handover\` out of [${to.deployment.name}].`,
+      },
+    )
+  }
   const probed = await probe(host, to, production, { next, old, items })
   const health = {
     path: app.health.path,
