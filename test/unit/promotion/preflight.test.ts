@@ -44,7 +44,7 @@ describe('before a promotion', () => {
     expect(codes(gathered({}, factsOf({ home: deepest })))).toEqual([])
     expect(refusals(gathered({}, factsOf({ home: `/home/${'x'.repeat(60)}` })))).toEqual([
       expect.objectContaining({
-        code: 'socket-path',
+        code: 'hold-socket-path',
         message: expect.stringMatching(/whose path is \d+ bytes too long$/),
         state: 'Nothing was changed.',
       }),

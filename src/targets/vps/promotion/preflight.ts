@@ -86,7 +86,7 @@ export function refusals(gathered: Gathered, connections?: number): SlipwayError
   if (facts.hold && facts.old && !facts.lead && tooLong > 0) {
     found.push(
       new SlipwayError(
-        'socket-path',
+        'hold-socket-path',
         `requests wait at a socket in ${facts.home}/.slipway/${facts.app}, whose path is ${tooLong} bytes too long`,
         {
           host,
