@@ -53,11 +53,33 @@ export async function restartServer(context: VpsContext, note?: AuditNote): Prom
     context.role('web'),
     async (host) => {
       const change = await beginChange(context, host, `restart ${context.deployment.name}`)
-      if (await exchangeOnHost(context, host, change, note)) return
-      await bringUp(context, host, change, await findRunning(host, change))
+      await restartHooks(context, host, change, 'before_restart')
+      if (!(await exchangeOnHost(context, host, change, note)))
+        await bringUp(context, host, change, await findRunning(host, change))
+      await restartHooks(context, host, change, 'after_restart')
     },
     // Rolling: one host after the other, so that the rest serve meanwhile.
     { parallel: false, maxFailures: 0 },
+  )
+}
+
+/** The configured commands, in the current version. One that fails ends the restart where it is. */
+async function restartHooks(
+  context: VpsContext,
+  host: Host,
+  change: ChangeOn,
+  name: 'before_restart' | 'after_restart',
+): Promise<void> {
+  const commands = context.deployment.app.hooks[name] ?? []
+  if (commands.length === 0) return
+  const { inVersion } = await import('./install.ts')
+  const version = currentRun().options.dryRun ? (change.facts.current ?? '') : requireVersion(change, host)
+  await host.script(
+    commands.map((command) => ({
+      name: `${name.replace('_', ' ')}: ${command}`,
+      command: inVersion(change.release, version, command),
+    })),
+    { guard: change.guard },
   )
 }
 
@@ -77,7 +99,7 @@ async function exchangeOnHost(context: VpsContext, host: Host, change: ChangeOn,
     expected: `${release.name}/${version}`,
     link: facts.app.currentSocket(name),
     wanted: `${release.wanted}/app`,
-    audit: note?.entry(facts),
+    audit: (app.hooks.after_restart ?? []).length > 0 ? undefined : note?.entry(facts),
     records: [...(nowLive ? [nowLive] : []), ...retired].map((record) => [
       release.versionRecord(record.id),
       formatRecord(record),

@@ -1,0 +1,108 @@
+/** What a deploy does beside deploying: hooks, a smoke command, settings that are compared before they are pushed. */
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createProject, type Project, told } from './host.ts'
+
+let project: Project
+beforeAll(async () => {
+  project = await createProject()
+  project.configure((text) =>
+    text.replace(
+      '[app.workers]',
+      `[app.hooks]
+before_install = echo before_install >> "$SLIPWAY_SHARED/hooks"
+after_install = echo after_install >> "$SLIPWAY_SHARED/hooks"
+before_migrate = echo before_migrate >> "$SLIPWAY_SHARED/hooks"
+after_migrate = echo after_migrate >> "$SLIPWAY_SHARED/hooks"
+before_switch = echo "before_switch $SLIPWAY_VERSION" >> "$SLIPWAY_SHARED/hooks"
+after_switch = echo "after_switch $SLIPWAY_VERSION" >> "$SLIPWAY_SHARED/hooks"
+before_restart = echo "before_restart $SLIPWAY_VERSION" >> "$SLIPWAY_SHARED/hooks"
+after_restart = echo "after_restart $SLIPWAY_VERSION" >> "$SLIPWAY_SHARED/hooks"
+on_failure = echo on_failure >> "$SLIPWAY_SHARED/hooks"
+
+[app.workers]`,
+    ),
+  )
+  await project.run(async (staging) => {
+    await staging.upload()
+    await staging.install()
+    await staging.database.init()
+    await staging.server.start()
+  })
+}, 90_000)
+afterAll(() => project.stop())
+
+function takeHooks(): string[] {
+  const file = join(project.release, 'shared/hooks')
+  if (!existsSync(file)) return []
+  const lines = readFileSync(file, 'utf8').trim().split('\n')
+  rmSync(file)
+  return lines
+}
+
+test('hooks run in the new version, in the order of what they are about', async () => {
+  takeHooks()
+  const { value: version } = await project.run((staging) => staging.deploy())
+  expect(takeHooks()).toEqual([
+    'before_install',
+    'after_install',
+    'before_migrate',
+    'after_migrate',
+    `before_switch ${version.id}`,
+    `after_switch ${version.id}`,
+    `before_restart ${version.id}`,
+    `after_restart ${version.id}`,
+  ])
+}, 60_000)
+
+test('a hook that fails stops the install before the switch, and the one for failures runs', async () => {
+  project.configure((text) => text.replace(/^after_migrate = .*$/m, 'after_migrate = echo no such cache >&2; exit 4'))
+  const before = readFileSync(join(project.release, 'bin/start'), 'utf8')
+  await expect(project.run((staging) => staging.deploy())).rejects.toMatchObject({
+    code: 'install-failed',
+    message: expect.stringContaining('after migrate'),
+    detail: expect.stringContaining('no such cache'),
+  })
+  expect(takeHooks()).toEqual(['before_install', 'after_install', 'before_migrate', 'on_failure'])
+  expect(readFileSync(join(project.release, 'bin/start'), 'utf8')).toBe(before)
+  project.configure((text) => text.replace(/^after_migrate = .*$\n/m, ''))
+}, 60_000)
+
+test('a deploy that fails its smoke command goes back to the version before, and says so; one that passes stays', async () => {
+  const current = async () =>
+    (await project.run((staging) => staging.versions())).value.find((each) => each.current)?.id
+  project.configure((text) => text.replace('drain = 10s', 'drain = 10s\nsmoke = echo the front page is empty; exit 1'))
+  const before = await current()
+  await expect(project.run((staging) => staging.deploy({ smoke: true }))).rejects.toMatchObject({
+    code: 'smoke-failed',
+    detail: expect.stringContaining('the front page is empty'),
+    state: `${before} is live again.`,
+  })
+  expect(await current()).toBe(before)
+  project.configure((text) => text.replace(/smoke = .*\n/, 'smoke = test -f pony/web.py\n'))
+  const { value: version, events } = await project.run((staging) => staging.deploy({ smoke: true }))
+  expect(await current()).toBe(version.id)
+  expect(told(events).join()).not.toContain('no smoke command')
+}, 90_000)
+
+test('settings are compared by name before they are pushed; what is replaced is kept beside them', async () => {
+  const file = join(project.release, 'settings/staging.ini')
+  const before = readFileSync(file, 'utf8')
+  expect((await project.run((staging) => staging.settings.diff())).value).toEqual([])
+  project.edit('config/staging.ini', (text) =>
+    `${text}banner = {"text": "50% off; \\"today\\""}\n`.replace(/^title = .*$/m, 'title = Ponies of {{ release }}'),
+  )
+  expect((await project.run((staging) => staging.settings.diff())).value).toEqual([
+    { name: 'pony.title', change: 'change' },
+    { name: 'pony.banner', change: 'add' },
+  ])
+  expect(readFileSync(file, 'utf8')).toBe(before)
+  expect((await project.run((staging) => staging.settings.push())).value).toEqual(['pony.title', 'pony.banner'])
+  const after = readFileSync(file, 'utf8')
+  expect(after).toContain('title = Ponies of ponyr2\n')
+  expect(after).toContain('banner = {"text": "50% off; \\"today\\""}\n')
+  expect(after.match(/^key = .*$/m)?.[0]).toBe(before.match(/^key = .*$/m)?.[0])
+  expect(readFileSync(`${file}.before`, 'utf8')).toBe(before)
+  expect((await project.run((staging) => staging.settings.push())).value).toEqual([])
+}, 60_000)
