@@ -1,0 +1,73 @@
+/** A deployment on two machines: code on both, one after the other restarted, workers only where they belong. */
+import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Sshd, startSshd } from '../../servers/sshd.ts'
+import { ask, createProject, type Project } from './host.ts'
+
+let project: Project
+let second: Sshd
+let sshConfigFile: string
+
+beforeAll(async () => {
+  project = await createProject()
+  second = await startSshd()
+  const own = (file: string, alias: string) => readFileSync(file, 'utf8').replace(/^Host .*$/m, `Host ${alias}`)
+  sshConfigFile = join(project.dir, 'ssh_config')
+  writeFileSync(sshConfigFile, `${own(project.sshConfigFile, 'web-1')}\n${own(second.sshConfigFile, 'web-2')}`)
+  project.configure((text) =>
+    text
+      .replace('hosts = pony-host\nrelease', 'hosts = web-1, web-2\nrelease')
+      .concat('\n[staging.roles]\nweb = web-1, web-2\nworker = web-2\n'),
+  )
+  await project.run(
+    async (staging) => {
+      await staging.upload()
+      await staging.install()
+      await staging.database.init()
+      // Each machine has a file of its own here; what is tested is not the database.
+      cpSync(join(project.release, 'shared/db'), join(second.home, 'webapps/ponyr2/shared/db'), { recursive: true })
+      await staging.server.start()
+      await staging.workers.start()
+    },
+    { sshConfigFile },
+  )
+}, 120_000)
+afterAll(async () => {
+  await project.stop()
+  await second.stop()
+})
+
+const release = (index: number) => (index === 0 ? project.release : join(second.home, 'webapps/ponyr2'))
+const up = (index: number) =>
+  ask(join(index === 0 ? project.home : second.home, '.slipway/pony/sites/staging/current.sock'), '/up')
+
+test('a version has the same id on each; workers run only on their host; the lock is the first one’s', async () => {
+  expect(readlinkSync(join(release(0), 'current'))).toBe(readlinkSync(join(release(1), 'current')))
+  expect((await up(0)).release).toBe((await up(1)).release)
+  const { value } = await project.run((staging) => staging.workers.status(), { sshConfigFile })
+  expect(value).toMatchObject([{ name: 'mailer-1', state: 'running', host: 'web-2' }])
+  expect(readdirSync(join(second.home, '.slipway/pony'))).not.toContain('locks')
+})
+
+test('a restart rolls: the second machine begins when the first one is well', async () => {
+  const { events } = await project.run((staging) => staging.server.restart(), { sshConfigFile })
+  const steps = events.flatMap((event) =>
+    event.type === 'step.started' && event.host && /^(start|drain) app-[ab]$/.test(event.title)
+      ? [`${event.host} ${event.title.split(' ')[0]}`]
+      : [],
+  )
+  expect(steps).toEqual(['web-1 start', 'web-1 drain', 'web-2 start', 'web-2 drain'])
+}, 60_000)
+
+test('a version that is not well on the first machine never reaches visitors of the second', async () => {
+  const before = await up(1)
+  project.edit('app/pony/web.py', (text) => `raise SystemExit('broken')\n${text}`)
+  await expect(project.run((staging) => staging.deploy(), { sshConfigFile })).rejects.toMatchObject({
+    code: 'unhealthy',
+    host: 'web-1',
+  })
+  expect(await up(0)).toMatchObject({ status: 200, release: before.release })
+  expect(await up(1)).toMatchObject({ status: 200, release: before.release })
+  expect(existsSync(join(project.home, '.slipway/pony/locks/staging.lock'))).toBe(false)
+}, 90_000)
