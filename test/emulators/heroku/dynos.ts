@@ -79,7 +79,10 @@ async function launch(world: World, app: App, dyno: Dyno, request: DynoRequest):
   dyno.port = await freePort()
   const crash = dyno.managed && world.faults.on.crashDynos.has(dyno.type)
   const command = crash ? 'echo "cannot start: configured to crash" >&2; exit 1' : dyno.command
-  const [file, args] = request.tty ? ['script', ['-qfec', command, '/dev/null']] : ['/bin/bash', ['-c', command]]
+  // Attached, both outputs are one stream, in the order in which they were written.
+  const [file, args] = request.tty
+    ? ['script', ['-qfec', command, '/dev/null']]
+    : ['/bin/bash', ['-c', request.attach ? `exec 2>&1\n${command}` : command]]
   const child = spawn(file as string, args as string[], {
     cwd: home,
     detached: true,
