@@ -31,7 +31,7 @@ export async function serversOf(
   for (const [name, database] of Object.entries(to.deployment.app.databases)) {
     if (database.kind === 'sqlite') continue
     if (database.kind !== 'postgres') {
-      throw new SlipwayError('database-kind', `a promotion can't carry over ${name} yet: it is ${database.kind}`, {
+      throw new SlipwayError('database-not-carried', `a promotion can't carry over ${name} yet: it is ${database.kind}`, {
         state: 'Nothing was changed.',
       })
     }
