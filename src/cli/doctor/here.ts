@@ -1,7 +1,7 @@
 /** Doctor on this machine: tools and their versions, the task file, the configuration, secrets. Nothing connects. */
 import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { loadConfig, readDotenv } from '../../config/index.ts'
 import type { Config } from '../../config/types.ts'
@@ -139,8 +139,8 @@ export function secretFindings(dir: string, config: Pick<Config, 'secretCommands
         bad(
           area,
           'warning',
-          `.env:${line}: nothing in config/ refers to ${name}`,
-          'Remove it, unless your task file reads it with secret().',
+          `.env:${line}: nothing in config/ or the task file refers to ${name}`,
+          'Remove it, unless a module of your task file reads it with secret().',
         ),
       )
     }
@@ -149,9 +149,20 @@ export function secretFindings(dir: string, config: Pick<Config, 'secretCommands
   return [...(found.length > 0 ? [ok(area, `found: ${found.join(', ')}`)] : []), ...findings]
 }
 
-/** Name → the first place that refers to it. */
+/** Name → the first place that refers to it: in config/, or by `secret('NAME')` in the task file. */
 function usedSecrets(dir: string): Map<string, string> {
   const used = new Map<string, string>()
+  const taskFile = nearestTaskFile(dir)
+  if (taskFile !== undefined) {
+    readFileSync(taskFile, 'utf8')
+      .split('\n')
+      .forEach((text, index) => {
+        if (/^\s*(\/\/|\*)/.test(text)) return
+        for (const [, name] of text.matchAll(/\bsecret\(\s*['"`]([A-Za-z_]\w*)['"`]/g)) {
+          if (name && !used.has(name)) used.set(name, `${basename(taskFile)}:${index + 1}`)
+        }
+      })
+  }
   const folder = join(dir, 'config')
   for (const file of existsSync(folder)
     ? readdirSync(folder).filter((name) => statSync(join(folder, name)).isFile())

@@ -54,6 +54,7 @@ describe('looking back', () => {
   })
 
   it('report says in words why a page cannot be written', async () => {
+    await afterTwoRuns()
     const { status, out, err } = await slipway('report', '-o', 'tasks.ts/run.html')
     expect({ status, out }).toEqual({ status: 2, out: '' })
     expect(err).toMatch(/^error: .*run\.html cannot be written: a file stands where a folder would have to be\n {2}→ /)

@@ -36,16 +36,18 @@ describe('doctor', () => {
       join(dir, 'config/staging.ini'),
       '[app]\nkey = {{ secret:SESSION_KEY }}\nother = {{ secret:VAULTED }}\n',
     )
+    writeFileSync(join(dir, 'tasks.ts'), "// secret('NOT_THIS')\nconst key = app.secret('TASK_KEY')\n")
     writeFileSync(join(dir, '.env'), 'SESSION_KEY=x\n\nexport OLD_KEY=y\n')
     chmodSync(join(dir, '.env'), 0o644)
     mkdirSync(join(dir, '.git'))
     const findings = secretFindings(dir, { secretCommands: { VAULTED: 'pass show it' } })
     expect(findings.map(({ state, text }) => `${state}: ${text}`)).toEqual([
       'ok: found: SESSION_KEY, VAULTED',
+      'failure: tasks.ts:2 needs the secret TASK_KEY, which is nowhere to be found',
       'failure: config/deploy.ini:2 needs the secret API_KEY, which is nowhere to be found',
       'warning: .env can be read by other users of this machine',
       'failure: .env is not ignored by git',
-      'warning: .env:3: nothing in config/ refers to OLD_KEY',
+      'warning: .env:3: nothing in config/ or the task file refers to OLD_KEY',
     ])
     expect(findings.filter(({ state, fix }) => state !== 'ok' && !fix)).toEqual([])
   })
