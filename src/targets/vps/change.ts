@@ -129,6 +129,7 @@ export async function audited<T>(
     // Of several hosts, none knows whether all went well.
     const value = await auditing.run(true, () => (context.hosts.size === 1 ? fn(note) : fn()))
     if (!note.left) await write('ok')
+    if (!run.options.dryRun) tellChanged(context, what, commit?.())
     return value
   } catch (error) {
     const detail = (error as Error).message.split('\n')[0]
@@ -137,6 +138,14 @@ export async function audited<T>(
       await tell(context, 'failure', { head: commit?.(), detail: `${what}: ${detail}` })
     })
     throw error
+  }
+}
+
+/** For the lines at the end of a run: what is different now, and where. */
+function tellChanged({ deployment, hosts }: VpsContext, what: string, commit: string | undefined): void {
+  for (const host of hosts) {
+    const text = `${deployment.name}: ${what}${commit === undefined ? '' : ` of ${commit.slice(0, 10)}`}`
+    currentRun().emit({ type: 'changed', host: host.name, what: text })
   }
 }
 
