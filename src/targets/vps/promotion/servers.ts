@@ -31,9 +31,13 @@ export async function serversOf(
   for (const [name, database] of Object.entries(to.deployment.app.databases)) {
     if (database.kind === 'sqlite') continue
     if (database.kind !== 'postgres') {
-      throw new SlipwayError('database-not-carried', `a promotion can't carry over ${name} yet: it is ${database.kind}`, {
-        state: 'Nothing was changed.',
-      })
+      throw new SlipwayError(
+        'database-not-carried',
+        `a promotion can't carry over ${name} yet: it is ${database.kind}`,
+        {
+          state: 'Nothing was changed.',
+        },
+      )
     }
     const found = await serverDatabase(to.config, name, database, '/nowhere')
     const { credentials: _, ...at } = found.at
