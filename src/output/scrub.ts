@@ -13,10 +13,14 @@ export function formsOf(value: string): string[] {
   const json = JSON.stringify(value).slice(1, -1)
   add(value)
   add(value.replaceAll('\n', '\r\n'))
+  // As shells quote it, as Python's shlex does, and as bash's `printf %q`.
   add(value.replaceAll("'", `'\\''`))
+  add(value.replaceAll("'", `'"'"'`))
+  add(value.replace(/[\s'"\\|&;()<>!{}*[\]?^$`,]|^[#~]/g, '\\$&'))
   add(value.replace(/[\\"$`]/g, '\\$&'))
-  add(json)
-  add(JSON.stringify(json).slice(1, -1))
+  // Python and PHP write JSON in ASCII alone.
+  for (const text of [json, json.replace(/[^\x20-\x7e]/g, unicodeEscape)])
+    add(text).add(JSON.stringify(text).slice(1, -1))
   add(encodeURI(value))
   for (const form of urlForms(value)) add(form).add(form.replace(/%[0-9A-F]{2}/g, (code) => code.toLowerCase()))
   // A key file is printed line by line.
@@ -26,12 +30,15 @@ export function formsOf(value: string): string[] {
   return [...forms]
 }
 
+const unicodeEscape = (char: string) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
+
 /** As browsers, forms, and other languages' libraries encode it: they differ in what they leave alone. */
 function urlForms(value: string): string[] {
   const component = encodeURIComponent(value)
   const strict = component.replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
   const form = new URLSearchParams({ '': value }).toString().slice(1)
-  return [component, strict, form, component.replaceAll('%2F', '/'), strict.replaceAll('%2F', '/')]
+  const withSlashes = [component, strict].flatMap((text) => [text, text.replaceAll('%2F', '/')])
+  return [form, ...withSlashes.flatMap((text) => [text, text.replaceAll('%20', '+'), text.replaceAll('~', '%7E')])]
 }
 
 /** The part of base64 text that depends on `value` alone, for each of the three places where it can start. */
