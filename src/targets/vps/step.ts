@@ -1,6 +1,6 @@
 /** Named parts of an operation, told as events. */
 import { randomBytes } from 'node:crypto'
-import { currentRun, StubbedResultError, scoped, withRun } from '../../events/index.ts'
+import { currentRun, OutcomeUnknownError, StubbedResultError, scoped, withRun } from '../../events/index.ts'
 
 /**
  * Runs `fn` as a step that is shown; in a dry run as held back where anything in it was. `fn` may return
@@ -38,6 +38,13 @@ export async function inStep<T>(title: string, host: string | undefined, fn: () 
   } finally {
     unsubscribe?.()
   }
+}
+
+/** The error of a connection that was lost, with what is true now and what to type next; other errors as they are. */
+export function lostDuring(error: unknown, state: string, next: string): unknown {
+  if (!(error instanceof OutcomeUnknownError)) return error
+  const { code, message, host, detail } = error
+  return new OutcomeUnknownError(code, message, { host, detail, cause: error, state, next })
 }
 
 /**

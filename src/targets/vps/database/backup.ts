@@ -10,7 +10,7 @@ import { audited, beginChange, type ChangeOn } from '../change.ts'
 import type { VpsContext } from '../context.ts'
 import { hostFacts } from '../facts.ts'
 import { writeFile } from '../release-files.ts'
-import { evenIfAborted, inStep } from '../step.ts'
+import { evenIfAborted, inStep, lostDuring } from '../step.ts'
 import { engineFor, explained } from './engines.ts'
 import { databaseHost } from './index.ts'
 import type { ServerDatabase } from './servers.ts'
@@ -75,7 +75,12 @@ find ${facts.app.backups} -maxdepth 1 -name ${`${context.deployment.name}-*.new`
     })),
   ]
   const results = await host.script(steps, { guard }).catch(async (error: unknown) => {
-    // What is there of it is no backup. Where the connection is gone, the next backup takes it away.
+    const lost = lostDuring(
+      error,
+      `${context.deployment.name} is as it was; no part of it counts as a backup, and what there is of one is removed within a day.`,
+      'Take it again when the host can be reached: `tasks backup_db`.',
+    )
+    if (lost !== error) throw lost
     await evenIfAborted(async () => {
       await host.run(sh`rm -rf ${`${folder}.new`}`, { quiet: true, nothrow: true })
     }).catch(() => {})

@@ -9,7 +9,7 @@ import type { VpsContext } from '../context.ts'
 import { hostFacts, requireRelease } from '../facts.ts'
 import { inVersion, recordMigrations } from '../install.ts'
 import type { ReleaseLayout } from '../layout.ts'
-import { inStep } from '../step.ts'
+import { inStep, lostDuring } from '../step.ts'
 import { keptName, scratchName } from './engine.ts'
 import { engineFor, explained, type NamedServer, serversOn } from './engines.ts'
 import { sizes, withData } from './sqlite.ts'
@@ -152,13 +152,21 @@ async function migrate(context: VpsContext): Promise<void> {
   const change = await beginChange(context, host, `migrate ${name}`)
   const version = requireVersion(change, host)
   await audited(context, 'migrate', async () => {
-    await host.script(
-      [
-        { name: `migrate: ${app.migrate}`, command: inVersion(change.release, version, app.migrate as string) },
-        ...recordMigrations(context, change.release, version),
-      ],
-      { guard: change.guard },
-    )
+    await host
+      .script(
+        [
+          { name: `migrate: ${app.migrate}`, command: inVersion(change.release, version, app.migrate as string) },
+          ...recordMigrations(context, change.release, version),
+        ],
+        { guard: change.guard },
+      )
+      .catch((error: unknown) => {
+        throw lostDuring(
+          error,
+          'The migration may be done, under way or not begun; the app goes on with its code as it was.',
+          `When the host can be reached, look whether it still runs, then go on: \`tasks migrate:release=${name}\`.`,
+        )
+      })
   })
 }
 

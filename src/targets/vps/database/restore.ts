@@ -1,6 +1,6 @@
 /** Other data in the place of a deployment's: backed up before, the app stopped meanwhile, nothing lost. */
 import { randomBytes } from 'node:crypto'
-import { currentRun, UsageError } from '../../../events/index.ts'
+import { currentRun, OutcomeUnknownError, type SlipwayError, UsageError } from '../../../events/index.ts'
 import { ScriptError } from '../../../hosts/errors.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
@@ -9,7 +9,7 @@ import type { VpsContext } from '../context.ts'
 import { findDaemon } from '../daemon.ts'
 import { inVersion, recordMigrations } from '../install.ts'
 import { serverOf } from '../server.ts'
-import { evenIfAborted, inStep } from '../step.ts'
+import { evenIfAborted, inStep, lostDuring } from '../step.ts'
 import { isUp } from '../supervisor.ts'
 import { workersOf } from '../workers.ts'
 import { findBackup, takeBackup } from './backup.ts'
@@ -82,6 +82,13 @@ export async function replaceData(
       })),
     ]
     await host.script(steps, { guard }).catch(async (error: unknown) => {
+      if (error instanceof OutcomeUnknownError) {
+        throw lostDuring(
+          error,
+          `${names.join(' and ')}: as before, or replaced as a whole; what was there is in ${kept}, or on its server as …_before_….`,
+          'Do it again when the host can be reached.',
+        )
+      }
       if (!(error instanceof ScriptError) || error.step === undefined) throw error
       const databases = new Map(engines.map(({ name, engine }) => [`put ${name} in place`, engine.server]))
       const at = steps.findIndex((step) => step.name === error.step?.name)
@@ -151,10 +158,16 @@ async function whileStopped(context: VpsContext, host: Host, change: ChangeOn, f
   try {
     await fn()
   } catch (error) {
+    let stopped = ''
     await evenIfAborted(start).catch((other: Error) => {
-      const text = `what was stopped could not be started again: ${other.message}`
-      currentRun().emit({ type: 'warning', host: host.name, text })
+      stopped = ` What was stopped for this could not be started again: ${other.message}.`
     })
+    if (stopped === '') throw error
+    const { name } = context.deployment
+    const next = `When the host can be reached: \`tasks start_app:release=${name}\`, and start_${name}_supervisor for the workers.`
+    const state = `${(error as SlipwayError).state ?? 'It is not known what was done.'}${stopped}`
+    if (error instanceof OutcomeUnknownError) throw lostDuring(error, state, next)
+    currentRun().emit({ type: 'warning', host: host.name, text: `${stopped.trim()} ${next}` })
     throw error
   }
   await start()

@@ -12,7 +12,7 @@
  * Each prints one JSON line.
  */
 export const sqliteProgram = `
-import hashlib, json, os, shutil, sqlite3, sys
+import hashlib, json, os, shutil, signal, sqlite3, sys
 from urllib.parse import quote
 
 def connect(path, mode='rw'):
@@ -112,6 +112,10 @@ def put(source, target, kept):
     if check(new, True) != wanted:
         drop(new)
         fail('the copy of ' + source + ' has other rows than it')
+    sync(new)
+    # Between the two renames there is no database: nothing that a lost connection sends may come between.
+    for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+        signal.signal(each, signal.SIG_IGN)
     if os.path.exists(target):
         os.chmod(new, os.stat(target).st_mode & 0o777)
         os.makedirs(os.path.dirname(kept), mode=0o700, exist_ok=True)
@@ -121,7 +125,6 @@ def put(source, target, kept):
         drop(target)
     else:
         os.chmod(new, 0o644)
-    sync(new)
     os.rename(new, target)
     sync(target)
     return {'bytes': os.path.getsize(target), 'counts': wanted}
