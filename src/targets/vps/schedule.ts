@@ -25,7 +25,7 @@ const end = (app: string, deployment: string): string => `# ${app} ${deployment}
 /** The section of a deployment. `%` is a newline in a crontab, and is escaped. Pure. */
 export function section(app: string, deployment: string, release: ReleaseLayout, entries: readonly Entry[]): string[] {
   const line = ({ name, when, command }: Entry): string => {
-    const run = `/bin/sh ${quote(release.start)} run ${quote(command.replaceAll('\n', ' '))} >>${quote(`${release.logs}/schedule.out`)} 2>&1 # ${name}`
+    const run = `/bin/sh ${quote(release.start)} scheduled ${quote(deployment)} ${quote(command.replaceAll('\n', ' '))} >>${quote(`${release.logs}/schedule.out`)} 2>&1 # ${name}`
     return `${when} ${run.replaceAll('%', '\\%')}`
   }
   const boot = `@reboot /bin/sh ${quote(`${release.bin}/boot`)} >>${quote(`${release.logs}/boot.out`)} 2>&1`.replaceAll(
@@ -52,7 +52,9 @@ export function readSection(crontab: string, app: string, deployment: string): E
   const from = all.indexOf(begin(app, deployment))
   if (from < 0) return []
   return all.slice(from + 1, all.indexOf(end(app, deployment), from)).flatMap((line) => {
-    const match = /^(@\w+|\S+\s+\S+\s+\S+\s+\S+\s+\S+) \/bin\/sh \S+ run (.*) >>.* # (\S+)$/.exec(line)
+    const match = /^(@\w+|\S+\s+\S+\s+\S+\s+\S+\s+\S+) \/bin\/sh \S+ (?:run|scheduled \S+) (.*) >>.* # (\S+)$/.exec(
+      line,
+    )
     if (!match) return []
     const [, when, command, name] = match as unknown as [string, string, string, string]
     return [

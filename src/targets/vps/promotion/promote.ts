@@ -124,9 +124,22 @@ async function finished(
   to: VpsContext,
 ): Promise<PromotionReport> {
   for (const context of [from, to]) forgetFacts(context.deployment, to.home())
+  if (result.result === 'done') await takeUpSchedule(to)
   const report = reportOf(await (await store.open(result.journal)).entries())
   for (const line of report.lines) currentRun().emit({ type: 'note', text: line })
   return report
+}
+
+/** The crontab's lines name a release: from now on the one that is production. */
+async function takeUpSchedule(to: VpsContext): Promise<void> {
+  const { scheduleOf } = await import('../schedule.ts')
+  await scheduleOf(to)
+    .push()
+    .catch((error: Error) => {
+      currentRun().signal.throwIfAborted()
+      const text = `scheduled commands still name the old release, and do nothing there: ${error.message}`
+      currentRun().emit({ type: 'warning', text })
+    })
 }
 
 async function confirm(facts: PromotionFacts): Promise<void> {
