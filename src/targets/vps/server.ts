@@ -49,18 +49,46 @@ export async function startServer(context: VpsContext): Promise<void> {
 
 /** Starts the current version beside the running server, and ends that one only when the new one is well. */
 export async function restartServer(context: VpsContext, note?: AuditNote): Promise<void> {
-  await onEach(
-    context.role('web'),
-    async (host) => {
-      const change = await beginChange(context, host, `restart ${context.deployment.name}`)
-      await restartHooks(context, host, change, 'before_restart')
-      if (!(await exchangeOnHost(context, host, change, note)))
-        await bringUp(context, host, change, await findRunning(host, change))
-      await restartHooks(context, host, change, 'after_restart')
-    },
-    // Rolling: one host after the other, so that the rest serve meanwhile.
-    { parallel: false, maxFailures: 0 },
+  const begun = new Set<string>()
+  try {
+    await onEach(
+      context.role('web'),
+      async (host) => {
+        const change = await beginChange(context, host, `restart ${context.deployment.name}`)
+        begun.add(host.name)
+        await restartHooks(context, host, change, 'before_restart')
+        if (!(await exchangeOnHost(context, host, change, note)))
+          await bringUp(context, host, change, await findRunning(host, change))
+        await restartHooks(context, host, change, 'after_restart')
+      },
+      // Rolling: one host after the other, so that the rest serve meanwhile.
+      { parallel: false, maxFailures: 0 },
+    )
+  } catch (error) {
+    const { signal, options } = currentRun()
+    if (!signal.aborted && !options.dryRun) {
+      for (const host of context.role('web')) if (!begun.has(host.name)) await backToServing(context, host)
+    }
+    throw error
+  }
+}
+
+/** On a host whose turn never came: what it serves is its current version again, so that no reboot starts another. */
+async function backToServing(context: VpsContext, host: Host): Promise<void> {
+  const change = await beginChange(context, host, `restart ${context.deployment.name}`)
+  const { facts, release, guard } = change
+  const serving = facts.liveSlot && facts.slotVersions[facts.liveSlot]
+  if (serving === undefined || serving === facts.current || !facts.records.some(({ id }) => id === serving)) return
+  const record = facts.records.find(({ id }) => id === facts.current)
+  const failed = record && !record.wasLive ? { ...record, state: 'failed' as const } : undefined
+  await host.script(
+    [
+      { name: `current → ${serving}`, command: switchCurrent(release, serving) },
+      ...(failed ? [writeRecord(release, failed, 'mark the version as failed')] : []),
+    ],
+    { guard, quiet: true },
   )
+  forgetFacts(context.deployment, host)
 }
 
 /** The configured commands, in the current version. One that fails ends the restart where it is. */

@@ -63,12 +63,12 @@ async function deploy(): Promise<{ trips: number[]; all: number; ms: number }> {
 test('a deploy of unchanged code asks the host a bounded number of times, the handshake and every channel included', async () => {
   const same = await deploy()
   if (process.env['SLIPWAY_MEASURE']) console.log('unchanged', same)
-  expect(same.all).toBeLessThanOrEqual(60)
+  expect(same.all).toBeLessThanOrEqual(24)
 }, 60_000)
 
 test('so does one with a change', async () => {
   project.edit('app/pony/pages.py', (text) => `${text}# changed\n`)
   const changed = await deploy()
   if (process.env['SLIPWAY_MEASURE']) console.log('changed', changed)
-  expect(changed.all).toBeLessThanOrEqual(60)
+  expect(changed.all).toBeLessThanOrEqual(36)
 }, 60_000)

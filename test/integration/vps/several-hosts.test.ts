@@ -69,5 +69,7 @@ test('a version that is not well on the first machine never reaches visitors of 
   })
   expect(await up(0)).toMatchObject({ status: 200, release: before.release })
   expect(await up(1)).toMatchObject({ status: 200, release: before.release })
+  const served = `versions/${before.release.split('/')[1]}`
+  expect([0, 1].map((index) => readlinkSync(join(release(index), 'current')))).toEqual([served, served])
   expect(existsSync(join(project.home, '.slipway/pony/locks/staging.lock'))).toBe(false)
 }, 90_000)
