@@ -33,7 +33,10 @@ const git = async (dir: string, ...args: string[]): Promise<string | undefined> 
 /** Packs what is to be deployed. Refuses a dirty tree or another branch where the deployment names its branch. */
 export async function packSource(context: HerokuContext, options: DeployOptions = {}): Promise<Source> {
   const dir = join(context.config.dir, context.deployment.app.source)
-  const inGit = (await git(dir, 'rev-parse', '--is-inside-work-tree')) === 'true'
+  // A folder that a repository around it ignores is not part of it.
+  const inGit =
+    (await git(dir, 'rev-parse', '--is-inside-work-tree')) === 'true' &&
+    (await git(dir, 'check-ignore', '-q', '.')) === undefined
   if (options.ref !== undefined) return atRef(context, dir, inGit, options.ref)
   const { branch } = context.deployment
   if (branch !== undefined) {

@@ -2,7 +2,7 @@
 import { createServer } from 'node:http'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { NotificationConfig } from '../../../src/config/types.ts'
-import { api, makeApps, type Stage, setStage } from './stage.ts'
+import { api, fixtureApp, makeApps, type Stage, setStage } from './stage.ts'
 
 const dns = vi.hoisted(() => ({ cname: {} as Record<string, string[]>, a: {} as Record<string, string[]> }))
 vi.mock('node:dns/promises', () => ({
@@ -191,4 +191,15 @@ test('another database of the account becomes DATABASE, and the former one keeps
   expect(attached(addon.name).map((each) => each.name)).toContain('DATABASE')
   expect(attached(before).map((each) => each.name)).toHaveLength(1)
   expect(attached(before)[0]?.name).not.toBe('DATABASE')
+}, 60_000)
+
+test('a folder that the repository around it ignores is deployed as a folder', async () => {
+  const { cpSync, mkdirSync, writeFileSync } = await import('node:fs')
+  mkdirSync(`${stage.dir}/.slipway`, { recursive: true })
+  cpSync(fixtureApp, `${stage.dir}/.slipway/app`, { recursive: true })
+  writeFileSync(`${stage.dir}/.slipway/app/version.txt`, 'ignored')
+  const staging = stage.deployment('staging', { app: { ...stage.config.app, source: '.slipway/app' } })
+  await stage.run(() => staging.deploy())
+  expect((await stage.get('pony-staging', '/up')).version).toBe('ignored')
+  stage.deployment('staging', { app: stage.config.app })
 }, 60_000)
