@@ -10,6 +10,7 @@ import { inVersion } from './install.ts'
 import type { ReleaseLayout } from './layout.ts'
 import { appliedBefore, appliedFile, appliedNames, djangoTimes, listCommand, reversal } from './migrations.ts'
 import { restartServer, switchCurrent } from './server.ts'
+import { lostDuring } from './step.ts'
 import { removeVersion } from './upload.ts'
 import { asVersion, prunable, rollbackTarget, type VersionRecord } from './version.ts'
 import { workersOf } from './workers.ts'
@@ -42,17 +43,25 @@ export async function rollback(
 async function switchTo(context: VpsContext, target: VersionRecord): Promise<void> {
   await onEach(context.hosts, async (host) => {
     const { facts, release, guard } = await beginChange(context, host, `rollback ${context.deployment.name}`)
-    await host.script(
-      [
-        { name: `${target.id} is there`, command: sh`[ -d ${release.version(target.id)} ]` },
-        {
-          name: 'its start script',
-          command: sh`[ ! -f ${release.versionStart(target.id)} ] || cp -p ${release.versionStart(target.id)} ${release.start}`,
-        },
-        { name: `current → ${target.id}`, command: switchCurrent(release, target.id) },
-      ],
-      { guard },
-    )
+    await host
+      .script(
+        [
+          { name: `${target.id} is there`, command: sh`[ -d ${release.version(target.id)} ]` },
+          {
+            name: 'its start script',
+            command: sh`[ ! -f ${release.versionStart(target.id)} ] || cp -p ${release.versionStart(target.id)} ${release.start}`,
+          },
+          { name: `current → ${target.id}`, command: switchCurrent(release, target.id) },
+        ],
+        { guard },
+      )
+      .catch((error: unknown) => {
+        throw lostDuring(
+          error,
+          `The current version is ${target.id}, or as it was; the app goes on with the one that it runs.`,
+          `When the host can be reached, look at \`tasks versions\`: roll back again, or have it run with \`tasks restart_app:release=${context.deployment.name}\`.`,
+        )
+      })
     await noteFacts(context.deployment, host, { current: target.id, records: facts.records })
   })
   await restartServer(context)

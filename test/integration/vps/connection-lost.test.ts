@@ -1,0 +1,163 @@
+/** The line to the host is cut in the middle of each operation on data: what is said is true, and nothing is lost. */
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { loadConfig } from '../../../src/config/load.ts'
+import type { VpsConfig } from '../../../src/config/types.ts'
+import { createRun, type RunEvent, SlipwayError, withRun } from '../../../src/events/index.ts'
+import { createVpsDeployment } from '../../../src/targets/vps/create.ts'
+import type { VpsDeployment } from '../../../src/targets/vps/deployment.ts'
+import { type Cut, startCut } from '../../servers/cut.ts'
+import { ask, createProject, type Project } from './host.ts'
+
+let project: Project
+let line: Cut
+
+beforeAll(async () => {
+  project = await createProject()
+  // A migration that lasts until it is let go: the cut comes in the middle of it.
+  project.configure((text) =>
+    text.replace(
+      'migrate = python3 -m pony.migrate\n',
+      'migrate = python3 -m pony.migrate && while [ -e "$SLIPWAY_SHARED/wait" ]; do sleep 0.05; done\n',
+    ),
+  )
+  await project.run(async (staging) => {
+    await staging.upload()
+    await staging.install()
+    await staging.database.init()
+    await staging.server.start()
+  })
+  const text = readFileSync(project.sshConfigFile, 'utf8')
+  const port = Number(/^\s*Port (\d+)$/m.exec(text)?.[1])
+  line = await startCut(port)
+  const known = readFileSync(/UserKnownHostsFile "?([^"\n]+)"?/.exec(text)?.[1] as string, 'utf8')
+  const knownHosts = join(project.dir, 'known_hosts')
+  writeFileSync(knownHosts, known.replaceAll(`:${port}`, `:${line.port}`))
+  writeFileSync(
+    join(project.dir, 'ssh_config'),
+    text
+      .replace(`Port ${port}`, `Port ${line.port}`)
+      .replace(/UserKnownHostsFile .*/, `UserKnownHostsFile ${knownHosts}`),
+  )
+}, 60_000)
+afterAll(async () => {
+  line?.close()
+  await project?.stop()
+})
+beforeEach(() => line.mend())
+
+/** Runs `fn` over the line, which is cut for good as soon as `when` is true of what is told. */
+async function cutAt(
+  when: (event: RunEvent) => boolean,
+  fn: (staging: VpsDeployment) => Promise<unknown>,
+): Promise<{ error: SlipwayError; events: RunEvent[]; cut: boolean }> {
+  const config = loadConfig(project.dir)
+  const run = createRun({
+    options: { projectDir: project.dir, sshConfigFile: join(project.dir, 'ssh_config'), connectTimeoutMs: 2000 },
+  })
+  const events: RunEvent[] = []
+  let cut = false
+  run.bus.on((event) => {
+    events.push(event)
+    if (cut || !when(event)) return
+    cut = true
+    line.cut()
+  })
+  try {
+    await withRun(run, () => fn(createVpsDeployment(config, config.deployments['staging'] as VpsConfig)))
+  } catch (error) {
+    if (error instanceof SlipwayError) return { error, events, cut }
+    throw error
+  } finally {
+    // The lock can't be given back either.
+    await withRun(run, () => run.finish()).catch(() => {})
+  }
+  throw new Error('it did not fail')
+}
+
+const step = (title: RegExp) => (event: RunEvent) => event.type === 'step.started' && title.test(event.title)
+const sql = (text: string) =>
+  execFileSync('/usr/bin/sqlite3', [join(project.release, 'shared/db/pony.sqlite'), text])
+    .toString()
+    .trim()
+const up = () => ask(join(project.home, '.slipway/pony/sites/staging/current.sock'), '/up')
+
+/** A run whose line was cut could not give its lock back: that is told, and `unlock` is for it. */
+async function unlock(): Promise<void> {
+  await project.run(async (staging) => {
+    const { vpsStore } = await import('../../../src/targets/vps/store/index.ts')
+    await vpsStore(staging.hosts.first(), 'pony').breakLock('staging', {
+      run: 'test',
+      user: 'u',
+      machine: 'm',
+      command: 'unlock',
+    })
+  })
+}
+
+test('of a backup: it is not known, the app goes on, and no half of it counts as a backup', async () => {
+  const { value: before } = await project.run((staging) => staging.database.backups())
+  const { error, cut } = await cutAt(step(/^copy main$/), (staging) => staging.database.backup())
+  expect(cut).toBe(true)
+  expect(error.code).toBe('connection-lost')
+  expect(error.state).toMatch(/no part of it counts as a backup/)
+  expect((await up()).status).toBe(200)
+  await unlock()
+  const { value: after } = await project.run((staging) => staging.database.backups())
+  expect(after).toEqual(before)
+  const { value: again } = await project.run((staging) => staging.database.backup())
+  await project.run((staging) => staging.database.verify(again.id))
+}, 60_000)
+
+test('of a restore: the database is whole, and it is said that the app stands still and how to start it', async () => {
+  sql("INSERT INTO settings VALUES ('colour', 'before')")
+  const { value: backup } = await project.run((staging) => staging.database.backup())
+  sql("UPDATE settings SET value = 'after' WHERE name = 'colour'")
+  const { error, cut } = await cutAt(step(/^put main in place$/), (staging) => staging.database.restore(backup.id))
+  expect(cut).toBe(true)
+  expect(error.code).toBe('connection-lost')
+  expect(error.state).toMatch(/main.*as before, or replaced as a whole.*stopped for this could not be started again/)
+  expect(error.next).toContain('start_app:release=staging')
+  await unlock()
+  // Whole or not at all, whichever it was.
+  await expect.poll(() => sql('PRAGMA integrity_check')).toBe('ok')
+  expect(['before', 'after']).toContain(sql("SELECT value FROM settings WHERE name = 'colour'"))
+  await project.run((staging) => staging.server.start())
+  expect((await up()).status).toBe(200)
+  await project.run((staging) => staging.database.restore(backup.id))
+  expect(sql("SELECT value FROM settings WHERE name = 'colour'")).toBe('before')
+}, 90_000)
+
+test('of a migration: it is not known, the app goes on, and migrating again is right', async () => {
+  const wait = join(project.release, 'shared/wait')
+  writeFileSync(wait, '')
+  const { error, cut } = await cutAt(step(/^migrate: /), (staging) => staging.database.migrate())
+  expect(cut).toBe(true)
+  expect(error.code).toBe('connection-lost')
+  expect(error.state).toMatch(/may be done, under way or not begun/)
+  execFileSync('rm', [wait])
+  expect((await up()).status).toBe(200)
+  await unlock()
+  await project.run((staging) => staging.database.migrate())
+}, 60_000)
+
+test('of a rollback: the app goes on, and going back again, or a restart, is right', async () => {
+  const { value: first } = await project.run((staging) => staging.versions())
+  await project.run((staging) => staging.deploy())
+  const target = first[0]?.id as string
+  const { error, cut } = await cutAt(step(/^current → /), (staging) => staging.rollback())
+  expect(cut).toBe(true)
+  expect(error.code).toBe('connection-lost')
+  expect(error.state).toContain(`${target}, or as it was; the app goes on`)
+  expect((await up()).status).toBe(200)
+  await unlock()
+  await project.run(async (staging) => {
+    const done = (await staging.versions()).some((each) => each.id === target && each.current)
+    await (done ? staging.server.restart() : staging.rollback({ to: target }))
+  })
+  expect((await up()).release).toContain(target)
+  expect(readdirSync(join(project.release, 'versions'))).toContain(target)
+  expect((await up()).status).toBe(200)
+}, 90_000)
