@@ -21,7 +21,7 @@ export function listText({ tasks, default: byDefault }: ListedTasks, columns = 1
     group === '' ? 0 : members.some(({ name }) => name === byDefault) ? 1 : 2
   // Compared plainly: by the rules of a language it takes ten milliseconds, since those have to be loaded.
   const sections = [...groups]
-    .sort((a, b) => rank(a) - rank(b) || (a[0] < b[0] ? -1 : 1))
+    .sort((a, b) => rank(a) - rank(b) || (a[0].toLowerCase() < b[0].toLowerCase() ? -1 : 1))
     .map(([group, members]) => {
       const lines = members.map((task) => {
         const about = (task.about.split('\n')[0] ?? '') + (task.name === byDefault ? ' (default)' : '')
