@@ -55,7 +55,7 @@ async function cutAt(
 ): Promise<{ error: SlipwayError; events: RunEvent[]; cut: boolean }> {
   const config = loadConfig(project.dir)
   const run = createRun({
-    options: { projectDir: project.dir, sshConfigFile: join(project.dir, 'ssh_config'), connectTimeoutMs: 2000 },
+    options: { projectDir: project.dir, sshConfigFile: join(project.dir, 'ssh_config') },
   })
   const events: RunEvent[] = []
   let cut = false
