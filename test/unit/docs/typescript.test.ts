@@ -15,6 +15,7 @@ declare global {
   const flag: typeof slipway.flag
   const string: typeof slipway.string
   const hosts: typeof slipway.hosts
+  const onHeroku: typeof slipway.onHeroku
   const host: slipway.Host
 }
 `
