@@ -26,10 +26,14 @@ export interface VersionRecord {
   description?: string
 }
 
-/** `20261127-101500-ab12cd`: sorts by time (UTC); the short commit, or random where the tree has none of its own. */
+/**
+ * `20261127-101500-0faab12`: sorts by time (UTC, the last group begins with the milliseconds in hexadecimal, so that
+ * two uploads in one second are two versions); then four digits of the commit, or random where the tree has none.
+ */
 export function versionId(now: Date, commit?: string): string {
   const stamp = now.toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15)
-  return `${stamp}-${commit ? commit.slice(0, 7) : randomBytes(3).toString('hex')}`
+  const milliseconds = now.getUTCMilliseconds().toString(16).padStart(3, '0')
+  return `${stamp}-${milliseconds}${commit ? commit.slice(0, 4) : randomBytes(2).toString('hex')}`
 }
 
 export const isVersionId = (text: string): boolean => /^\d{8}-\d{6}-[0-9a-f]{6,7}$/.test(text)

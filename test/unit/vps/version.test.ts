@@ -29,8 +29,8 @@ const [one, two, three, four] = [
 
 test('an id sorts by time and carries the commit, or is random without one', () => {
   const at = new Date('2026-11-27T10:15:00Z')
-  expect(versionId(at, 'ab12cd34ef')).toBe('20261127-101500-ab12cd3')
-  expect(versionId(at)).toMatch(/^20261127-101500-[0-9a-f]{6}$/)
+  expect(versionId(at, 'ab12cd34ef')).toBe('20261127-101500-000ab12')
+  expect(versionId(at)).toMatch(/^20261127-101500-000[0-9a-f]{4}$/)
   expect(versionId(at)).not.toBe(versionId(at))
   expect(isVersionId(versionId(at))).toBe(true)
 })
