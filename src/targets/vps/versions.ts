@@ -41,31 +41,34 @@ export async function rollback(
 }
 
 async function switchTo(context: VpsContext, target: VersionRecord): Promise<void> {
-  await onEach(context.hosts, async (host) => {
-    const { facts, release, guard } = await beginChange(context, host, `rollback ${context.deployment.name}`)
-    await host
-      .script(
-        [
-          { name: `${target.id} is there`, command: sh`[ -d ${release.version(target.id)} ]` },
-          {
-            name: 'its start script',
-            command: sh`[ ! -f ${release.versionStart(target.id)} ] || cp -p ${release.versionStart(target.id)} ${release.start}`,
-          },
-          { name: `current → ${target.id}`, command: switchCurrent(release, target.id) },
-        ],
-        { guard },
-      )
-      .catch((error: unknown) => {
-        throw lostDuring(
-          error,
-          `The current version is ${target.id}, or as it was; the app goes on with the one that it runs.`,
-          `When the host can be reached, look at \`tasks versions\`: roll back again, or have it run with \`tasks restart_app:release=${context.deployment.name}\`.`,
-        )
-      })
-    await noteFacts(context.deployment, host, { current: target.id, records: facts.records })
-  })
-  await restartServer(context)
-  if (Object.keys(context.deployment.app.workers).length > 0) await workersOf(context).restart()
+  try {
+    await onEach(context.hosts, (host) => switchOn(context, host, target))
+    await restartServer(context)
+    if (Object.keys(context.deployment.app.workers).length > 0) await workersOf(context).restart()
+  } catch (error) {
+    // Whichever of it the line was lost in, the same is true, and the same is to be done.
+    throw lostDuring(
+      error,
+      `The current version is ${target.id}, or as it was; the app goes on with the one that it runs.`,
+      `When the host can be reached, look at \`tasks versions\`: roll back again, or have it run with \`tasks restart_app:release=${context.deployment.name}\`.`,
+    )
+  }
+}
+
+async function switchOn(context: VpsContext, host: Host, target: VersionRecord): Promise<void> {
+  const { facts, release, guard } = await beginChange(context, host, `rollback ${context.deployment.name}`)
+  await host.script(
+    [
+      { name: `${target.id} is there`, command: sh`[ -d ${release.version(target.id)} ]` },
+      {
+        name: 'its start script',
+        command: sh`[ ! -f ${release.versionStart(target.id)} ] || cp -p ${release.versionStart(target.id)} ${release.start}`,
+      },
+      { name: `current → ${target.id}`, command: switchCurrent(release, target.id) },
+    ],
+    { guard },
+  )
+  await noteFacts(context.deployment, host, { current: target.id, records: facts.records })
 }
 
 /**
