@@ -1,6 +1,9 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
+/** Minutes each, with Celery jobs that take their time: `npm run test:long`. */
+const long = ['test/integration/django/deploy.test.ts', 'test/integration/django/promote.test.ts']
+
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 export default defineConfig({
@@ -12,6 +15,7 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
+    exclude: process.env['SLIPWAY_TEST_LONG'] ? [] : long,
     // Servers, signals and working folders are a process's own: a file a process.
     pool: 'forks',
     maxWorkers: 2,
