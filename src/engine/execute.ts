@@ -273,7 +273,7 @@ async function backward(plan: Plan, journal: Journal): Promise<ChangeResult> {
       continue
     }
     const record = records.get(step.id)
-    if (!mayHaveHappened(record) || record.data['found'] === true) continue
+    if (!record || !isOurs(record)) continue
     times[step.id] = await takeBack(step, journal, record)
   }
   await journal.append({ entry: 'end', at: now(), result: 'undone' })
@@ -283,13 +283,18 @@ async function backward(plan: Plan, journal: Journal): Promise<ChangeResult> {
 async function windowBack(plan: Plan, journal: Journal): Promise<void> {
   const steps = plan.steps.filter((step) => step.window)
   const before = stepRecords(await journal.entries())
-  if (!steps.some((step) => mayHaveHappened(before.get(step.id)))) return
+  if (!steps.some((step) => isOurs(before.get(step.id)))) return
   await plan.window?.back(journal)
   const after = stepRecords(await journal.entries())
-  const left = steps.find((step) => mayHaveHappened(after.get(step.id)))
+  const left = steps.find((step) => isOurs(after.get(step.id)))
   if (left) {
     throw new SlipwayError('undo-failed', after.get(left.id)?.error ?? `the host could not take back: ${left.title}`)
   }
+}
+
+/** What was found done though nobody began it is left as it is. */
+function isOurs(record: StepRecord | undefined): boolean {
+  return mayHaveHappened(record) && record.data['found'] !== true
 }
 
 async function takeBack(step: Step, journal: Journal, record: StepRecord): Promise<number> {
