@@ -13,6 +13,7 @@ import { counted } from './vitest-report.mjs'
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 const failures = []
+const failedTests = []
 const sum = { passed: 0, failed: 0, skipped: 0 }
 
 /** A part of the run, under a heading; it returns what went wrong with it, if anything. */
@@ -75,7 +76,8 @@ function newestNode() {
   return result.problem
 }
 
-function add({ passed, failed, skipped }) {
+function add({ passed, failed, skipped, failures: tests = [] }) {
+  failedTests.push(...tests)
   sum.passed += passed
   sum.failed += failed
   sum.skipped += skipped
@@ -96,6 +98,8 @@ else {
   }
 }
 
+// Once more at the end, in a line each: whoever sees only the last lines of a log sees what to look at.
+for (const test of failedTests) console.log(`\nFAILED: ${test}`)
 for (const name of failures) console.log(`\nFAILED: ${name}`)
 // What failed beside the tests counts as one failure each, so that the line agrees with the exit status.
 const failed = sum.failed + failures.length

@@ -19,7 +19,7 @@ test('from nothing to a running app: upload, install, init, start, workers; then
     await staging.database.init()
   })
   const current = readlinkSync(join(project.release, 'current'))
-  expect(current).toMatch(/^versions\/\d{8}-\d{6}-[0-9a-f]{6}$/)
+  expect(current).toMatch(/^versions\/\d{8}-\d{6}-[0-9a-f]{7}$/)
   expect(statSync(join(project.release, current, 'pony/private_credentials.py')).mode & 0o777).toBe(0o400)
   expect(statSync(join(project.release, 'settings/staging.ini')).mode & 0o777).toBe(0o600)
   expect(project.read('webapps/ponyr2/settings/active')).toMatch(

@@ -132,9 +132,18 @@ const marks = { unfinished: '_slipway_new_', kept: '_before_', fenced: '_slipway
 export const scratchName = (database: string, id: string): string =>
   derived(database, `${marks.unfinished}${plain(id)}`)
 
-/** The name under which a replaced database is kept: `pony_before_20261127101500`. */
+/** The name under which a replaced database is kept: `pony_before_20261127101500`, and milliseconds if there are any. */
 export const keptName = (database: string, at: Date): string =>
-  derived(database, `${marks.kept}${at.toISOString().replace(/[-:T]|\..*/g, '')}`)
+  derived(
+    database,
+    `${marks.kept}${at
+      .toISOString()
+      .replace(/[-:T.Z]/g, '')
+      .replace(/000$/, '')}`,
+  )
+
+/** What such a name ends with. */
+const keptEnd = /_before_\d{14}(\d{3})?$/
 
 export const fencedName = (database: string): string => derived(database, marks.fenced)
 
@@ -149,7 +158,7 @@ export function besideOf(database: string, name: string): Beside | undefined {
   return (
     is(marks.fenced, /^_slipway_fenced$/, 'fenced') ??
     is(marks.unfinished, /^_slipway_new_[a-z0-9]+$/, 'unfinished') ??
-    is(marks.kept, /^_before_\d{14}$/, 'kept')
+    is(marks.kept, keptEnd, 'kept')
   )
 }
 

@@ -109,7 +109,7 @@ printf 'sha256\\t%s\\n' "$(sha256sum <"$f" | cut -d' ' -f1)"
 cat "$t/found"`
 
 /** Whether nobody can be in it: a name that only this tool gives. */
-const isQuiet = (database: string): boolean => /_slipway_fenced$|_before_\d{14}$/.test(database)
+const isQuiet = (database: string): boolean => /_slipway_fenced$|_before_\d{14}(\d{3})?$/.test(database)
 
 const moment = (at: DatabaseAddress) => !isQuiet(at.database) && sh`consistent ${at.database}`
 

@@ -185,7 +185,7 @@ export const receive = (at: DatabaseAddress, name: string): Command =>
 /** Whether nobody can be in `from`: it has a name that only this tool gives, and both are on one server. */
 function quiet(from: DatabaseAddress, to: DatabaseAddress): boolean {
   return (
-    /_slipway_fenced$|_before_\d{14}$|_slipway_new_[a-z0-9]+$/.test(from.database) &&
+    /_slipway_fenced$|_before_\d{14}(\d{3})?$|_slipway_new_[a-z0-9]+$/.test(from.database) &&
     from.host === to.host &&
     from.port === to.port &&
     from.user === to.user
