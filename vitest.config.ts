@@ -1,12 +1,8 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
-/** Minutes each: Celery jobs that take their time, operators who interrupt each other. `npm run test:long` */
-const long = [
-  'test/integration/django/deploy.test.ts',
-  'test/integration/django/promote.test.ts',
-  'test/integration/promotion/operators.test.ts',
-]
+/** Minutes each: Celery jobs that take their time. `npm run test:long` */
+const long = ['test/integration/django/deploy.test.ts', 'test/integration/django/promote.test.ts']
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 

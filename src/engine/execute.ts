@@ -72,7 +72,7 @@ export async function resume(
 ): Promise<ChangeResult> {
   refuseFaults(plan)
   return locked(store, plan, owner, id, async () => {
-    const { journal, entries } = await openUnfinished(store, id)
+    const { journal, entries } = await openSettled(store, plan, id, 'forward')
     await journal.append({
       entry: 'note',
       at: now(),
@@ -87,7 +87,7 @@ export async function resume(
 export async function undo(id: string, plan: Plan, store: ChangeStore, owner: Owner): Promise<ChangeResult> {
   refuseFaults(plan)
   return locked(store, plan, owner, id, async () => {
-    const { journal, entries } = await openUnfinished(store, id)
+    const { journal, entries } = await openSettled(store, plan, id, 'back')
     if (await pastReturn(plan, entries)) {
       throw new SlipwayError(
         'past-return',
@@ -366,6 +366,18 @@ async function openUnfinished(store: ChangeStore, id: string): Promise<{ journal
   if (!beginOf(entries)) throw new SlipwayError('journal-empty', `the journal ${id} has no beginning: nothing was done`)
   if (end) throw new SlipwayError('journal-ended', `the change ${id} has ended already: ${end.result}, ${end.at}`)
   return { journal, entries }
+}
+
+/** The journal, once nobody but this run writes into it: the host may still be at the window. */
+async function openSettled(
+  store: ChangeStore,
+  plan: Plan,
+  id: string,
+  direction: 'forward' | 'back',
+): Promise<{ journal: Journal; entries: JournalEntry[] }> {
+  const { journal } = await openUnfinished(store, id)
+  await plan.window?.settle?.(journal, direction)
+  return openUnfinished(store, id)
 }
 
 async function refuseChangedFacts(plan: Plan, options: ExecuteOptions): Promise<void> {

@@ -58,6 +58,11 @@ export interface WindowRunner {
   forward(journal: Journal): Promise<void>
   /** Goes back, as far as there is something to go back from. */
   back(journal: Journal): Promise<void>
+  /**
+   * Where the host is at the window, waits until it has ended, before this run writes into the journal itself. With
+   * `back` it is asked to turn round first, which it does unless it has passed the point of no return.
+   */
+  settle?(journal: Journal, direction: 'forward' | 'back'): Promise<void>
 }
 
 export type JournalEntry =

@@ -5,6 +5,7 @@
     window.py back                         the window, taken back
     window.py recover                      after a crash: forward if the point of no return was passed, otherwise back
     window.py start forward|back           one of these, detached, and recovered should it be killed
+    window.py settle forward|back          whether somebody is at the window: `running` or `free`; with back, asks them to go back
     window.py watch                        prints the journal as it grows, until nobody works on the window any more
 """
 import fcntl
@@ -81,6 +82,9 @@ class Change:
             if past and before and self.steps[id].spec['kind'] != 'start':
                 continue
             try:
+                if self.is_asked_back():
+                    self.journal.append(entry='note', text='an operator asked the host to go back')
+                    raise Failure('an operator asked the host to go back')
                 self.perform(id)
             except Exception as error:
                 if self.is_past_return():
@@ -91,6 +95,9 @@ class Change:
             if id == self.spec.get('pointOfNoReturn'):
                 self.deadline = None
                 self.give_reserve_back()
+
+    def is_asked_back(self):
+        return os.path.exists(self.path('go-back')) and not self.is_past_return()
 
     def perform(self, id):
         step, record, began = self.steps[id], self.journal.records().get(id), time.monotonic()
@@ -205,6 +212,10 @@ def start(verb):
         print('running')
         return
     os.close(lock)
+    try:
+        os.unlink(os.path.join(HERE, 'go-back'))
+    except FileNotFoundError:
+        pass
     with open(os.path.join(HERE, 'window.log'), 'ab') as log:
         child = subprocess.Popen([sys.executable, os.path.abspath(__file__), 'guard', verb], cwd='/', stdin=subprocess.DEVNULL,
                                  stdout=log, stderr=log, start_new_session=True)
@@ -215,6 +226,18 @@ def start(verb):
         os.close(lock)
         time.sleep(POLL)
     print('started')
+
+
+def settle(direction):
+    """Somebody may be at the window; going back is asked for by a symlink, which can be made on a disk that is full."""
+    lock = take_lock(0)
+    if lock is not None:
+        os.close(lock)
+        print('free')
+        return
+    if direction == 'back' and not os.path.lexists(os.path.join(HERE, 'go-back')):
+        os.symlink('.', os.path.join(HERE, 'go-back'))
+    print('running')
 
 
 def guard(verb):
@@ -263,7 +286,10 @@ def one_step(verb, id):
         state = step.state()
         print(json.dumps({'state': state, 'prepared': step.prepare() if state == 'todo' else {}}))
     elif verb == 'do':
-        data = step.do(json.load(sys.stdin)) or {}
+        kept = json.load(sys.stdin)
+        pause(id, 'before')
+        data = step.do(kept) or {}
+        pause(id, 'after')
         print(json.dumps({'state': step.state(), 'data': data}))
     else:
         step.undo(json.load(sys.stdin))
@@ -277,6 +303,8 @@ def main(arguments):
             run_window(verb)
         elif verb == 'start':
             start(arguments[1])
+        elif verb == 'settle':
+            settle(arguments[1])
         elif verb == 'guard':
             guard(arguments[1])
         elif verb == 'watch':

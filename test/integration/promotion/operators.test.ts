@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodeEntries, encodeEntry } from '../../../src/engine/index.ts'
 import { AbortedError } from '../../../src/events/index.ts'
@@ -16,14 +16,25 @@ afterAll(() => world?.remove())
 const told = (from: number, text: string) =>
   world.events.slice(from).some((event) => JSON.stringify(event).includes(text))
 
+/** Has the newest change stand still at a step, on the host; resolves with what lets it go on. */
+async function standStill(place: string): Promise<() => void> {
+  const changes = `${world.home}/.slipway/pony/changes`
+  const known = new Set(existsSync(changes) ? readdirSync(changes) : [])
+  const begun = () => readdirSync(changes).find((id) => !known.has(id) && existsSync(`${changes}/${id}/spec.json`))
+  await until(() => existsSync(changes) && begun() !== undefined, 'it begins')
+  const folder = `${changes}/${begun()}`
+  writeFileSync(`${folder}/pause`, place)
+  await until(() => existsSync(`${folder}/paused`), `it stands still at ${place}`)
+  return () => rmSync(`${folder}/paused`)
+}
+
 describe('operators', () => {
   it('are told who promotes already, and since when', { timeout: 90_000 }, async () => {
-    const mark = world.events.length
     const controller = new AbortController()
     const first = world
       .run((from, to) => promote(from, to), { signal: controller.signal })
       .catch((error: unknown) => error)
-    await until(() => told(mark, '/rehearse'), 'the first one is at it')
+    const goOn = await standStill('rehearse before')
     await expect(world.run((from, to) => promote(from, to))).rejects.toMatchObject({
       code: expect.stringMatching(/^(locked|unfinished-change)$/),
       message: expect.stringMatching(/ by \S+ on \S+ \(promote pony2026r2\)/),
@@ -32,6 +43,7 @@ describe('operators', () => {
     const error = (await first) as { exitCode: number; state: string }
     expect(error.exitCode).toBe(130)
     expect(error.state).toContain('unfinished')
+    goOn()
     expect(world.site()).toBe('pony2026r1/run/app-a.sock')
   })
 
@@ -42,17 +54,35 @@ describe('operators', () => {
     expect(world.roles()).toEqual({ production: 'pony2026r1', staging: 'pony2026r2' })
   })
 
-  it('who press Ctrl-C in the window only stop watching: the host finishes its part', {
-    timeout: 120_000,
-  }, async () => {
-    const mark = world.events.length
+  it('may have the host turn round in the window, as long as requests wait', { timeout: 120_000 }, async () => {
     const controller = new AbortController()
     const detached = world
       .run((from, to) => promote(from, to), { signal: controller.signal })
       .catch((error: unknown) => error)
-    await until(() => told(mark, '/do/drain-workers'), 'the window begins')
+    const goOn = await standStill('copy after')
     controller.abort(new AbortedError('Ctrl-C'))
     expect(await detached).toMatchObject({ exitCode: 130 })
+    const mark = world.events.length
+    const undoing = world.run((from, to) => promote(from, to, { undo: true }))
+    await until(() => told(mark, 'is asked to go back'), 'the other operator asks it to')
+    goOn()
+    expect((await undoing)?.result).toBe('undone')
+    expect(journalText(world)).toContain('an operator asked the host to go back')
+    expect(world.site()).toBe('pony2026r1/run/app-a.sock')
+    expect(world.roles()).toEqual({ production: 'pony2026r1', staging: 'pony2026r2' })
+  })
+
+  it('who press Ctrl-C in the window only stop watching: the host finishes its part', {
+    timeout: 120_000,
+  }, async () => {
+    const controller = new AbortController()
+    const detached = world
+      .run((from, to) => promote(from, to), { signal: controller.signal })
+      .catch((error: unknown) => error)
+    const goOn = await standStill('drain-workers before')
+    controller.abort(new AbortedError('Ctrl-C'))
+    expect(await detached).toMatchObject({ exitCode: 130 })
+    goOn()
     await until(() => !hostIsBusy(world), 'the host is done')
     expect(world.site()).toBe('pony2026r2/run/app-a.sock')
     expect(world.roles()).toMatchObject({ production: 'pony2026r2' })

@@ -54,6 +54,20 @@ export function scriptsOn(host: Host, python: string, folder: string, titles: Re
     await watch(journal, skip)
   }
 
+  async function settle(journal: Journal, direction: 'forward' | 'back'): Promise<void> {
+    const skip = (await journal.entries()).length
+    const found = await host.run(sh`${python} ${script} settle ${direction}`, {
+      quiet: true,
+      nothrow: true,
+      label: 'see whether the host is at the window',
+    })
+    if (found.exitCode !== 0) throw stepError(host, found.stderr)
+    if (found.stdout.trim() !== 'running') return
+    const asked = direction === 'back' ? ', and is asked to go back' : ''
+    currentRun().emit({ type: 'note', host: host.name, text: `the host is at it${asked}: watching` })
+    await watch(journal, skip)
+  }
+
   /** Tells what the host writes into the journal. A lost connection is made again: watching changes nothing. */
   async function watch(journal: Journal, skip: number): Promise<void> {
     const tell = teller(journal.id, host.name, titles)
@@ -112,7 +126,11 @@ export function scriptsOn(host: Host, python: string, folder: string, titles: Re
     async remove() {
       await host.run(sh`rm -rf ${folder}`, { quiet: true, label: 'remove the scripts' })
     },
-    window: { forward: (journal) => through('forward', journal), back: (journal) => through('back', journal) },
+    window: {
+      forward: (journal) => through('forward', journal),
+      back: (journal) => through('back', journal),
+      settle,
+    },
   }
 }
 
