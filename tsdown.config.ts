@@ -25,7 +25,7 @@ export default defineConfig({
     'bin/tasks': 'src/bin/tasks.ts',
     'bin/slipway': 'src/bin/slipway.ts',
     // A process of its own: `slipway sandbox up --heroku`.
-    'sandbox/heroku': 'test/emulators/heroku/main.ts',
+    'sandbox/heroku': 'src/sandbox/heroku/main.ts',
   },
   format: 'esm',
   platform: 'node',

@@ -111,9 +111,7 @@ function program(): string {
       throw new Error(`no package.json above ${here}`)
     }
     const built = join(dir, 'dist/sandbox/heroku.js')
-    return here.startsWith(join(dir, 'dist')) && existsSync(built)
-      ? built
-      : join(dir, 'test/emulators/heroku/start.mjs')
+    return here.startsWith(join(dir, 'dist')) && existsSync(built) ? built : join(dir, 'src/sandbox/heroku/start.mjs')
   }
 }
 

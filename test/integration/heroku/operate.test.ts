@@ -170,7 +170,7 @@ describe('logs', () => {
           (all) => all.some((line) => line.mark === 'gap') && all.length > 10,
           controller,
         )
-        const { log } = await import('../../emulators/heroku/logs.ts')
+        const { log } = await import('../../../src/sandbox/heroku/logs.ts')
         for (let n = 0; n < 1600; n += 1)
           log({ faults: stage.heroku.faults } as never, app(), 'app', 'web.1', `line ${n}`)
         return lines
