@@ -15,7 +15,10 @@ const repository = join(import.meta.dirname, '..')
 /** Path below docs/ and content of each page. */
 export async function madePages() {
   return {
-    'troubleshooting.md': troubleshooting(findErrors(join(repository, 'src'))),
+    'troubleshooting.md': troubleshooting(
+      findErrors(join(repository, 'src')),
+      (await importSource('src/cli/next-steps.ts')).nextSteps,
+    ),
     'guide/events.md': eventsPage(join(repository, 'src/events/events.ts')),
     ...Object.fromEntries(
       Object.entries(schemas(join(repository, 'src'))).map(([file, text]) => [`../schemas/${file}`, text]),
@@ -69,7 +72,7 @@ const passedOn = {
   'wrongly-used': '(what is wrong with the words after `slipway`)',
 }
 
-function troubleshooting(errors) {
+function troubleshooting(errors, nextSteps) {
   const codes = new Map()
   for (const error of errors) codes.set(error.code, [...(codes.get(error.code) ?? []), error])
   const sections = areas.map(([title]) => ({ title, codes: [] }))
@@ -79,24 +82,27 @@ function troubleshooting(errors) {
   }
   const body = sections
     .filter(({ codes: each }) => each.length > 0)
-    .map(({ title, codes: each }) => `## ${title}\n\n${each.map(([code, uses]) => entry(code, uses)).join('\n')}`)
+    .map(
+      ({ title, codes: each }) =>
+        `## ${title}\n\n${each.map(([code, uses]) => entry(code, uses, nextSteps[code])).join('\n')}`,
+    )
   return `# Troubleshooting
 
 <!-- Made by \`node scripts/docs.mjs\` from the source. Don't edit. -->
 
 Every failure has a code, a sentence that says what failed and where, what is true now, and what to type next. This page lists them all. \`--json\` has the code in its events; \`--debug\` adds the stack. ‹angle brackets› stand for values, [square ones] for words that are there in some cases.
 
-Exit statuses: 0 done, 1 a task failed, 2 used wrongly and nothing has connected, 130 interrupted; \`tasks run … -- command\` and \`tasks -H host -- command\` pass the command's own status on.
+Exit statuses: 0 done, 1 a task failed, 2 used wrongly and nothing was changed for it, 130 interrupted; \`tasks run … -- command\` and \`tasks -H host -- command\` pass the command's own status on.
 
 ${body.join('\n')}`
 }
 
-function entry(code, uses) {
+function entry(code, uses, otherwise) {
   const unique = (texts) => [...new Set(texts.map(oneLine).filter((text) => text !== ''))]
   const own = unique(uses.flatMap(({ messages }) => messages))
   const messages = own.length > 0 ? own : [passedOn[code] ?? '(what the other side said)']
   const states = unique(uses.flatMap(({ state }) => state))
-  const next = unique(uses.flatMap((use) => use.next))
+  const next = unique(uses.flatMap((use) => (use.next.length > 0 ? use.next : otherwise ? [otherwise] : [])))
   const exit = uses.every(({ kind }) => kind === 'UsageError') ? ' · exit status 2' : ''
   return [
     `### \`${code}\`${exit}\n`,

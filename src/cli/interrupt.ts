@@ -1,5 +1,6 @@
 /** Ctrl-C, and what CI systems send when they cancel: the first aborts the run, which then lets go; the second leaves. */
-import { AbortedError, asSlipwayError, type SlipwayError } from '../events/errors.ts'
+import { AbortedError, type SlipwayError } from '../events/errors.ts'
+import { asSlipwayError } from '../events/foreign.ts'
 
 export interface Interrupts {
   signal: AbortSignal

@@ -3,7 +3,8 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { asSlipwayError, UsageError } from '../events/errors.ts'
+import { UsageError } from '../events/errors.ts'
+import { asSlipwayError } from '../events/foreign.ts'
 import { type Collected, collectTasks, describeTasks } from '../tasks/collect.ts'
 import { bundleTaskFile } from './bundle.ts'
 import {
@@ -80,16 +81,11 @@ function whileLoading(file: string, error: unknown): UsageError {
   }
   if (error instanceof UsageError) return error
   const known = asSlipwayError(error)
-  const name = error instanceof Error && known.code === 'unexpected' && error.name !== 'Error' ? `${error.name}: ` : ''
-  return new UsageError(
-    'task-file-threw',
-    `${ownPlace(error, dirname(file)) ?? shortPath(file)}: ${name}${known.message}`,
-    {
-      state: 'The task file threw while it was loaded; nothing was run.',
-      ...(known.next ? { next: known.next } : {}),
-      cause: error,
-    },
-  )
+  return new UsageError('task-file-threw', `${ownPlace(error, dirname(file)) ?? shortPath(file)}: ${known.message}`, {
+    state: 'The task file threw while it was loaded; nothing was run.',
+    ...(known.next ? { next: known.next } : {}),
+    cause: error,
+  })
 }
 
 /** Named by its content, so that a process never reads a bundle that belongs to another manifest. */

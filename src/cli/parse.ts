@@ -4,6 +4,7 @@ import type { Command, Help } from 'commander'
 import { UsageError } from '../events/errors.ts'
 import type { RunOptions, Selection } from '../events/run.ts'
 import type { TaskInfo } from '../tasks/collect.ts'
+import { misuse } from './failure.ts'
 import { coreOptions } from './options.ts'
 
 // Required, not imported: the loader reads CommonJS twice when it is imported, which costs every start ten milliseconds.
@@ -49,13 +50,15 @@ export function parseCore(tokens: readonly string[], env: NodeJS.ProcessEnv): Co
     command.parse([...tokens], { from: 'user' })
   } catch (error) {
     if (!(error instanceof commander.CommanderError)) throw error
-    throw new UsageError('bad-option', error.message.replace(/^error: /, ''), { next: 'See `tasks --help`.' })
+    throw misuse(error, 'tasks')
   }
   const options = command.opts<Record<string, true | string | string[]>>()
   const flag = (name: string) => (options[name] === true ? (true as const) : undefined)
   const text = (name: string) => options[name] as string | undefined
   if (flag('step') && flag('yes'))
-    throw new UsageError('bad-option', '--step asks, and --yes answers: they exclude each other')
+    throw new UsageError('bad-option', '--step asks, and --yes answers: they exclude each other', {
+      next: 'Leave one of them out.',
+    })
   const run: RunOptions = defined({
     dryRun: flag('dryRun'),
     planOnly: flag('plan'),
@@ -80,7 +83,9 @@ export function parseCore(tokens: readonly string[], env: NodeJS.ProcessEnv): Co
 
 function selectionOf(options: Record<string, unknown>): Selection | undefined {
   if (options['parallel'] && options['serial'])
-    throw new UsageError('bad-option', '--parallel and --serial exclude each other')
+    throw new UsageError('bad-option', '--parallel and --serial exclude each other', {
+      next: 'Leave one of them out.',
+    })
   const selection: Selection = defined({
     hosts: options['hosts'] as string[] | undefined,
     roles: options['roles'] as string[] | undefined,

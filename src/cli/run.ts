@@ -2,10 +2,10 @@
 import { userInfo } from 'node:os'
 import { asSlipwayError, createRun, type RunOptions, type SlipwayError, UsageError, withRun } from '../events/index.ts'
 import { connectSinks, logSink } from '../output/index.ts'
-import { ExitStatus, errorRecord } from '../tasks/record.ts'
+import { ExitStatus } from '../tasks/record.ts'
+import { failureRecord } from './failure.ts'
 import { listenForForgotten, listenForInterrupts } from './interrupt.ts'
 import type { Io } from './io.ts'
-import { ownPlace, ownSource } from './place.ts'
 import { createPrompter } from './prompter.ts'
 import { shownArgv } from './shown.ts'
 import { chooseSink } from './sinks.ts'
@@ -63,7 +63,8 @@ export async function runAndShow(settings: RunSettings, body: () => Promise<void
 
   settings.ended?.(failure)
   withRun(run, () => {
-    if (failure && !(failure instanceof ExitStatus)) run.emit({ type: 'error', error: recordOf(failure, projectDir) })
+    if (failure && !(failure instanceof ExitStatus))
+      run.emit({ type: 'error', error: failureRecord(failure, projectDir) })
     run.emit({
       type: 'run.finished',
       outcome: !failure ? 'ok' : failure.code === 'aborted' ? 'aborted' : 'failed',
@@ -83,23 +84,6 @@ async function failureOf(body: () => Promise<void>): Promise<SlipwayError | unde
     return undefined
   } catch (error) {
     return asSlipwayError(error)
-  }
-}
-
-/** An error that the task file itself threw is shown with its own line there. */
-export function recordOf(error: SlipwayError, dir: string) {
-  const record = errorRecord(error)
-  if (error.code !== 'unexpected') return record
-  const cause = error.cause
-  const place = ownPlace(cause, dir)
-  const name = cause instanceof Error && cause.name !== 'Error' ? `${cause.name}: ` : ''
-  const message = `${place ? `${place}: ` : ''}${name}${record.message}`
-  const source = ownSource(cause, dir)
-  return {
-    ...record,
-    message,
-    ...(source ? { detail: source } : {}),
-    next: record.next ?? '`--debug` shows the stack.',
   }
 }
 

@@ -1,12 +1,12 @@
 /** The `slipway` command: the tool beside the tasks. Each of its commands is loaded when it is called. */
 import { Command, CommanderError, Option } from 'commander'
-import { asSlipwayError, UsageError } from '../events/errors.ts'
+import { UsageError } from '../events/errors.ts'
 import type { DoctorOptions } from './doctor/doctor.ts'
+import { misuse, showFailure } from './failure.ts'
 import type { InitOptions } from './init/init.ts'
 import type { Io } from './io.ts'
 import { packageVersion } from './package.ts'
 import type { SshOptions } from './ssh.ts'
-import { showFailure } from './tasks.ts'
 import { type ToolCommand, toolCommands } from './tool-commands.ts'
 
 /** Never rejects: what goes wrong is shown, and becomes the status. */
@@ -24,17 +24,10 @@ export async function slipwayCommand(argv: readonly string[], io: Io): Promise<n
     return status
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0
-    return showFailure(
-      io,
-      error instanceof CommanderError ? wronglyUsed(error) : asSlipwayError(error),
-      argv.includes('--debug'),
-    )
+    const called = program.commands.find((command) => command.name() === argv[0])
+    const name = called ? `slipway ${called.name()}` : 'slipway'
+    return showFailure(io, error instanceof CommanderError ? misuse(error, name) : error, argv.includes('--debug'))
   }
-}
-
-function wronglyUsed(error: CommanderError): UsageError {
-  const [message = '', hint] = error.message.replace(/^error: /, '').split('\n')
-  return new UsageError('wrongly-used', message, { next: hint?.replace(/^\(|\)$/g, '') || 'See `slipway --help`.' })
 }
 
 /** All commands, with their help. `done` gets the exit status of the one that was called. */
@@ -162,5 +155,5 @@ function commandHelp(program: Command, name: string): string {
 function wholeNumber(text: string): number {
   const number = Number(text)
   if (Number.isInteger(number) && number > 0) return number
-  throw new UsageError('bad-value', `"${text}" is not a number above 0`)
+  throw new UsageError('bad-value', `"${text}" is not a number above 0`, { next: 'For example: slipway history -c 5' })
 }

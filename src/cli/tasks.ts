@@ -1,13 +1,11 @@
 /** The `tasks` command: from argv to an exit status. */
 import { dirname } from 'node:path'
-import { asSlipwayError, type SlipwayError, UsageError } from '../events/errors.ts'
+import { UsageError } from '../events/errors.ts'
 import type { RunOptions } from '../events/run.ts'
-import { failureLines } from '../output/failure.ts'
-import { paintFor } from '../output/style.ts'
 import { taskNamed } from '../tasks/collect.ts'
-import { errorRecord } from '../tasks/record.ts'
 import { didYouMean } from '../tasks/suggest.ts'
 import { givenValues } from '../tasks/values.ts'
+import { showFailure } from './failure.ts'
 import type { Io } from './io.ts'
 import { listJson, listText } from './list.ts'
 import { describeTaskFile, loadTaskFile } from './load.ts'
@@ -30,14 +28,8 @@ export async function tasksCommand(argv: readonly string[], io: Io): Promise<num
     if (core.list) return await list(line, core, io)
     return await run(argv, line, core, io)
   } catch (error) {
-    return showFailure(io, asSlipwayError(error), argv.includes('--debug'))
+    return showFailure(io, error, argv.includes('--debug'))
   }
-}
-
-export function showFailure(io: Io, error: SlipwayError, debug: boolean): number {
-  const paint = paintFor(io.stderr, io.env)
-  for (const line of failureLines(errorRecord(error), { debug, paint })) io.err(`${line}\n`)
-  return error.exitCode
 }
 
 function print(io: Io, text: string): 0 {
@@ -49,7 +41,10 @@ const columnsOf = (io: Io) => Math.max(40, io.stdout.columns ?? 100)
 
 async function list(line: CommandLine, core: CoreValues, io: Io): Promise<number> {
   const manifest = await describeTaskFile(findTaskFile(io.cwd, core.file))
-  if (line.words.length > 0) throw new UsageError('bad-option', `--list takes no task: ${line.words.join(' ')}`)
+  if (line.words.length > 0)
+    throw new UsageError('bad-option', `--list takes no task: ${line.words.join(' ')}`, {
+      next: `For one task: tasks ${line.words[0]} --help`,
+    })
   return print(io, core.json ? listJson(manifest) : listText(manifest, columnsOf(io)))
 }
 

@@ -38,7 +38,7 @@ export class SlipwayError extends Error {
   }
 }
 
-/** The command line, the configuration or the task file is wrong; nothing has connected. Exit 2. */
+/** The command line, the configuration or the task file is wrong; nothing was changed for it. Exit 2. */
 export class UsageError extends SlipwayError {
   override readonly name: string = 'UsageError'
   override readonly exitCode: number = 2
@@ -65,23 +65,5 @@ export class StubbedResultError extends SlipwayError {
 
   constructor(command: string) {
     super('depends-on-stub', `depends on the result of ${command}`)
-  }
-}
-
-/** `error` as a SlipwayError: itself, or wrapped so that its message is kept and its stack is the cause. */
-export function asSlipwayError(error: unknown): SlipwayError {
-  if (error instanceof SlipwayError) return error
-  if (error instanceof Error && error.name === 'AbortError') return new AbortedError('interrupted', { cause: error })
-  const message = error instanceof Error ? error.message : textOf(error)
-  return new SlipwayError('unexpected', message, { cause: error })
-}
-
-/** What was thrown that is no Error: text as it is, anything else as JSON. */
-function textOf(thrown: unknown): string {
-  if (typeof thrown !== 'object' || thrown === null) return String(thrown)
-  try {
-    return JSON.stringify(thrown)
-  } catch {
-    return 'something that is no Error was thrown'
   }
 }

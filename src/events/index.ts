@@ -1,4 +1,5 @@
 export * from './bus.ts'
 export * from './errors.ts'
 export * from './events.ts'
+export * from './foreign.ts'
 export * from './run.ts'

@@ -5,7 +5,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomBytes } from 'node:crypto'
 import { type Bus, createBus } from './bus.ts'
-import { AbortedError, SlipwayError } from './errors.ts'
+import { AbortedError, SlipwayError, UsageError } from './errors.ts'
 import type { EventBody } from './events.ts'
 
 /** What narrows and paces fan-out: -H, -R, -x, -P, -z. */
@@ -115,7 +115,8 @@ export const noPrompter: Prompter = {
 }
 
 async function refuse(message: string): Promise<never> {
-  throw new SlipwayError('no-terminal', `there is no terminal to ask: ${message}`, {
+  throw new UsageError('no-terminal', `there is no terminal to ask: ${message}`, {
+    state: 'What it was asked for was not done.',
     next: 'Run it on a terminal, answer beforehand (`--yes` for confirmations, `.env` for passwords).',
   })
 }

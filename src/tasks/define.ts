@@ -1,7 +1,7 @@
 /** `task()`: a definition made callable. A call is a task of the current run, nested in the one that made it. */
 import { asSlipwayError, type ErrorRecord, type Run, SlipwayError, StubbedResultError } from '../events/index.ts'
 import { currentRun, scoped, throwIfAborted, withRun } from '../events/run.ts'
-import { errorRecord } from './record.ts'
+import { errorRecord, rememberWhoThrew } from './record.ts'
 import type { Params, Task, TaskDefinition } from './task.ts'
 import { type AnyParam, formatValues, givenValues, shownValues } from './values.ts'
 
@@ -90,6 +90,7 @@ async function call(task: Task, given: Readonly<Record<string, unknown>>): Promi
       // The run goes on; what depends on this task's result stops in its turn.
       return stub(`the task ${name}`)
     }
+    rememberWhoThrew(error, name)
     const known = asSlipwayError(error)
     finished(known.code === 'aborted' ? 'aborted' : 'failed', {
       error: errorRecord(known),

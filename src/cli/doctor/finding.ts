@@ -1,6 +1,7 @@
 /** What doctor finds: a sentence each, with its fix where something is wrong. */
-import { asSlipwayError } from '../../events/errors.ts'
+import { asSlipwayError } from '../../events/foreign.ts'
 import type { Paint } from '../../output/index.ts'
+import { nextSteps } from '../next-steps.ts'
 
 export interface Finding {
   /** `here`, `configuration`, `secrets`, or a host's name. */
@@ -20,8 +21,8 @@ export function bad(area: string, state: 'warning' | 'failure', text: string, fi
 }
 
 export function fromError(area: string, error: unknown): Finding {
-  const { message, next, detail } = asSlipwayError(error)
-  return bad(area, 'failure', message, next, detail)
+  const { code, message, next, detail } = asSlipwayError(error)
+  return bad(area, 'failure', message, next ?? nextSteps[code], detail)
 }
 
 const marks = { ok: ['green', '✓'], warning: ['yellow', '!'], failure: ['red', '✗'] } as const

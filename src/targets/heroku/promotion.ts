@@ -90,7 +90,7 @@ export async function promotionFacts(from: HerokuContext, to: HerokuContext): Pr
     refuse(
       'heroku-no-pipeline',
       `${source.name} and ${target.name} are not in one pipeline`,
-      'Give both deployments `pipeline = NAME` in config/deploy.ini, and run `tasks init_staging_app` and `tasks init_production`.',
+      'Give both deployments `pipeline = NAME` in config/deploy.ini, and run `tasks init_staging_app` and `tasks init_production_app`.',
     )
   }
   if (source.stack.name !== target.stack.name && source.stack.name !== target.build_stack.name) {

@@ -10,7 +10,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { type Built, buildSlipway } from '../../built.ts'
+import { type Built, buildSlipway, repository } from '../../built.ts'
 import { makeProject, type Project } from './project.ts'
 
 let built: Built
@@ -292,7 +292,8 @@ describe('what goes wrong in a task file', () => {
     )
     expect(status).toBe(2)
     expect(err).toContain('error: tasks.ts:3:')
-    expect(err).toContain("TypeError: Cannot read properties of undefined (reading 'trim')")
+    expect(err).toContain('TypeError: .trim was read of a value that is not set')
+    expect(err).not.toContain('undefined')
     expect(err).toContain('nothing was run')
   })
 
@@ -301,8 +302,32 @@ describe('what goes wrong in a task file', () => {
     const { status, err } = await failing(text, 'a')
     expect(status).toBe(1)
     expect(err).toContain('error: tasks.ts:5:11: RangeError: too far\n      5 |     throw new RangeError')
+    expect(err).toContain('The task a ended there; what was done before it stays done.')
+    expect(err).toContain('→ `--debug` shows the stack.')
     expect(err).not.toMatch(/\n\s+at /)
     expect((await tasks('a', '--debug')).err).toMatch(/\n\s+at .*tasks\.ts:5:11/)
+  })
+
+  it.each([
+    ["import { $ } from 'zx'", '$`exit 3`', /error: a command on this machine ended with status 3/],
+    [
+      "import { readFileSync } from 'node:fs'",
+      "readFileSync('nowhere.txt')",
+      /tasks\.ts:2:\d+: there is no file or folder nowhere\.txt/,
+    ],
+    ['', "fetch('http://127.0.0.1:9/')", /a request failed: /],
+  ])('a library throws in it: %s %s', async (imports, call, message) => {
+    project = makeProject({
+      'tasks.ts': `import { task } from 'slipway'; ${imports}\nexport const a = task({ about: 'a', run: async () => { await ${call} } })\n`,
+    })
+    mkdirSync(join(project.dir, 'node_modules'))
+    symlinkSync(join(repository, 'node_modules/zx'), join(project.dir, 'node_modules/zx'))
+    const { status, err } = await tasks('a')
+    expect(status).toBe(1)
+    expect(err).toMatch(message)
+    expect(err).toContain('The task a ended there')
+    expect(err).toMatch(/\n {2}→ \S/)
+    expect(err).not.toMatch(/\n\s+at |undefined|ENOENT|fetch failed|Error:/)
   })
 
   it('a task rejects with something that is no error', async () => {

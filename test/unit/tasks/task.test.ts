@@ -79,7 +79,7 @@ describe('a task', () => {
     expect(events.at(-1)).toMatchObject({
       type: 'task.finished',
       outcome: 'failed',
-      error: { code: 'unexpected', message: 'no' },
+      error: { code: 'unexpected', message: 'TypeError: no' },
     })
   })
 

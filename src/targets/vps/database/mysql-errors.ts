@@ -48,13 +48,13 @@ export const mysqlErrors: readonly Known[] = [
     says: /slipway: no database (.+)/,
     code: 'database-missing',
     message: (_attempt, match) => `there is no database ${match[1]}, or this user may not see it`,
-    next: () => 'Check its name in the configuration; a new one is made by `tasks init_db`.',
+    next: () => 'Check its name in the configuration; a new one is made by `tasks init_staging_db`.',
   },
   {
     says: numbered(1049),
     code: 'database-missing',
     message: ({ at }) => `there is no database ${at.database}`,
-    next: () => 'Check its name in the configuration; a new one is made by `tasks init_db`.',
+    next: () => 'Check its name in the configuration; a new one is made by `tasks init_staging_db`.',
   },
   {
     says: numbered(1007),

@@ -64,7 +64,7 @@ export const postgresErrors: readonly Known[] = [
     says: /\b3D000\b|database "([^"]+)" does not exist/,
     code: 'database-missing',
     message: ({ at }, match) => `there is no database ${match[1] ?? at.database}`,
-    next: () => 'Check its name in the configuration; a new one is made by `tasks init_db`.',
+    next: () => 'Check its name in the configuration; a new one is made by `tasks init_staging_db`.',
   },
   {
     says: /\b42P04\b|database "([^"]+)" already exists/,
