@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SlipwayError } from '../events/errors.ts'
@@ -37,6 +37,7 @@ export async function startHeroku(projectDir: string): Promise<HerokuState & { s
   await stopHeroku(projectDir)
   const dir = join(place.root, 'heroku')
   await rm(dir, { recursive: true, force: true })
+  await requireParts()
   await mkdir(dir, { recursive: true, mode: 0o700 })
   const sshConfigFile = join(dir, 'no-hosts')
   await writeFile(
@@ -62,6 +63,22 @@ export async function stopHeroku(projectDir: string): Promise<boolean> {
   // Dynos and servers of one that was killed. The mark is not the host's: starting that one ends what is left of its own.
   await endProcesses(await withEnvironment(sandboxMarker(join(place.root, 'heroku'))))
   return ran
+}
+
+/** What the emulator runs: missed at the first add-on otherwise, long after its start. */
+async function requireParts(): Promise<void> {
+  const folders = (process.env['PATH'] ?? '').split(':')
+  const has = (program: string): boolean => folders.some((folder) => folder !== '' && existsSync(join(folder, program)))
+  const servers = await readdir('/usr/lib/postgresql').catch(() => [])
+  const missing = [
+    ...(servers.some((version) => existsSync(`/usr/lib/postgresql/${version}/bin/initdb`)) ? [] : ['postgresql']),
+    ...(['openssl', 'tar', 'git'] as const).filter((program) => !has(program)),
+  ]
+  if (missing.length === 0) return
+  throw new SlipwayError('sandbox-heroku', `the Heroku emulator needs what is not installed: ${missing.join(', ')}`, {
+    state: 'Nothing was started.',
+    next: `Install it: sudo apt-get install --no-install-recommends ${missing.join(' ')}`,
+  })
 }
 
 async function begin(

@@ -166,7 +166,13 @@ export function addonRoutes(world: World): void {
       return
     }
     if (addon.service === 'heroku-postgresql') {
-      addon.database = await world.postgres.create()
+      try {
+        addon.database = await world.postgres.create()
+      } catch (error) {
+        // As the platform does with what it could not provision: a client waits for it in vain otherwise.
+        addon.state = 'deprovisioned'
+        throw error
+      }
       addon.values = { _URL: addon.database.url }
     } else {
       addon.values = services[addon.service]!.values(options)

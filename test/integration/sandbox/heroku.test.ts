@@ -38,6 +38,14 @@ test('a rehearsal never reaches the platform: without an emulator it is refused'
   expect(await tasks('deploy_staging')).toMatchObject({ status: 1, err: expect.stringContaining('slipway sandbox up') })
 }, 60_000)
 
+test('it says at once what it misses on this machine, and starts nothing', async () => {
+  const { status, err } = await project.run(built.slipway, ['sandbox', 'up', '--heroku'], { env: { PATH: '/nowhere' } })
+  expect(status).toBe(1)
+  expect(err).toContain('the Heroku emulator needs what is not installed: openssl, tar, git')
+  expect(err).toContain('sudo apt-get install --no-install-recommends openssl tar git')
+  expect((await slipway('status', '--heroku')).out).toContain('is down')
+}, 30_000)
+
 test('it prints the environment that a client needs, and goes on when the command has ended', async () => {
   const { status, out } = await slipway('up', '--heroku')
   expect(status).toBe(0)
