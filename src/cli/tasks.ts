@@ -139,6 +139,6 @@ async function sandboxOptions(
   return {
     sandbox: true,
     sshConfigFile: onlyHeroku ? heroku.sshConfigFile : await sandboxSshConfig(projectDir),
-    ...(heroku ? { herokuEnvironment: heroku.environment } : {}),
+    ...(heroku ? { herokuEnvironment: { ...heroku.environment, SLIPWAY_STATE_HOME: heroku.stateHome } } : {}),
   }
 }

@@ -19,6 +19,8 @@ export interface HerokuState {
   url: string
   /** An ssh_config that leads nowhere: for when the host of the sandbox is not up. */
   sshConfigFile: string
+  /** Where runs keep what they otherwise keep in the home of whoever runs them: it goes with the emulator. */
+  stateHome: string
   process: ProcessIdentity
 }
 
@@ -47,7 +49,13 @@ export async function startHeroku(projectDir: string): Promise<HerokuState & { s
   const before = Number(new URL((await recorded(place))?.url ?? 'http://127.0.0.1').port)
   const port = before > 0 && (await isFree(before)) ? before : await freePort()
   const { identity, environment } = await begin(dir, port)
-  const state: HerokuState = { environment, url: `http://127.0.0.1:${port}`, sshConfigFile, process: identity }
+  const state: HerokuState = {
+    environment,
+    url: `http://127.0.0.1:${port}`,
+    sshConfigFile,
+    stateHome: dir,
+    process: identity,
+  }
   const file = stateFile(place)
   await writeFile(`${file}.new`, `${JSON.stringify(state, undefined, 2)}\n`, { mode: 0o600 })
   await rename(`${file}.new`, file)

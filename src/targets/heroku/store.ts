@@ -70,7 +70,10 @@ export async function storeFor(context: HerokuContext): Promise<HerokuStore> {
       import('../vps/store/index.ts'),
       import('../../hosts/index.ts'),
     ])
-    return { ...vpsStore(local(), `heroku-${keeper.app}`), kind: 'files', across: (fn) => fn() } satisfies HerokuStore
+    // A rehearsal leaves the home of whoever rehearses alone.
+    const home = context.env['SLIPWAY_STATE_HOME']
+    const machine = home === undefined ? local() : local().env({ HOME: home })
+    return { ...vpsStore(machine, `heroku-${keeper.app}`), kind: 'files', across: (fn) => fn() } satisfies HerokuStore
   })
 }
 

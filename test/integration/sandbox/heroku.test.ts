@@ -1,6 +1,6 @@
 /** `slipway sandbox up --heroku`: the built commands, as users rehearse with them. */
-import { cpSync, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { removeSandbox } from '../../../src/sandbox/index.ts'
 import { type Built, buildSlipway, repository } from '../../built.ts'
@@ -69,6 +69,8 @@ test('the same task file is rehearsed there: from nothing to a promotion', async
   const { out } = await tasks('open:release=production')
   const answer = await fetch(new URL('/up', out.trim()))
   expect(await answer.json()).toEqual({ version: '2' })
+  // Locks, journals and audit lines of the time before there was a database are the rehearsal's.
+  expect(existsSync(join(dirname(project.dir), '.slipway'))).toBe(false)
 }, 240_000)
 
 test('down ends it with everything that it started', async () => {
