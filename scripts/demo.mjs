@@ -182,6 +182,10 @@ async function promotionStory() {
     tasks(`new_staging_release:${nextRelease()}`)
     initialize()
     await show('staging')
+  } else {
+    say('Production, from the last time')
+    tasks('start_app:release=production', 'start_production_supervisor')
+    await show('production')
   }
   say('It becomes production under load: 32 connections that never retry, a fifth of the requests are writes')
   const load = startLoad({ port: sandboxFacts().httpPort, host: names.production, pauseMs: 5 })
@@ -237,14 +241,15 @@ heroku-postgresql = essential-0
 /** The same task file on Heroku: on an emulator of it that runs here, with real processes and databases. */
 async function herokuStory() {
   say('The same task file on Heroku, on its emulator: only config/deploy.ini differs')
-  rmSync(join(herokuDir, 'app'), { recursive: true, force: true })
+  // From nothing each time, as its emulator is: locks of a demo that was interrupted go as well.
+  if (existsSync(herokuDir)) typeIn(herokuDir, 'slipway', 'sandbox', 'down')
+  rmSync(herokuDir, { recursive: true, force: true })
   mkdirSync(join(herokuDir, 'config'), { recursive: true })
   cpSync(join(root, 'tasks.ts'), join(herokuDir, 'tasks.ts'))
   cpSync(join(root, 'test/emulators/heroku/fixture-app'), join(herokuDir, 'app'), { recursive: true })
   writeFileSync(join(herokuDir, 'config/deploy.ini'), herokuIni)
   const version = (text) => writeFileSync(join(herokuDir, 'app/version.txt'), `${text}\n`)
   const heroku = (...args) => typeIn(herokuDir, 'tasks', '--sandbox', ...args)
-  typeIn(herokuDir, 'slipway', 'sandbox', 'down')
   typeIn(herokuDir, 'slipway', 'sandbox', 'up', '--heroku')
   try {
     version('first')
