@@ -24,6 +24,7 @@ import type {
   HookName,
   NotificationConfig,
   Place,
+  VpsConfig,
   WorkerConfig,
 } from './types.ts'
 import { count, durationSeconds, text, type V } from './values.ts'
@@ -292,6 +293,12 @@ function deployment(pass: Pass, name: string, appValues: Values, shared: AppConf
     place: { file: pass.file, line: sectionLine(pass, name) },
   }
   if (target === 'heroku') {
+    const [certificate, key] = [values['certificate'], values['certificate_key']] as (string | undefined)[]
+    if ((certificate === undefined) !== (key === undefined)) {
+      const [there, missing] =
+        certificate === undefined ? ['certificate_key', 'certificate'] : ['certificate', 'certificate_key']
+      complain(pass, pass.places[`${name}.${there}`]?.line ?? 1, `[${name}] has ${there}, and needs ${missing} with it`)
+    }
     return {
       ...base,
       target,
@@ -304,6 +311,8 @@ function deployment(pass: Pass, name: string, appValues: Values, shared: AppConf
       buildpacks: (values['buildpacks'] as string[] | undefined) ?? [],
       features: (values['features'] as string[] | undefined) ?? [],
       strategy: (values['strategy'] as 'pipeline' | 'swap' | undefined) ?? 'pipeline',
+      deployBy: (values['deploy_by'] as 'source' | 'git' | undefined) ?? 'source',
+      certificate: certificate !== undefined && key !== undefined ? { certificate, key } : undefined,
       maintenanceVariable: values['maintenance_variable'] as string | undefined,
     }
   }
@@ -320,6 +329,10 @@ function deployment(pass: Pass, name: string, appValues: Values, shared: AppConf
     database: (values['database'] as 'copy' | 'handover' | undefined) ?? 'copy',
     scrub: values['scrub'] as string | undefined,
     services: (values['services'] as 'supervisor' | 'systemd' | undefined) ?? 'supervisor',
+    backups: values['backups'] as string | undefined,
+    keepBackups: (values['keep_backups'] as number | undefined) ?? 14,
+    maintenanceAllow: (values['maintenance_allow'] as string[] | undefined) ?? [],
+    maintenanceVariable: values['maintenance_variable'] as VpsConfig['maintenanceVariable'],
   }
 }
 
@@ -348,18 +361,13 @@ function checkClone(pass: Pass, name: string, each: DeploymentConfig, names: rea
 }
 
 function domains(pass: Pass): DomainsConfig {
-  const entries = entriesOf(pass, 'domains')
-  const options: Record<string, string> = {}
-  let provider: DomainsConfig['provider'] = 'none'
-  for (const entry of entries) {
-    if (entry.key === 'provider') {
-      provider = (value(pass, entry, domainsKeys['provider'] as Key) as typeof provider | undefined) ?? 'none'
-    } else {
-      options[entry.key] = entry.value
-      pass.places[`domains.${entry.key}`] = { file: pass.file, line: entry.line }
-    }
+  const { provider = 'none', ...options } = readKeys(pass, 'domains', domainsKeys, {})
+  return {
+    provider: provider as DomainsConfig['provider'],
+    options: Object.fromEntries(
+      Object.entries(options).map(([name, each]) => [name, Array.isArray(each) ? each.join(', ') : String(each)]),
+    ),
   }
-  return { provider, options }
 }
 
 function notifications(pass: Pass): NotificationConfig[] {

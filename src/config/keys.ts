@@ -104,7 +104,7 @@ export const appTables: Readonly<Record<string, Key>> = {
   ),
   hooks: key(
     kind.commands,
-    'Commands before and after: before_install, after_install, before_migrate, after_migrate, before_switch, after_switch, before_restart, after_restart, after_restore, after_clone, on_failure.',
+    'Commands before and after: before_install, after_install, before_migrate, after_migrate, before_switch, after_switch, before_restart, after_restart, before_restore, after_restore, before_clone, after_clone, on_failure; on hosts after_backup, too, with $SLIPWAY_BACKUP.',
     'after_restart = python3 -m pony.warm_cache',
   ),
   schedule: key(
@@ -151,6 +151,24 @@ export const vpsKeys: Keys = {
   services: key(kind.oneOf('supervisor', 'systemd'), 'What runs server and workers.', 'supervisor', {
     standard: 'supervisor',
   }),
+  backups: key(
+    kind.when,
+    "When the host backs up the databases by itself: MINUTE HOUR DAY MONTH WEEKDAY, or @daily; in the host's time.",
+    '30 2 * * *',
+  ),
+  keep_backups: key(kind.count(1), 'How many of those backups are kept, and as many of the other ones.', '30', {
+    standard: '14',
+  }),
+  maintenance_allow: key(
+    kind.addresses,
+    'Addresses and networks that get the app while its site is in maintenance.',
+    '203.0.113.7, 2001:db8::/32',
+  ),
+  maintenance_variable: key(
+    kind.variable,
+    "The app server's own variable that means maintenance, for maintenance_on, in place of the site's page: NAME, or NAME=VALUE.",
+    'MAINTENANCE_MODE=on',
+  ),
 }
 
 export const vpsTables: Readonly<Record<string, Key>> = {
@@ -167,8 +185,20 @@ export const herokuKeys: Keys = {
   region: key(kind.plainName, 'The region of a new app.', 'eu', { standard: 'us' }),
   stack: key(kind.plainName, 'The stack of a new app.', 'heroku-24'),
   team: key(kind.plainName, 'The team that owns it.', 'acme'),
+  deploy_by: key(
+    kind.oneOf('source', 'git'),
+    "How code gets there: a tarball of the source, or a push to the app's git repository.",
+    'git',
+    { standard: 'source' },
+  ),
   buildpacks: key(kind.list, 'Buildpacks, in order.', 'heroku/nodejs, heroku/python'),
   features: key(kind.list, 'Features that are switched on.', 'log-runtime-metrics'),
+  certificate: key(
+    kind.text,
+    'A PEM file with the certificate of `domain` and its chain, relative to the project; automatic certificates unless given.',
+    'certificates/pony.pem',
+  ),
+  certificate_key: key(kind.text, "The certificate's private key: a PEM file.", '~/keys/pony.pem'),
   maintenance_variable: key(
     kind.text,
     "The app's own setting that means maintenance, for maintenance_on, in place of the platform's page: NAME, or NAME=VALUE.",
@@ -191,6 +221,20 @@ export const domainsKeys: Keys = {
       standard: 'none',
     },
   ),
+  listen: key(kind.list, 'nginx: what sites listen on, as in its `listen`.', '80, [::]:80', {
+    standard: '80, [::]:80',
+  }),
+  email: key(kind.text, "nginx: the address that the certificates' issuer may write to.", 'admin@example.org'),
+  certificate: key(
+    kind.text,
+    'nginx: a certificate of your own on the host, an absolute path, where `listen` says ssl; none is issued then.',
+    '/etc/ssl/pony.pem',
+  ),
+  certificate_key: key(kind.text, 'nginx: its private key.', '/etc/ssl/private/pony.key'),
+  url: key(kind.text, "opalstack, webfaction: another address of the provider's API.", 'https://api.example.org/'),
+  user: key(kind.text, "webfaction: the account, where it is not the host's user.", 'pony'),
+  machine: key(kind.text, 'webfaction: the server, where the account has several.', 'Web500'),
+  version: key(kind.oneOf('1', '2'), 'webfaction: the version of the API.', '2', { standard: '1' }),
 }
 
 /** Keys of [notify.NAME]. */
@@ -219,7 +263,10 @@ export const hookNames = [
   'after_switch',
   'before_restart',
   'after_restart',
+  'before_restore',
   'after_restore',
+  'before_clone',
   'after_clone',
+  'after_backup',
   'on_failure',
 ] as const

@@ -85,8 +85,11 @@ export type HookName =
   | 'after_switch'
   | 'before_restart'
   | 'after_restart'
+  | 'before_restore'
   | 'after_restore'
+  | 'before_clone'
   | 'after_clone'
+  | 'after_backup'
   | 'on_failure'
 
 export interface WorkerConfig {
@@ -140,6 +143,13 @@ export interface VpsConfig extends DeploymentBase {
   /** SQL for what is cloned into this deployment: a file of the project. */
   scrub?: string
   services: 'supervisor' | 'systemd'
+  /** When the host makes backups by itself, as in a crontab. */
+  backups?: string
+  keepBackups: number
+  /** Addresses and networks that get the app while the site is in maintenance. */
+  maintenanceAllow: string[]
+  /** The app's own maintenance. */
+  maintenanceVariable?: { name: string; value: string }
 }
 
 export interface HerokuConfig extends DeploymentBase {
@@ -154,6 +164,10 @@ export interface HerokuConfig extends DeploymentBase {
   buildpacks: string[]
   features: string[]
   strategy: 'pipeline' | 'swap'
+  /** `source` unless given: a tarball. */
+  deployBy?: 'source' | 'git'
+  /** PEM files of the domain's certificate, relative to the project, `~` being the home; automatic unless given. */
+  certificate?: { certificate: string; key: string }
   /** `NAME` or `NAME=VALUE`: the app's own maintenance. */
   maintenanceVariable?: string
 }

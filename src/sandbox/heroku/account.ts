@@ -1,23 +1,23 @@
 /** Who is asking: tokens, the account, two-factor, and what of the platform is the same for all. */
 import { randomUUID } from 'node:crypto'
 import { regionIds } from './apps.ts'
-import { ApiError, type Call } from './http.ts'
+import { ApiError } from './http.ts'
 import { stackId, stackNames } from './releases.ts'
 import { findApp, type World } from './world.ts'
+
+/** Bearer TOKEN, or Basic with the token as the password: both are sent by clients that people use. */
+export function tokenOf(authorization: string): string | undefined {
+  const bearer = /^Bearer (.+)$/.exec(authorization)?.[1]
+  if (bearer) return bearer
+  const basic = /^Basic (.+)$/.exec(authorization)?.[1]
+  return basic ? Buffer.from(basic, 'base64').toString('utf8').split(':').pop() : undefined
+}
 
 export function accountRoutes(world: World): void {
   const { api, state } = world
 
-  // Bearer TOKEN, or Basic with the token as the password: both are sent by clients that people use.
-  const tokenOf = (call: Call): string | undefined => {
-    const header = String(call.request.headers['authorization'] ?? '')
-    const bearer = /^Bearer (.+)$/.exec(header)?.[1]
-    if (bearer) return bearer
-    const basic = /^Basic (.+)$/.exec(header)?.[1]
-    return basic ? Buffer.from(basic, 'base64').toString('utf8').split(':').pop() : undefined
-  }
   api.authorize = (call) => {
-    const token = tokenOf(call)
+    const token = tokenOf(String(call.request.headers['authorization'] ?? ''))
     if (!token) throw new ApiError(401, 'unauthorized', 'There were no credentials in your `Authorization` header.')
     if (!state.tokens.has(token)) throw new ApiError(401, 'unauthorized', 'Invalid credentials provided.')
     if (

@@ -165,6 +165,39 @@ async function requirements(dir: string, say: (text: string) => void): Promise<v
   }
 }
 
+export interface SourceBlob {
+  url: string
+  version?: string | null
+  checksum?: string | null
+  buildpacks?: Build['buildpacks']
+}
+
+/** Begins a build; its output is its stream's. */
+export function startBuild(world: World, app: App, source: SourceBlob): Build {
+  if (app.buildStack === 'container') {
+    throw new ApiError(422, 'invalid_params', 'Builds from a tarball need a heroku.yml on the container stack.')
+  }
+  const at = world.faults.timestamp()
+  const made: Build = {
+    id: randomUUID(),
+    status: 'pending',
+    sourceUrl: source.url,
+    version: source.version ?? null,
+    checksum: source.checksum ?? null,
+    stream: newStream(world),
+    release: null,
+    slug: null,
+    buildpacks:
+      source.buildpacks ??
+      app.buildpacks.map((name) => (/:\/\//.test(name) ? { url: name } : { name, url: `urn:buildpack:${name}` })),
+    createdAt: at,
+    updatedAt: at,
+  }
+  app.builds.push(made)
+  background(world, () => build(world, app, made))
+  return made
+}
+
 export function buildRoutes(world: World): void {
   const { api, state } = world
   const source = (): { status: number; body: unknown } => {
@@ -215,29 +248,9 @@ export function buildRoutes(world: World): void {
   }
   api.route('POST', '/apps/:app/builds', ({ params, body }) => {
     const app = findApp(world, params['app']!)
-    if (app.buildStack === 'container') {
-      throw new ApiError(422, 'invalid_params', 'Builds from a tarball need a heroku.yml on the container stack.')
-    }
     if (typeof body.source_blob?.url !== 'string')
       throw new ApiError(422, 'invalid_params', 'source_blob.url is required')
-    const at = world.faults.timestamp()
-    const made: Build = {
-      id: randomUUID(),
-      status: 'pending',
-      sourceUrl: body.source_blob.url,
-      version: body.source_blob.version ?? null,
-      checksum: body.source_blob.checksum ?? null,
-      stream: newStream(world),
-      release: null,
-      slug: null,
-      buildpacks:
-        body.buildpacks ??
-        app.buildpacks.map((name) => (/:\/\//.test(name) ? { url: name } : { name, url: `urn:buildpack:${name}` })),
-      createdAt: at,
-      updatedAt: at,
-    }
-    app.builds.push(made)
-    background(world, () => build(world, app, made))
+    const made = startBuild(world, app, { ...body.source_blob, buildpacks: body.buildpacks })
     return { status: 201, body: show(app, made) }
   })
   api.route('GET', '/apps/:app/builds', ({ params }) => {

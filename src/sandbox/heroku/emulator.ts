@@ -12,6 +12,7 @@ import { buildRoutes } from './builds.ts'
 import { dataRoutes } from './data.ts'
 import { dynoRoutes } from './dynos.ts'
 import { Faults } from './faults.ts'
+import { gitRoutes } from './git.ts'
 import { createApiServer, type Seen } from './http.ts'
 import { logRoutes } from './logs.ts'
 import { pipelineRoutes } from './pipelines.ts'
@@ -74,6 +75,7 @@ export async function startHerokuEmulator(options: EmulatorOptions): Promise<Her
   pipelineRoutes(world)
   logRoutes(world)
   dataRoutes(world)
+  gitRoutes(world)
   api.server.keepAliveTimeout = 1000
   await new Promise<void>((resolve) => api.server.listen(options.port ?? 0, '127.0.0.1', resolve))
   const address = api.server.address()
@@ -86,6 +88,7 @@ export async function startHerokuEmulator(options: EmulatorOptions): Promise<Her
       HEROKU_API_URL: world.url,
       HEROKU_HOST: world.url,
       HEROKU_DATA_HOST: world.url,
+      HEROKU_GIT_URL: `${world.url}/_git`,
       HEROKU_CA_FILE: rendezvous.certificate,
     },
     state,

@@ -27,6 +27,8 @@ export interface Switches {
   crashDynos: Set<string>
   /** Output and log streams are cut after so many bytes, once each. */
   cutStreamsAfter: number | undefined
+  /** The reply to a git push is cut after so many bytes, once; its build goes on. */
+  cutPushesAfter: number | undefined
   /** Log sessions end at once with 404: expired. */
   expireSessions: boolean
   /** The platform's clock against this machine's. */
@@ -53,6 +55,7 @@ export class Faults {
     failRelease: false,
     crashDynos: new Set(),
     cutStreamsAfter: undefined,
+    cutPushesAfter: undefined,
     expireSessions: false,
     clockSkewMs: 0,
     failTransfers: 'no',

@@ -3,7 +3,8 @@
  * plan of what differs. Running it again changes only what differs by then.
  */
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { SlipwayError, UsageError } from '../../events/errors.ts'
 import { currentRun } from '../../events/run.ts'
 import { inStep } from '../vps/step.ts'
@@ -445,14 +446,16 @@ async function domainDifferences(context: HerokuContext, options: InitOptions): 
   if (!all.some((each) => each.hostname === domain)) {
     differences.push({ text: `domain ${domain}`, make: async () => void (await attachDomain(context, domain)) })
   }
-  const { certificate } = options
+  const certificate = options.certificate ?? context.deployment.certificate
   if (certificate) {
-    const text = await readFile(certificate.certificate, 'utf8')
+    const files = pemFiles(context, certificate)
+    const text = await readPem(files.certificate, 'CERTIFICATE')
+    await readPem(files.key, 'PRIVATE KEY')
     const present = await context.client.list(`${context.path}/sni-endpoints`, resource.sni)
     if (!present.some((each) => each.certificate_chain.trim() === text.trim())) {
       differences.push({
         text: `certificate of ${domain} from ${certificate.certificate}`,
-        make: () => uploadCertificate(context, domain, certificate),
+        make: () => uploadCertificate(context, domain, files),
       })
     }
   } else if (!app.acm && !options.withoutCertificate) {
@@ -461,6 +464,28 @@ async function domainDifferences(context: HerokuContext, options: InitOptions): 
     differences.push({ text: 'automatic certificates', make: () => automaticCertificates(context, { wait }) })
   }
   return differences
+}
+
+/** Relative to the project; `~` is the home. */
+function pemFiles(context: HerokuContext, files: { certificate: string; key: string }): typeof files {
+  const at = (path: string): string =>
+    resolve(context.config.dir, path.replace(/^~(?=\/)/, context.env['HOME'] ?? homedir()))
+  return { certificate: at(files.certificate), key: at(files.key) }
+}
+
+async function readPem(file: string, what: 'CERTIFICATE' | 'PRIVATE KEY'): Promise<string> {
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new UsageError('no-certificate', `the file ${file} can't be read`, {
+      cause,
+      next: 'Check `certificate` and `certificate_key` in config/deploy.ini.',
+    })
+  })
+  if (!new RegExp(`-----BEGIN [A-Z ]*${what}-----`).test(text)) {
+    throw new UsageError('no-certificate', `${file} holds no PEM ${what.toLowerCase()}`, {
+      next: 'Check `certificate` and `certificate_key` in config/deploy.ini: certificate and chain, then the key.',
+    })
+  }
+  return text
 }
 
 export const manifestFile = (context: HerokuContext, name: string): string =>

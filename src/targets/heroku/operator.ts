@@ -40,7 +40,8 @@ export const herokuApps = (context: Pick<HerokuContext, 'client'>, team?: string
 
 /** A git remote named as the deployment, for pushing by hand. Returns whether it changed. */
 export async function gitRemote(context: HerokuContext): Promise<boolean> {
-  const url = (await context.client.get(context.path, resource.app)).git_url
+  const { gitUrl } = await import('./push.ts')
+  const url = await gitUrl(context)
   const git = async (...args: string[]): Promise<{ code: number; out: string }> => {
     const child = spawn('git', ['-C', context.config.dir, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
     let out = ''

@@ -33,6 +33,7 @@ const buildSchema = v.object({
   output_stream_url: v.nullish(v.string()),
   release: v.nullish(reference),
   source_blob: v.object({ url: v.string(), version: v.nullish(v.string()) }),
+  created_at: v.string(),
 })
 export type Build = v.InferOutput<typeof buildSchema>
 export const build = parser(buildSchema)

@@ -21,7 +21,8 @@ export interface Source {
   files?: number
 }
 
-const git = async (dir: string, ...args: string[]): Promise<string | undefined> => {
+/** What git prints, without its last newline; undefined where it fails. */
+export const git = async (dir: string, ...args: string[]): Promise<string | undefined> => {
   try {
     const { stdout } = await run('git', ['-C', dir, ...args], { maxBuffer: 64 << 20 })
     return stdout.replace(/\n$/, '')

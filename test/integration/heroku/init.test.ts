@@ -187,9 +187,17 @@ describe('domains', () => {
       { stdio: 'ignore' },
     )
     const changes = { ...wanted, addons: {} }
-    expect(await initialize(changes, { certificate: { certificate, key } })).toEqual([
-      `certificate of staging.pony.example.org from ${certificate}`,
-    ])
+    const configured = (one: string, other: string) =>
+      initialize({ ...changes, certificate: { certificate: one, key: other } })
+    await expect(configured('nowhere.pem', 'k.pem')).rejects.toMatchObject({ code: 'no-certificate', exitCode: 2 })
+    // The wrong way round.
+    await expect(configured('k.pem', 'c.pem')).rejects.toMatchObject({
+      code: 'no-certificate',
+      message: expect.stringContaining('holds no PEM certificate'),
+    })
+    // As config/deploy.ini has it: relative to the project, or to the home.
+    expect(await configured('c.pem', '~/k.pem')).toEqual(['certificate of staging.pony.example.org from c.pem'])
+    stage.deployment('staging', { certificate: undefined })
     expect(await initialize(changes, { certificate: { certificate, key } })).toEqual([])
     expect(
       stage.heroku.state.apps.get('pony-staging')!.domains.find((each) => each.kind === 'custom')!.sniEndpoint,
@@ -217,8 +225,18 @@ describe('an operator', () => {
     const { context } = contextOf(wanted)
     expect((await stage.run(() => gitRemote(context))).value).toBe(true)
     expect(execFileSync('git', ['-C', stage.dir, 'remote', 'get-url', 'staging'], { encoding: 'utf8' }).trim()).toBe(
+      `${stage.heroku.url}/_git/pony-staging.git`,
+    )
+    // Without an address of one's own, it is the platform's.
+    const plain = herokuContext(stage.staging.config, {
+      config: stage.config,
+      env: { ...env, HEROKU_GIT_URL: undefined },
+    })
+    expect((await stage.run(() => gitRemote(plain))).value).toBe(true)
+    expect(execFileSync('git', ['-C', stage.dir, 'remote', 'get-url', 'staging'], { encoding: 'utf8' }).trim()).toBe(
       'https://git.heroku.com/pony-staging.git',
     )
+    await stage.run(() => gitRemote(context))
     expect((await stage.run(() => gitRemote(context))).value).toBe(false)
   })
   test('runs the Procfile here with the settings of a deployment', async () => {

@@ -150,6 +150,17 @@ provider = apache
   ])
 })
 
+test('of a certificate and its key, neither is there without the other', () => {
+  const heroku = '[app]\nname = pony\n\n[staging]\ntarget = heroku\napp = pony-staging\n'
+  expect(mistakes(`${heroku}certificate = pony.pem\n`)).toEqual([
+    'config/deploy.ini:7: [staging] has certificate, and needs certificate_key with it',
+  ])
+  expect(mistakes(`${heroku}certificate_key = key.pem\n`)).toEqual([
+    'config/deploy.ini:7: [staging] has certificate_key, and needs certificate with it',
+  ])
+  expect(mistakes(`${heroku}certificate = pony.pem\ncertificate_key = key.pem\n`)).toEqual([])
+})
+
 test('a file that is missing is a mistake of use', () => {
   expect(() => loadConfig(folder)).toThrow(expect.objectContaining({ code: 'no-config', exitCode: 2 }))
 })
