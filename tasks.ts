@@ -434,8 +434,9 @@ export const backups = task({
       each.at,
       fileSize(each.bytes),
       each.databases.join(' '),
+      each.scheduled ? 'on schedule' : '',
     ])
-    result(table([['BACKUP', 'AT', 'SIZE', 'DATABASES'], ...rows]))
+    result(table([['BACKUP', 'AT', 'SIZE', 'DATABASES', ''], ...rows]))
   },
 })
 

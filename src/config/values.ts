@@ -2,6 +2,7 @@
  * What kinds of values the configuration has, and how their text becomes them: valibot schemas from text. Valibot
  * is handed in, so that importing this costs nothing until a configuration is read.
  */
+import { isIP } from 'node:net'
 import type * as Valibot from 'valibot'
 import type { DatabaseConfig } from './types.ts'
 
@@ -194,10 +195,49 @@ export const database = (v: V): TextSchema<DatabaseConfig> =>
     }
   })
 
+const moment = String.raw`@(?:hourly|daily|weekly|monthly|yearly|reboot)|[\d*,/-]+(?:\s+[\w*,/-]+){4}`
+
+/** `30 2 * * *`, or `@daily`. */
+export const when = (v: V): TextSchema<string> =>
+  fromText(v, (value) =>
+    new RegExp(`^(?:${moment})$`).test(value) && value !== '@reboot'
+      ? value.replace(/\s+/g, ' ')
+      : complaint(`"${value}" is not "MINUTE HOUR DAY MONTH WEEKDAY" or "@daily"`),
+  )
+
+/** IP addresses and networks, separated by commas or lines. */
+export const addresses = (v: V): TextSchema<string[]> =>
+  fromText(v, (value) => {
+    const words = value
+      .split(/[,\n]/)
+      .map((word) => word.trim())
+      .filter((word) => word !== '')
+    const wrong = words.find((word) => !isNetwork(word))
+    return wrong === undefined
+      ? words
+      : complaint(`"${wrong}" is neither an address nor a network such as 192.0.2.0/24`)
+  })
+
+function isNetwork(word: string): boolean {
+  const [address = '', bits, ...more] = word.split('/')
+  const version = isIP(address)
+  if (version === 0 || more.length > 0 || address.includes('%')) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
+}
+
+/** `NAME`, or `NAME=VALUE`; the value is 1 unless given. */
+export const variable = (v: V): TextSchema<{ name: string; value: string }> =>
+  fromText(v, (value) => {
+    const match = /^([A-Za-z_][A-Za-z0-9_]*)(?:=(.*))?$/s.exec(value)
+    return match
+      ? { name: match[1] as string, value: match[2] ?? '1' }
+      : complaint(`"${value}" is neither NAME nor NAME=VALUE`)
+  })
+
 /** `15 3 * * * COMMAND`, or `@daily COMMAND`. */
 export const scheduled = (v: V): TextSchema<{ when: string; command: string }> =>
   fromText(v, (value) => {
-    const match = /^(@(?:hourly|daily|weekly|monthly|yearly|reboot)|[\d*,/-]+(?:\s+[\w*,/-]+){4})\s+(.+)$/s.exec(value)
+    const match = new RegExp(`^(${moment})\\s+(.+)$`, 's').exec(value)
     return match
       ? { when: match[1] as string, command: match[2] as string }
       : complaint(`"${value}" is not "MINUTE HOUR DAY MONTH WEEKDAY command" or "@daily command"`)

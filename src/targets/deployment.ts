@@ -141,6 +141,8 @@ export interface Backup {
   /** Names of the databases in it. */
   databases: string[]
   verified: boolean
+  /** Made on schedule, without an operator. */
+  scheduled?: boolean
 }
 
 export interface Settings {

@@ -208,6 +208,10 @@ export async function releaseFileSteps(
   const settings = await renderSettings(context, facts, release, generated)
   const wanted = programs(deployment.app, facts.scale)
   const start = await startScript(context, release)
+  const backup =
+    deployment.backups === undefined
+      ? undefined
+      : await (await import('./database/scheduled.ts')).backupScript(context, host, facts, release)
   return [
     ...(JSON.stringify(generated) === kept
       ? []
@@ -237,6 +241,7 @@ export async function releaseFileSteps(
     { name: 'bin/start', command: writeFile(release.start, start, 0o700) },
     { name: 'bin/boot', command: writeFile(`${release.bin}/boot`, await bootScript(context, facts, release), 0o700) },
     { name: 'bin/rotate', command: writeFile(`${release.bin}/rotate`, await rotateScript(context, release), 0o700) },
+    ...(backup?.steps ?? []),
     // Before the crontab has a line for it, each install keeps the logs bounded.
     { name: 'rotate long logs', command: sh`/bin/sh ${`${release.bin}/rotate`}`, nothrow: true },
     ...(version === undefined

@@ -1,9 +1,9 @@
 /** One screen about a deployment: what is there, what runs, and whether it is well. */
 import { currentRun } from '../../events/index.ts'
-import { sh } from '../../shell/index.ts'
 import type { DeploymentStatus } from '../deployment.ts'
 import type { VpsContext } from './context.ts'
 import { findDaemon, findOrphans, liveProcesses } from './daemon.ts'
+import { dataState } from './database/state.ts'
 import { hostFacts, requireRelease } from './facts.ts'
 import { checkHealth, type HealthResult } from './health.ts'
 import { programs } from './programs.ts'
@@ -54,6 +54,8 @@ export async function status(context: VpsContext): Promise<DeploymentStatus> {
   }
   const record = facts.records.find((each) => each.id === facts.current)
   const { lock, unfinished } = await lockAndJournal(context)
+  const { databases, warning } = await dataState(context, release, facts.app)
+  if (warning !== undefined) warnings.push(warning)
   if ((facts.disk?.usedPercent ?? 0) >= 90) warnings.push(`the disk is ${facts.disk?.usedPercent} % full`)
   return {
     name: deployment.name,
@@ -77,7 +79,7 @@ export async function status(context: VpsContext): Promise<DeploymentStatus> {
       }),
     healthy: health.healthy,
     health: health.detail,
-    databases: await databases(context, release.shared),
+    databases,
     domains: deployment.domain === undefined ? [] : [await site(context)],
     maintenance: await host.exists(`${facts.app.site(deployment.name)}/maintenance.on`),
     lock,
@@ -85,25 +87,6 @@ export async function status(context: VpsContext): Promise<DeploymentStatus> {
     disk: facts.disk,
     warnings,
   }
-}
-
-async function databases(context: VpsContext, shared: string): Promise<DeploymentStatus['databases']> {
-  const files = Object.entries(context.deployment.app.databases).flatMap(([name, database]) =>
-    database.kind === 'sqlite' ? [[name, `${shared}/${database.path}`] as const] : [],
-  )
-  if (files.length === 0) return []
-  const host = context.home()
-  const { stdout } = await host.run(
-    sh`for f in ${files.map(([, file]) => file)}; do wc -c <"$f" 2>/dev/null || echo -; done`,
-    { kind: 'probe', quiet: true },
-  )
-  const answers = stdout.split('\n')
-  return files.map(([name], index) => {
-    const bytes = Number(answers[index])
-    return Number.isFinite(bytes) && answers[index] !== ''
-      ? { name, bytes, ok: bytes > 0, detail: bytes > 0 ? undefined : 'it is empty' }
-      : { name, ok: false, detail: 'it is not there: init_db makes it' }
-  })
 }
 
 /** Whether the site's socket leads to something that listens. */

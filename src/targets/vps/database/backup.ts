@@ -2,17 +2,20 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { currentRun, SlipwayError } from '../../../events/index.ts'
+import { currentRun, OutcomeUnknownError, SlipwayError } from '../../../events/index.ts'
+import { ScriptError } from '../../../hosts/errors.ts'
 import type { Host, ScriptStep, StepResult } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
 import type { Backup } from '../../deployment.ts'
 import { audited, beginChange, type ChangeOn } from '../change.ts'
 import type { VpsContext } from '../context.ts'
 import { hostFacts } from '../facts.ts'
+import { inVersion } from '../install.ts'
 import { writeFile } from '../release-files.ts'
 import { evenIfAborted, inStep, lostDuring } from '../step.ts'
 import { engineFor, explained } from './engines.ts'
 import { databaseHost } from './index.ts'
+import { retention } from './scheduled.ts'
 import type { ServerDatabase } from './servers.ts'
 
 /** What `manifest.json` of a backup holds. */
@@ -27,6 +30,8 @@ export interface Manifest {
     { file: string; kind: string; bytes: number; counts: Record<string, number>; sha256: string }
   >
   verified: boolean
+  /** Made by the host itself. */
+  scheduled?: boolean
 }
 
 export function backupId(deployment: string, now = new Date()): string {
@@ -41,8 +46,40 @@ export async function backup(context: VpsContext): Promise<Backup> {
     const manifest = await inStep(`back up the databases of ${change.release.name}`, host.name, () =>
       takeBackup(context, host, change),
     )
+    if (manifest) await afterBackup(context, host, change, manifest.id)
     return manifest ? asBackup(manifest) : { id: 'held-back', at: '', bytes: 0, databases: [], verified: false }
   })
+}
+
+/** What goes somewhere else, and what goes away. The backup is there, whatever becomes of these. */
+async function afterBackup(context: VpsContext, host: Host, change: ChangeOn, id: string): Promise<void> {
+  const { name, keepBackups, app } = context.deployment
+  const { backups } = change.facts.app
+  const { current } = change.facts
+  const hooks = current === undefined ? [] : (app.hooks.after_backup ?? [])
+  await host
+    .script(
+      [
+        { name: 'remove old backups', command: retention(backups, name, keepBackups) },
+        ...hooks.map((command) => ({
+          name: `after backup: ${command}`,
+          command: sh`SLIPWAY_BACKUP=${`${backups}/${id}`} SLIPWAY_BACKUP_ID=${id} ${inVersion(change.release, current as string, command)}`,
+        })),
+      ],
+      { guard: change.guard },
+    )
+    .catch((error: unknown) => {
+      const state = `The backup ${id} is there, and whole.`
+      if (error instanceof OutcomeUnknownError) throw lostDuring(error, state, 'See what there is: `tasks backups`.')
+      if (!(error instanceof ScriptError) || error.step === undefined) throw error
+      throw new SlipwayError('after-backup', `${error.step.name} failed`, {
+        host: host.name,
+        cause: error,
+        detail: `${error.step.stdout}${error.step.stderr}`.trim() || undefined,
+        state,
+        next: 'Correct the hook after_backup, and take another backup.',
+      })
+    })
 }
 
 /** Copies every database into a folder that gets its name when all of it is there. undefined in a dry run. */
@@ -124,6 +161,7 @@ const asBackup = (manifest: Manifest): Backup => ({
   bytes: Object.values(manifest.databases).reduce((sum, each) => sum + each.bytes, 0),
   databases: Object.keys(manifest.databases),
   verified: manifest.verified,
+  ...(manifest.scheduled ? { scheduled: true } : {}),
 })
 
 /** Newest first. */

@@ -46,6 +46,23 @@ export async function engineFor(context: VpsContext, release: ReleaseLayout, nam
   return { ...backupCommands(name, database, randomBytes(4).toString('hex')), server: database }
 }
 
+/** The same for a script on the host: no password is in its commands, but in the file that `password` writes. */
+export async function scheduledEngine(
+  context: VpsContext,
+  release: ReleaseLayout,
+  name: string,
+): Promise<{ engine: Engine; password?: Command }> {
+  const engine = await engineFor(context, release, name)
+  if (engine.server === undefined) return { engine }
+  const { backupCommands, writePassword } = await import('./servers.ts')
+  const { password: _, ...database } = engine.server
+  const password = writePassword(engine.server)
+  return {
+    engine: backupCommands(name, database, 'scheduled'),
+    ...(password === undefined ? {} : { password }),
+  }
+}
+
 export function sqliteEngine(name: string, path: string, role: 'data' | 'queue'): Engine {
   return {
     kind: 'sqlite',

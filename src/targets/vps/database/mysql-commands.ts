@@ -394,6 +394,13 @@ export const endSessions = (at: DatabaseAddress): Command =>
 
 export const databases = (at: DatabaseAddress): Command => program(at, `sql -e 'SHOW DATABASES'`)
 
+/** Databases with tables, and those that are being made: renaming a database leaves an empty one. */
+export const filled = (at: DatabaseAddress): Command =>
+  program(
+    at,
+    sh`sql -e ${"SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '%\\_slipway\\_new\\_%' OR schema_name IN (SELECT table_schema FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED'))"}`,
+  )
+
 export const migrations = (at: DatabaseAddress): Command =>
   program(
     at,
