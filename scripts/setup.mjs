@@ -20,6 +20,7 @@ const demo = [
   { package: 'git', program: 'git' },
   { package: 'openssl', program: 'openssl' },
   { package: 'postgresql', program: '/usr/lib/postgresql/*/bin/initdb', units: ['postgresql.service'] },
+  { package: 'python3-psycopg2', module: 'psycopg2' },
 ]
 const test = [
   ...demo,
@@ -35,7 +36,6 @@ const test = [
   { package: 'python3-celery', module: 'celery' },
   { package: 'python3-redis', module: 'redis' },
   { package: 'python3-alembic', module: 'alembic' },
-  { package: 'python3-psycopg2', module: 'psycopg2' },
 ]
 const sets = { demo, test }
 
