@@ -1,5 +1,6 @@
 /**
- * Runs the unit tests on the newest Node, which the npm package `node` brings: `node scripts/newest-node.mjs`.
+ * Runs the unit tests and a part of the rest on the newest Node, which the npm package `node` brings:
+ * `node scripts/newest-node.mjs`.
  * SLIPWAY_NEWEST_NODE=skip leaves it out, for where there is no registry.
  */
 import { spawnSync } from 'node:child_process'
@@ -10,7 +11,15 @@ import { root } from './dependencies.mjs'
 import { counted } from './vitest-report.mjs'
 
 const fetchMs = 3 * 60_000
-const testMs = 5 * 60_000
+const testMs = 8 * 60_000
+// Where Node itself matters: the commands as built, connections and streams, a deploy to a real host.
+const tests = [
+  'test/unit',
+  'test/integration/cli/tasks.test.ts',
+  'test/integration/hosts/commands.test.ts',
+  'test/integration/hosts/connect.test.ts',
+  'test/integration/vps/main-job.test.ts',
+]
 
 /** Resolves with what passed and failed there, or why it could not be done. */
 export function testOnNewestNode({ log = console.log } = {}) {
@@ -25,12 +34,12 @@ export function testOnNewestNode({ log = console.log } = {}) {
   }
   const version = asked.stdout.trim()
   if (version === process.version) return { skipped: `${version} is what the tests ran on` }
-  log(`Unit tests on Node ${version}`)
+  log(`Tests on Node ${version}: ${tests.join(', ')}`)
   const dir = mkdtempSync('/tmp/slipway-newest-')
   try {
     const report = join(dir, 'report.json')
     const vitest = join(root, 'node_modules/vitest/vitest.mjs')
-    const args = [vitest, 'run', 'test/unit', '--reporter=dot', '--reporter=json', `--outputFile.json=${report}`]
+    const args = [vitest, 'run', ...tests, '--reporter=dot', '--reporter=json', `--outputFile.json=${report}`]
     const ran = onNewest(args, { timeout: testMs, stdio: ['ignore', 'inherit', 'inherit'] })
     const counts = counted(report)
     if (ran.error?.code === 'ETIMEDOUT')

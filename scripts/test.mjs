@@ -1,6 +1,6 @@
 /**
  * `npm test`: installs what is missing, then builds, checks types, format and lint, runs all tests on real servers,
- * and the unit tests once more on the newest Node. Each runs even where one before it failed, so that one run tells
+ * and a part of them once more on the newest Node. Each runs even where one before it failed, so that one run tells
  * all. The last line is the sum; the exit status is 0 when nothing failed.
  */
 import { spawnSync } from 'node:child_process'
@@ -94,7 +94,7 @@ else {
     await part('types', () => unless(run(bin('tsc'), []), 'tsc found mistakes'))
     await part('format and lint', () => unless(run(bin('biome'), ['ci', '.']), 'biome found something: npm run format'))
     await part('tests', vitest)
-    await part('unit tests on the newest Node', newestNode)
+    await part('tests on the newest Node', newestNode)
   }
 }
 
