@@ -38,8 +38,7 @@ export function failureRecord(error: SlipwayError, dir: string): ErrorRecord {
 }
 
 function withNext(record: ErrorRecord): ErrorRecord {
-  const next = record.next ?? nextSteps[record.code]
-  return next === undefined ? record : { ...record, next }
+  return { ...record, next: record.next ?? nextSteps[record.code] ?? 'Look at what it says; `--debug` shows more.' }
 }
 
 /** What commander found wrong with the words of `command`, as Slipway says it. */

@@ -122,7 +122,6 @@ export const nextSteps: Readonly<Record<string, string>> = {
   'step-unproved': 'Look on the host; then --resume to go on, or --undo to go back.',
   'no-former': 'Nothing is to be taken back: tasks promotions lists what was.',
   'still-running': 'End it there, then run it again.',
-  'database-not-carried': 'Copy it by hand, and leave it out of [app.databases].',
   'host-step-failed': 'Look at the release’s .slipway folder on the host; then --resume or --undo.',
 
   // Domains

@@ -1,5 +1,5 @@
 /** Every failure that the source can tell of has a next step, is fit to be read, and is asserted by a test. */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { findErrors } from '../../../scripts/docs-errors.mjs'
@@ -34,4 +34,77 @@ describe('every failure', () => {
     const page = readFileSync(join(repository, 'docs/troubleshooting.md'), 'utf8')
     expect(page.split('\n').filter((line) => /\bundefined\b|\[object|\bNaN\b|‹…›‹…›|^Do: *$/.test(line))).toEqual([])
   })
+
+  test('is asserted by a test: by its code, or by what it says', () => {
+    const untested = codes.filter((code) => !asserted(code) && !(code in without))
+    expect(
+      untested.map((code) => [code, ...errors.filter((each) => each.code === code).map(({ file }) => file)]),
+    ).toEqual([])
+  })
+
+  test('that has no test has a reason, and no reason is kept for one that has', () => {
+    expect(Object.keys(without).filter((code) => !codes.includes(code) || asserted(code))).toEqual([])
+    expect(Object.keys(without).length).toBeLessThan(codes.length / 5)
+  })
 })
+
+/** All test files as one text, but those that only play the other side, and this one. */
+const tests = readdirSync(join(repository, 'test'), { recursive: true, encoding: 'utf8' })
+  .filter((file) => /\.ts$/.test(file) && !/^(emulators|servers|fixtures)\/|every-failure/.test(file))
+  .map((file) => readFileSync(join(repository, 'test', file), 'utf8'))
+  .join('\n')
+const unescaped = tests.replaceAll('\\', '')
+
+/** Whether some test names the code in quotes, or a run of words of what it says. */
+function asserted(code: string): boolean {
+  if (["'", '"', '`'].some((quote) => tests.includes(`${quote}${code}${quote}`))) return true
+  return errors
+    .filter((each) => each.code === code)
+    .flatMap(({ messages }) => messages)
+    .flatMap((text) => text.split(/‹[^›]*›|\[[^\]]*\]|\|/))
+    .some((part) => part.trim().length >= 14 && unescaped.includes(part.trim()))
+}
+
+const because = (reason: string, names: string): Record<string, string> =>
+  Object.fromEntries(names.split(/\s+/).map((name) => [name, reason]))
+
+/** Code → why nothing makes it fail so here. */
+const without: Readonly<Record<string, string>> = {
+  ...because(
+    'Heroku would have to be silent for minutes or hours.',
+    `heroku-build-late heroku-domain-late heroku-no-certificate heroku-release-late heroku-transfer-late
+     heroku-promotion-late heroku-no-build heroku-no-release`,
+  ),
+  ...because(
+    'Heroku would have to fail in a way that the emulator does not play.',
+    `heroku-download heroku-extension heroku-log-lost heroku-odd-reply heroku-run-lost heroku-transfer-failed
+     heroku-push-refused heroku-promotion-failed heroku-nothing-live maintenance-stays backup-empty backup-unreadable same-database`,
+  ),
+  ...because(
+    "It takes a database with a history of migrations that can't be told.",
+    `alembic-by-time migrations-unknown migrations-unrecorded no-migrations schema-unknown`,
+  ),
+  ...because(
+    'A program that every test needs would have to be missing.',
+    `nginx-missing nginx-failed sshd-missing rsync-missing rsync-missing-here no-python no-template`,
+  ),
+  ...because(
+    'A network that swallows packets, or a server of another age, would have to be there.',
+    `host-timeout host-unreachable auth-interrupted no-common-algorithm`,
+  ),
+  ...because(
+    'A program on the host would have to break off between two of its lines.',
+    `host-step-failed step-unproved script-not-run tail-ended server-died server-not-running supervisor-http
+     supervisor-silent supervisor-start systemd-silent rsync-failed carry-failed data-hook`,
+  ),
+  ...because('git would have to fail with what it has just said is there.', `git-archive git-failed shallow-clone`),
+  ...because(
+    'Another check comes first; this one is the last line of defence.',
+    `declined fresh-database init-failed no-own-port no-site same-release still-running`,
+  ),
+  ...because(
+    'The sandbox would have to be started twice in one instant, or end under a run.',
+    `sandbox-busy sandbox-heroku-down`,
+  ),
+  ...because('Its neighbour no-process-type is tested on the same file.', `no-procfile`),
+}
