@@ -1,7 +1,12 @@
-/** Maintenance: the site answers 503 with a page and Retry-After, while a file in its folder is there. */
-import { sh } from '../../shell/index.ts'
+/**
+ * Maintenance: the site answers 503 with a page and Retry-After, while a file in its folder is there; or the app has a
+ * variable of its own.
+ */
+import { currentRun } from '../../events/index.ts'
+import type { Host } from '../../hosts/host.ts'
+import { quote, sh } from '../../shell/index.ts'
 import type { Maintenance } from '../deployment.ts'
-import { audited, beginChange } from './change.ts'
+import { audited, beginChange, type ChangeOn } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { hostFacts } from './facts.ts'
 import { writeFile } from './release-files.ts'
@@ -26,16 +31,25 @@ export function maintenanceOf(context: VpsContext): Maintenance {
   }
 }
 
-async function turnOn(context: VpsContext, message = 'We are at work here, and back soon.'): Promise<void> {
+async function turnOn(context: VpsContext, message?: string): Promise<void> {
+  if (context.deployment.maintenanceVariable !== undefined) {
+    if (message !== undefined) {
+      currentRun().emit({
+        type: 'warning',
+        text: 'the app says itself what it says in maintenance: no message is shown',
+      })
+    }
+    return setVariable(context, true)
+  }
   await onEach(context.role('web'), async (host) => {
-    const { facts, guard } = await beginChange(context, host, `maintenance of ${context.deployment.name}`)
+    const change = await beginChange(context, host, `maintenance of ${context.deployment.name}`)
+    const { facts, guard } = change
+    await renewSite(context, host, change)
     const dir = facts.app.site(context.deployment.name)
+    const text = page(message ?? 'We are at work here, and back soon.')
     await host.script(
       [
-        {
-          name: 'the page',
-          command: sh`mkdir -p ${dir}; ${writeFile(`${dir}/maintenance.html`, page(message), 0o644)}`,
-        },
+        { name: 'the page', command: sh`mkdir -p ${dir}; ${writeFile(`${dir}/maintenance.html`, text, 0o644)}` },
         { name: 'maintenance on', command: sh`: > ${dir}/maintenance.on` },
       ],
       { guard },
@@ -44,6 +58,7 @@ async function turnOn(context: VpsContext, message = 'We are at work here, and b
 }
 
 async function turnOff(context: VpsContext): Promise<void> {
+  // The page goes, too, where the configuration has named a variable since.
   await onEach(context.role('web'), async (host) => {
     const { facts, guard } = await beginChange(context, host, `maintenance of ${context.deployment.name}`)
     await host.script(
@@ -51,12 +66,54 @@ async function turnOff(context: VpsContext): Promise<void> {
       { guard },
     )
   })
+  if (context.deployment.maintenanceVariable !== undefined) await setVariable(context, false)
 }
 
 async function isOn(context: VpsContext): Promise<boolean> {
   const host = context.role('web').first()
   const facts = await hostFacts(context.deployment, host)
-  return host.exists(`${facts.app.site(context.deployment.name)}/maintenance.on`)
+  const dir = facts.app.site(context.deployment.name)
+  return maintenanceIsOn(context, host, dir)
+}
+
+/** By the page, or by the app's own variable. `dir`: of the site. */
+export async function maintenanceIsOn({ deployment }: VpsContext, host: Host, dir: string): Promise<boolean> {
+  return host.exists(deployment.maintenanceVariable === undefined ? `${dir}/maintenance.on` : variableFile(dir))
+}
+
+/** Sourced by the start script: it outlives deploys, and follows the deployment from release to release. */
+const variableFile = (dir: string): string => `${dir}/maintenance.environment`
+
+/** Sets the app's own variable, or takes it away, and restarts the app server where that changes something. */
+async function setVariable(context: VpsContext, on: boolean): Promise<void> {
+  const { name, value } = context.deployment.maintenanceVariable as { name: string; value: string }
+  const changed = await onEach(context.role('web'), async (host) => {
+    const { facts, guard } = await beginChange(context, host, `maintenance of ${context.deployment.name}`)
+    const dir = facts.app.site(context.deployment.name)
+    const file = variableFile(dir)
+    const text = `export ${name}=${quote(value)}\n`
+    const { stdout } = await host.run(sh`cat ${file} 2>/dev/null || :`, { kind: 'probe', quiet: true })
+    if (stdout === (on ? text : '')) return false
+    const command = on ? sh`mkdir -p ${dir}; ${writeFile(file, text, 0o600)}` : sh`rm -f ${file}`
+    await host.script([{ name: `maintenance ${on ? 'on' : 'off'}: ${name}`, command }], { guard })
+    return true
+  })
+  if (![...changed.values()].includes(true)) return
+  const { serverOf } = await import('./server.ts')
+  const up = (await serverOf(context).status()).some((each) => each.state === 'running' || each.state === 'starting')
+  if (up) await serverOf(context).restart()
+}
+
+/** Has the site let in whom the configuration names: these are read by nginx when it is reloaded, and not by a request. */
+async function renewSite(context: VpsContext, host: Host, change: ChangeOn): Promise<void> {
+  const { config, deployment } = context
+  if (config.domains.provider !== 'nginx' || deployment.domain === undefined) return
+  const file = `${change.facts.app.site(deployment.name)}/nginx.conf`
+  const look = sh`grep -c _allowed ${file} 2>/dev/null || :`
+  const before = await host.run(look, { kind: 'probe', quiet: true, label: 'whom the site lets in' })
+  if (before.stdout.trim() === '' || (deployment.maintenanceAllow.length === 0 && before.stdout.trim() === '0')) return
+  const { writeSite } = await import('./nginx.ts')
+  await writeSite(context, host, change)
 }
 
 /** A page on its own: nothing else of the site answers while it is shown. */

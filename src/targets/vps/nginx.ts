@@ -29,6 +29,8 @@ export async function siteText(
     domains: [deployment.domain],
     listen,
     siteDir: facts.app.site(deployment.name),
+    healthPath: app.health.path,
+    allow: deployment.maintenanceAllow,
     gateToken: readSite(before)?.gateToken ?? randomBytes(16).toString('hex'),
     upstream: app.listen.kind === 'port' ? `127.0.0.1:${facts.port ?? app.listen.port}` : undefined,
     certificate: options['certificate'],

@@ -1,6 +1,6 @@
 /**
  * What root has to do once for a host, as one script that can be read before it is run, and run again at any time:
- * packages, the include of sites, the two commands of nginx that the account may run, TLS. Pure.
+ * packages, the include of sites, the three commands of nginx that the account may run, TLS. Pure.
  */
 import { quote } from '../../shell/index.ts'
 import type { VpsContext } from './context.ts'
@@ -57,9 +57,9 @@ put /etc/nginx/conf.d/slipway.conf 644 <<'END'
 include ${home}/.slipway/*/sites/*/nginx.conf;
 END
 run setfacl -m u:www-data:x ${quote(home)} 2>/dev/null || run chmod o+x ${quote(home)}
-# These two and no other: with -c, nginx would be root's in the hands of whoever calls it.
+# These three and no other: with -c, nginx would be root's in the hands of whoever calls it.
 put /etc/sudoers.d/slipway.new 440 <<'END'
-${user.replace(/[^A-Za-z0-9_.-]/g, (char) => `\\${char}`)} ALL=(root) NOPASSWD: /usr/sbin/nginx -t, /usr/sbin/nginx -s reload
+${user.replace(/[^A-Za-z0-9_.-]/g, (char) => `\\${char}`)} ALL=(root) NOPASSWD: /usr/sbin/nginx -t, /usr/sbin/nginx -s reload, /usr/sbin/nginx -s reopen
 END
 # Names with a dot are not read by sudo: what it can't read never takes effect.
 run visudo -c -f /etc/sudoers.d/slipway.new
@@ -84,6 +84,7 @@ listen 443 ssl;
 $ipv6
 ssl_certificate /etc/letsencrypt/live/${domain}/fullchain.pem;
 ssl_certificate_key /etc/letsencrypt/live/${domain}/privkey.pem;
+set \\$slipway_tls yes;
 END
   run nginx -t
   run nginx -s reload

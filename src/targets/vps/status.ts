@@ -6,6 +6,7 @@ import { findDaemon, findOrphans, liveProcesses } from './daemon.ts'
 import { dataState } from './database/state.ts'
 import { hostFacts, requireRelease } from './facts.ts'
 import { checkHealth, type HealthResult } from './health.ts'
+import { maintenanceIsOn } from './maintenance.ts'
 import { programs } from './programs.ts'
 import { roleOf } from './roles.ts'
 import { processStatus } from './server.ts'
@@ -81,7 +82,7 @@ export async function status(context: VpsContext): Promise<DeploymentStatus> {
     health: health.detail,
     databases,
     domains: deployment.domain === undefined ? [] : [await site(context)],
-    maintenance: await host.exists(`${facts.app.site(deployment.name)}/maintenance.on`),
+    maintenance: await maintenanceIsOn(context, host, facts.app.site(deployment.name)),
     lock,
     unfinished,
     disk: facts.disk,

@@ -83,10 +83,10 @@ test('it is a script of sh, and a dry form of it changes nothing', () => {
   expect(() => readFileSync(join(root, 'etc/nginx/conf.d/slipway.conf'))).toThrow()
 })
 
-test('it lets the account test nginx and reload it, and nothing else', () => {
+test('it lets the account test nginx, reload it and have it open its logs anew, and nothing else', () => {
   expect(runHere()).toMatchObject({ status: 0 })
   const rule = readFileSync(join(root, 'etc/sudoers.d/slipway'), 'utf8')
-  expect(rule).toBe('deploy ALL=(root) NOPASSWD: /usr/sbin/nginx -t, /usr/sbin/nginx -s reload\n')
+  expect(rule).toBe('deploy ALL=(root) NOPASSWD: /usr/sbin/nginx -t, /usr/sbin/nginx -s reload, /usr/sbin/nginx -s reopen\n')
   execFileSync('/usr/sbin/visudo', ['-c', '-f', join(root, 'etc/sudoers.d/slipway')], { stdio: 'pipe' })
 })
 
@@ -101,6 +101,7 @@ test('it waits for the site, then has a certificate issued, which the site takes
     listen: [`127.0.0.1:${nginx.port}`],
     siteDir,
     tls: `${root}/etc/nginx/slipway`,
+    healthPath: '/up',
   })
   expect(readSite(site)).toMatchObject({ port: nginx.port, tls: false })
   writeFileSync(join(siteDir, 'nginx.conf'), site)
@@ -120,6 +121,13 @@ test('it waits for the site, then has a certificate issued, which the site takes
   expect(readFileSync(join(siteDir, 'nginx.conf'), 'utf8')).toBe(site)
   // The reload is a signal: the new listener is there a moment later.
   await expect.poll(() => encrypted('/.well-known/acme-challenge/token').catch(() => undefined)).toBe('proof')
+  // Visitors are sent to https; the issuer's questions and the host's own are answered as they come.
+  await expect
+    .poll(() => ask(nginx.port, '/riders?year=2026', domain).catch(() => undefined))
+    .toMatchObject({ status: 301, headers: { location: `https://${domain}/riders?year=2026` } })
+  expect((await ask(nginx.port, '/.well-known/acme-challenge/token', domain)).status).toBe(200)
+  expect((await ask(nginx.port, '/up', domain)).status).toBe(502)
+  expect((await ask(nginx.port, '/upper', domain)).status).toBe(301)
   expect(runHere().status).toBe(0)
 })
 

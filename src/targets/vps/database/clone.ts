@@ -58,6 +58,7 @@ export async function copyData(context: VpsContext, to: VpsContext): Promise<voi
   }
   await audited(to, `copy of ${source.name}`, async () => {
     const here: End = { context, host: fromHost, change: await beginChange(context, fromHost, what) }
+    await hooks(to, toHost, there.change, 'before_clone')
     const swaps = await copyServers(here, there, names, scrub)
     try {
       const { puts, tidy } = await copyFiles(here, there, names, scrub)

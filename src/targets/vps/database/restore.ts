@@ -1,6 +1,6 @@
 /** Other data in the place of a deployment's: backed up before, the app stopped meanwhile, nothing lost. */
 import { randomBytes } from 'node:crypto'
-import { currentRun, OutcomeUnknownError, type SlipwayError, UsageError } from '../../../events/index.ts'
+import { currentRun, OutcomeUnknownError, SlipwayError, UsageError } from '../../../events/index.ts'
 import { ScriptError } from '../../../hosts/errors.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
@@ -24,6 +24,7 @@ export async function restore(context: VpsContext, id: string): Promise<void> {
   await confirmOver(context, `the backup ${manifest.id}, taken ${manifest.at} of ${manifest.release}`)
   const change = await beginChange(context, host, `restore ${manifest.id}`)
   await audited(context, `restore ${manifest.id}`, async () => {
+    await hooks(context, host, change, 'before_restore')
     const { databases } = context.deployment.app
     const puts = Object.entries(manifest.databases)
       .filter(([name]) => databases[name])
@@ -173,20 +174,31 @@ async function whileStopped(context: VpsContext, host: Host, change: ChangeOn, f
   await start()
 }
 
+/** A hook before that fails stops what it is before; one after leaves the data in place, and the app running. */
 export async function hooks(
   context: VpsContext,
   host: Host,
   change: ChangeOn,
-  name: 'after_restore' | 'after_clone',
+  name: 'before_restore' | 'after_restore' | 'before_clone' | 'after_clone',
 ): Promise<void> {
   const commands = context.deployment.app.hooks[name] ?? []
   const { current } = change.facts
   if (current === undefined || commands.length === 0) return
-  await host.script(
-    commands.map((command) => ({
-      name: `${name.replace('_', ' ')}: ${command}`,
-      command: inVersion(change.release, current, command),
-    })),
-    { guard: change.guard },
-  )
+  const steps = commands.map((command) => ({
+    name: `${name.replace('_', ' ')}: ${command}`,
+    command: inVersion(change.release, current, command),
+  }))
+  await host.script(steps, { guard: change.guard }).catch((error: unknown) => {
+    if (!(error instanceof ScriptError) || error.step === undefined) throw error
+    const before = name.startsWith('before')
+    throw new SlipwayError('data-hook', `${error.step.name} failed`, {
+      host: host.name,
+      cause: error,
+      detail: `${error.step.stdout}${error.step.stderr}`.trim() || undefined,
+      state: before ? 'Nothing was changed.' : 'The data is in place, and the app runs with it.',
+      next: before
+        ? `Correct the hook ${name}, and do it again.`
+        : `Run it by hand: \`tasks run:release=${context.deployment.name} -- …\`.`,
+    })
+  })
 }
