@@ -139,6 +139,8 @@ export interface ScriptStep {
   command: Command
   /** Goes on after a failure of this step. */
   nothrow?: boolean
+  /** What it prints is for the caller alone: it is not shown, and in no log. */
+  hidden?: boolean
 }
 
 export interface ScriptOptions {

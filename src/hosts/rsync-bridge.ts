@@ -45,8 +45,10 @@ async function splice(exec: Transport['exec'], child: { stdio: readonly unknown[
   if ('once' in child && typeof child.once === 'function') child.once('exit', () => setImmediate(drop))
   try {
     const { words, rest } = await readArguments(bytes)
-    channel = await exec(remoteCommand(words))
-    if (rest.length > 0) channel.stdin.write(rest)
+    // rsync speaks first, whichever way the files go: what it says goes with the command.
+    const beginning = rest.length > 0 ? rest : await firstChunk(bytes)
+    channel = await exec(remoteCommand(words), { input: { data: beginning, more: true } })
+    if (!channel.fed && beginning.length > 0) channel.stdin.write(beginning)
     pipe(bytes, channel.stdin)
     const answer = channel.stdout
     const complaints: Buffer[] = []
@@ -86,6 +88,24 @@ function pipe(from: Readable, to: Writable): void {
   // It was paused after the arguments, and a listener alone does not set a paused stream going.
   from.resume()
   to.on('error', () => {})
+}
+
+/** The next bytes of a paused stream; none where it has ended. */
+function firstChunk(stream: Duplex): Promise<Buffer> {
+  return new Promise((resolve) => {
+    const done = (chunk: Buffer) => {
+      stream.off('data', done)
+      stream.off('end', ended)
+      stream.off('close', ended)
+      stream.pause()
+      resolve(chunk)
+    }
+    const ended = () => done(Buffer.alloc(0))
+    stream.on('data', done)
+    stream.on('end', ended)
+    stream.on('close', ended)
+    stream.resume()
+  })
 }
 
 /** Reads the bridge's arguments off the beginning of the stream. */

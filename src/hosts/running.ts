@@ -205,6 +205,7 @@ class Execution {
     try {
       channel = await transport.exec(wire.line, {
         signal: run.signal,
+        input: this.#wholeInput(wire),
         urgent: this.#options.follower,
         ...(this.#options.pty ? { pty: ptySize() } : {}),
       })
@@ -352,7 +353,17 @@ class Execution {
     return (await within(killDeadlineMs, channel.exit))?.exitCode === 0
   }
 
+  /** All that standard input will be, where that is known before it starts. */
+  #wholeInput(wire: WireCommand): { data: Uint8Array } | undefined {
+    const { input, pty, follower } = this.#options
+    if (pty || follower || wire.handshake) return undefined
+    const known = input instanceof Secret ? input.reveal() : (input ?? '')
+    if (typeof known !== 'string' && !(known instanceof Uint8Array)) return undefined
+    return { data: Buffer.concat([Buffer.from(wire.prelude), Buffer.from(known)]) }
+  }
+
   async #feed(channel: Channel, wire: WireCommand, handshake: Promise<void> | undefined): Promise<void> {
+    if (channel.fed) return
     const { stdin } = channel
     await handshake
     if (wire.prelude) stdin.write(wire.prelude)

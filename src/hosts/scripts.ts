@@ -57,6 +57,7 @@ export async function runScript(
         if (!step) outside[stream] += event.text
         else {
           step[stream] += event.text
+          if (event.index !== undefined && steps[event.index]?.hidden) continue
           const id = `${nonce}.${event.index}`
           run.emit({ type: 'command.output', id, host: site.name, stream, text: event.text, quiet })
         }

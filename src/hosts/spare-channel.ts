@@ -1,5 +1,5 @@
 /**
- * Keeps one session channel of an ssh2 connection open ahead of the next command. A channel's opening is a round trip
+ * Keeps session channels of an ssh2 connection open ahead of the next commands. A channel's opening is a round trip
  * and the command is another: with the channel there already, a command costs one. Every command still has a channel
  * of its own, which is used once.
  */
@@ -8,13 +8,16 @@ import type { Client, ClientChannel, ExecOptions } from 'ssh2'
 type Done = (error: Error | undefined, channel: ClientChannel) => void
 
 export interface SpareChannel {
-  /** Takes the waiting channel: what starts a command on it, or undefined where none waits. */
+  /** Takes a waiting channel: what starts a command on it, or undefined where none waits. */
   take(): ((command: string, done: Done) => void) | undefined
-  /** Has one opened, unless one waits or the server was found to have no room. */
+  /** Has as many opened as are wanting, unless the server was found to have no room. */
   refill(): void
   /** The server has no room for a channel more: what waits is let go, and nothing waits any more. */
   giveUp(): void
 }
+
+/** Two commands often go at once: what changes something, and what is asked meanwhile. */
+const keep = 2
 
 interface Protocol {
   exec?(channel: number, command: string, wantReply: boolean): void
@@ -30,19 +33,19 @@ export function spareChannel(client: Client, options: ExecOptions): SpareChannel
   // command can be, and held back where that word would be sent.
   const word = '\0spare'
   let off = false
-  let opening: Spare | undefined
-  let waiting: Spare | undefined
+  /** Asked for, in this order: that is the order in which the server opens them. */
+  const opening: Spare[] = []
+  const waiting: Spare[] = []
   protocol.exec = function (channel, command, wantReply) {
-    if (command !== word || !opening) return send.call(this, channel, command, wantReply)
-    waiting = opening
-    opening = undefined
-    waiting.start = (real) => send.call(this, channel, real, wantReply)
+    const mine = command === word ? opening.shift() : undefined
+    if (!mine) return send.call(this, channel, command, wantReply)
+    mine.start = (real) => send.call(this, channel, real, wantReply)
+    waiting.push(mine)
     if (off) letGo()
   }
 
   const take = () => {
-    const mine = waiting
-    waiting = undefined
+    const mine = waiting.shift()
     if (!mine) return undefined
     return (command: string, done: Done) => {
       mine.done = done
@@ -52,27 +55,29 @@ export function spareChannel(client: Client, options: ExecOptions): SpareChannel
 
   /** Ended as any channel ends: with a command, one that does nothing. */
   function letGo(): void {
-    take()?.(':', (_error, channel) => channel?.resume())
+    for (let start = take(); start; start = take()) start(':', (_error, channel) => channel?.resume())
+  }
+
+  const open = () => {
+    const mine: Spare = {}
+    opening.push(mine)
+    // Refused, or closed before it was wanted: then each command opens its own, as if this did not exist.
+    const failed = () => {
+      off = true
+      for (const list of [opening, waiting]) if (list.includes(mine)) list.splice(list.indexOf(mine), 1)
+    }
+    try {
+      client.exec(word, options, (error, channel) => (mine.done ? mine.done(error, channel) : failed()))
+    } catch {
+      // The connection is gone, which its commands tell.
+      failed()
+    }
   }
 
   return {
     take,
     refill() {
-      if (off || opening || waiting) return
-      const mine: Spare = {}
-      opening = mine
-      // Refused, or closed before it was wanted: then each command opens its own, as if this did not exist.
-      const failed = () => {
-        off = true
-        if (opening === mine) opening = undefined
-        if (waiting === mine) waiting = undefined
-      }
-      try {
-        client.exec(word, options, (error, channel) => (mine.done ? mine.done(error, channel) : failed()))
-      } catch {
-        // The connection is gone, which its commands tell.
-        failed()
-      }
+      while (!off && opening.length + waiting.length < keep) open()
     },
     giveUp() {
       off = true

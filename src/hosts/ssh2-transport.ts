@@ -8,6 +8,7 @@ import type { NodeSSH as NodeSshClass } from 'node-ssh'
 import type { Client, ClientChannel, ConnectConfig, ParsedKey, SFTPWrapper } from 'ssh2'
 import { currentRun } from '../events/run.ts'
 import type { Complaining } from './dial.ts'
+import { earlyInput } from './early-input.ts'
 import { ConnectError } from './errors.ts'
 import { createGate } from './gate.ts'
 import type { HostKeyCheck } from './host-key.ts'
@@ -226,8 +227,8 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
     ...(Object.keys(env).length > 0 ? { env } : {}),
     ...(config.forwardAgent === undefined ? {} : { agentForward: true as const }),
   }
+  const early = earlyInput(client)
   const spare = spareChannel(client, always)
-  let commands = 0
   let reason: Error | undefined
   client.on('error', (error) => {
     reason ??= error
@@ -303,20 +304,22 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
         term: options.pty.term ?? 'xterm-256color',
       }
       let waiting = pty ? undefined : spare.take()
+      const fed =
+        options.input && !pty ? early.behind(command, options.input.data, options.input.more ?? false) : undefined
       // Adopted within the callback: a quick command's status and close can be in the same packet as its opening.
       const opened = open<Channel>('a command channel', (done) => {
         const started = (error: Error | undefined, channel: ClientChannel) => {
           if (error) return done(error, undefined as never)
           channel.on('close', leave)
-          done(undefined, adopt(channel, lost))
+          done(undefined, { ...adopt(channel, lost), fed: fed?.sent })
         }
         const onSpare = waiting
         waiting = undefined
         if (onSpare) onSpare(command, started)
         else client.exec(command, { ...(pty ? { pty } : {}), ...always }, started)
       })
-      // Where there is one command there may be more; the first one is often the only one.
-      if (commands++ > 0) spare.refill()
+      // Where there is one command there may be more.
+      spare.refill()
       return await opened
     } catch (error) {
       leave()

@@ -26,6 +26,8 @@ export interface ExecOptions {
   signal?: AbortSignal
   /** Does not wait for a free command channel: what ends a command must get through. */
   urgent?: boolean
+  /** All of its input, or the beginning: where it can be, it is sent right behind the command, and the channel says `fed`. */
+  input?: { data: Uint8Array; more?: boolean }
 }
 
 export interface Channel {
@@ -36,6 +38,8 @@ export interface Channel {
   readonly exit: Promise<{ exitCode: number | null; signal: string | null; coreDumped?: boolean }>
   /** Resolves when the status is known, which may be before the streams end: a background job can hold them open. */
   readonly exited?: Promise<void>
+  /** The input that came with the command was sent with it. */
+  readonly fed?: boolean
   signal(name: 'TERM' | 'KILL' | 'INT' | 'HUP'): void
   resize(size: PtySize): void
   close(): void

@@ -14,12 +14,15 @@ export interface Far {
   /** Round trips since the last `reset`. */
   trips(): number
   reset(): void
+  /** Resolves once no connection is left: what a client says as it leaves is not counted with what comes next. */
+  idle(): Promise<void>
   close(): void
 }
 
 /** Forwards to `port` on this machine; each way takes half of `roundTripMs`. */
 export async function startFar(port: number, roundTripMs: number): Promise<Far> {
   const sockets = new Set<Socket>()
+  const left: (() => void)[] = []
   let trips = 0
   let begun = Number.NEGATIVE_INFINITY
   const speaks = () => {
@@ -47,6 +50,12 @@ export async function startFar(port: number, roundTripMs: number): Promise<Far> 
     outside.on('data', (data) => later(() => inside.write(data)))
     inside.on('close', () => later(() => outside.end()))
     outside.on('close', () => later(() => inside.destroy()))
+    for (const socket of [inside, outside]) {
+      socket.on('close', () => {
+        sockets.delete(socket)
+        if (sockets.size === 0) for (const tell of left.splice(0)) tell()
+      })
+    }
   })
   const listening = await freePort()
   await new Promise<void>((resolve) => server.listen(listening, '127.0.0.1', resolve))
@@ -57,6 +66,7 @@ export async function startFar(port: number, roundTripMs: number): Promise<Far> 
       trips = 0
       begun = Number.NEGATIVE_INFINITY
     },
+    idle: () => (sockets.size === 0 ? Promise.resolve() : new Promise((resolve) => left.push(resolve))),
     close() {
       for (const socket of sockets) socket.destroy()
       server.close()

@@ -7,9 +7,9 @@ import { hostname, userInfo } from 'node:os'
 import type { AuditLine, Lock, Owner } from '../../engine/types.ts'
 import { currentRun, type Run, SlipwayError, UsageError, withRun } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
-import { Command } from '../../shell/index.ts'
+import { Command, raw, sh } from '../../shell/index.ts'
 import type { VpsContext } from './context.ts'
-import { type HostFacts, hostFacts, requireRelease } from './facts.ts'
+import { factsWith, type HostFacts, hostFacts, requireRelease } from './facts.ts'
 import type { ReleaseLayout } from './layout.ts'
 import { checkRole } from './roles.ts'
 import { evenIfAborted } from './step.ts'
@@ -34,19 +34,32 @@ function userName(): string {
   }
 }
 
-/** The lock of a deployment on its home host; taken at a run's first change, released at its end. */
+/**
+ * The lock of a deployment on its home host; taken at a run's first change, released at its end. The facts of that host
+ * are read with it, unless they are known.
+ */
 function lockOf(context: VpsContext, what: string): Promise<Lock> {
   const run = currentRun()
   const home = context.home()
   return run.memo(`vps lock ${context.deployment.name} ${home.name}`, async () => {
-    const [{ vpsStore }, { auditsUnderWay }] = await Promise.all([
-      import('./store/index.ts'),
-      import('./store/under-way.ts'),
-    ])
-    const lock = await vpsStore(home, context.deployment.app.name).lock([context.deployment.name], owner(run, what))
-    const audits = auditsUnderWay(home, context.deployment.app.name)
-    run.defer(() => withRun(run, () => Promise.all([evenIfAborted(() => lock.release()), audits.last])).then(() => {}))
-    return lock
+    const together = run.options.dryRun || run.options.step ? undefined : factsWith(context.deployment, home)
+    try {
+      const [{ vpsStore }, { auditsUnderWay }] = await Promise.all([
+        import('./store/index.ts'),
+        import('./store/under-way.ts'),
+      ])
+      const store = vpsStore(home, context.deployment.app.name)
+      const send = together && ((script: string) => together.send('lock', sh`set +eu; ${raw(script)}`))
+      const lock = await store.lockWith([context.deployment.name], owner(run, what), send)
+      const audits = auditsUnderWay(home, context.deployment.app.name)
+      run.defer(() =>
+        withRun(run, () => Promise.all([evenIfAborted(() => lock.release()), audits.last])).then(() => {}),
+      )
+      return lock
+    } catch (error) {
+      together?.giveUp(error)
+      throw error
+    }
   })
 }
 

@@ -1,7 +1,7 @@
 /** What a host says of a deployment, gathered in one round trip and kept for the run until something changes it. */
 import type { VpsConfig } from '../../config/types.ts'
 import { currentRun, SlipwayError } from '../../events/index.ts'
-import type { Host } from '../../hosts/host.ts'
+import type { Host, StepResult } from '../../hosts/host.ts'
 import { type Command, quote, raw, sh } from '../../shell/index.ts'
 import { type AppLayout, appLayout, type ReleaseLayout, releaseLayout, type Slot } from './layout.ts'
 import { parseRoles, type Roles, releaseFor } from './roles.ts'
@@ -51,6 +51,43 @@ export function hostFacts(deployment: VpsConfig, host: Host): Promise<HostFacts>
   const keep = kept(deployment, host)
   keep.facts ??= askFacts(deployment, host)
   return keep.facts
+}
+
+export interface FactsWith {
+  /** Runs `command` and then reads the facts, in one script. */
+  send(name: string, command: Command): Promise<StepResult>
+  /** There will be no command: whoever waits for the facts gets `error`. */
+  giveUp(error: unknown): void
+}
+
+/** Has the facts read in the script that a first command goes with; undefined where they are known, or asked for. */
+export function factsWith(deployment: VpsConfig, host: Host): FactsWith | undefined {
+  const keep = kept(deployment, host)
+  if (keep.facts) return undefined
+  let settle: { resolve(facts: HostFacts): void; reject(error: unknown): void } | undefined
+  const facts = new Promise<HostFacts>((resolve, reject) => {
+    settle = { resolve, reject }
+  })
+  // Whoever asks is told.
+  facts.catch(() => {})
+  keep.facts = facts
+  const giveUp = (error: unknown) => {
+    if (keep.facts === facts) keep.facts = undefined
+    settle?.reject(error)
+  }
+  const send = async (name: string, command: Command) => {
+    try {
+      const probes = Object.entries(factProbes(deployment)).map(([probe, each]) => ({ name: probe, command: each }))
+      const steps = [{ name, command }, ...probes].map((step) => ({ ...step, nothrow: true }))
+      const [first, ...answers] = await host.script(steps, { quiet: true })
+      settle?.resolve(readFacts(deployment, Object.fromEntries(answers.map((each) => [each.name, each.stdout]))))
+      return first as StepResult
+    } catch (error) {
+      giveUp(error)
+      throw error
+    }
+  }
+  return { send, giveUp }
 }
 
 /** To be called after a change of what facts hold. */

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { resolveSecret, resolveText } from '../../config/secrets.ts'
 import { currentRun } from '../../events/index.ts'
-import type { Host, ScriptStep } from '../../hosts/host.ts'
+import type { Host, ScriptStep, StepResult } from '../../hosts/host.ts'
 import { type Command, quote, Secret, sh } from '../../shell/index.ts'
 import type { VpsContext } from './context.ts'
 import type { HostFacts } from './facts.ts'
@@ -74,16 +74,22 @@ export function generates(context: VpsContext): boolean {
 export const generatedFile = (facts: HostFacts, deployment: string): string =>
   `${facts.app.dir}/generated/${deployment}.json`
 
-const generatedAhead = (context: VpsContext, host: Host): { text?: Promise<string> } =>
+const generatedAhead = (context: VpsContext, host: Host): { text?: string } =>
   currentRun().memo(`vps generated ${context.deployment.name} ${host.name}`, () => ({}))
 
-/** Begins to read the generated values while something else is under way; the next `readGenerated` takes them. */
-export function prefetchGenerated(context: VpsContext, host: Host, facts: HostFacts): void {
-  if (!generates(context) || !facts.hasGenerated) return
-  const text = host.read(generatedFile(facts, context.deployment.name))
-  // Whoever takes them is told.
-  text.catch(() => {})
-  generatedAhead(context, host).text = text
+/** Reads the generated values along with something else: its result is for `keepGenerated`. */
+export function generatedStep(context: VpsContext, facts: HostFacts): ScriptStep[] {
+  if (!generates(context) || !facts.hasGenerated) return []
+  const command = sh`cat ${generatedFile(facts, context.deployment.name)}`
+  return [{ name: generatedName, command, nothrow: true, hidden: true }]
+}
+
+const generatedName = 'read the generated values'
+
+/** The next `readGenerated` takes what is among `results`. */
+export function keepGenerated(context: VpsContext, host: Host, results: readonly StepResult[]): void {
+  const read = results.find((each) => each.name === generatedName)
+  if (read?.exitCode === 0) generatedAhead(context, host).text = read.stdout
 }
 
 /** The values made once for this deployment, as its host keeps them. */
@@ -94,9 +100,9 @@ export async function readGenerated(
 ): Promise<Record<string, string>> {
   if (!generates(context) || !facts.hasGenerated) return {}
   const ahead = generatedAhead(context, host)
-  const text = ahead.text ?? host.read(generatedFile(facts, context.deployment.name))
+  const text = ahead.text ?? (await host.read(generatedFile(facts, context.deployment.name)))
   ahead.text = undefined
-  return JSON.parse(await text) as Record<string, string>
+  return JSON.parse(text) as Record<string, string>
 }
 
 /** `export NAME='value'` lines, secrets resolved. */

@@ -130,6 +130,31 @@ def start_time(pid):
         return None
     return None if fields[0] == 'Z' else fields[19]
 
+# A program is well before its startsecs are over where its process is past the start script, and has done nothing but
+# wait for a quarter of a second: it has begun, and waits for work. One that is busy is given its startsecs.
+idle_for = 0.25
+seen = {}
+
+def waits(info):
+    pid = info['pid']
+    try:
+        with open('/proc/%d/stat' % pid) as file:
+            fields = file.read().rpartition(') ')[2].split()
+        with open('/proc/%d/cmdline' % pid, 'rb') as file:
+            words = file.read().split(b'\\0')
+    except OSError:
+        return False
+    now = (pid, fields[19], fields[11], fields[12], words)
+    still = fields[0] == 'S' and (plan['dir'] + '/bin/start').encode() not in words
+    since, before = seen.get(info['name'], (None, None))
+    if not still or before != now:
+        since = time.monotonic()
+    seen[info['name']] = since, now
+    return still and time.monotonic() - since >= idle_for
+
+def has_begun(info):
+    return state(info) == 'RUNNING' or (state(info) == 'STARTING' and waits(info))
+
 # The processes of the release as the kernel knows them, whoever started them.
 def living(names):
     found = []
@@ -305,9 +330,9 @@ def workers(infos):
             now = processes()
             if any(has_failed(now.get(name)) for name in wanted):
                 return now
-            return now if all(state(now.get(name)) == 'RUNNING' for name in wanted) else None
+            return now if all([has_begun(now.get(name)) for name in wanted]) else None
         now = until(settled, 20) or processes()
-        bad = [[name, state(now.get(name)), said(now[name]) if name in now else ''] for name in wanted if state(now.get(name)) != 'RUNNING']
+        bad = [[name, state(now.get(name)), said(now[name]) if name in now else ''] for name in wanted if not has_begun(now.get(name))]
         if bad:
             stopped('worker-failed', bad=bad)
         if plan.get('wanted'):

@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Command, sh } from '../../shell/index.ts'
@@ -24,6 +24,8 @@ export async function treeDigest(
 ): Promise<string | undefined> {
   const empty = await mkdtemp(join(tmpdir(), 'slipway-listing-'))
   try {
+    // It compares the folder itself too: with one that is as old as none here can be.
+    await utimes(empty, 1, 1)
     const words = [
       ...patterns.exclude.map((pattern) => `--exclude=${pattern}`),
       ...(patterns.excludeFrom === undefined ? [] : [`--exclude-from=${patterns.excludeFrom}`]),

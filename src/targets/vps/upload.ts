@@ -10,7 +10,7 @@ import { beginChange, type ChangeOn, owner } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, noteFacts, withRecord } from './facts.ts'
 import { appliedFile } from './migrations.ts'
-import { folderStep, prefetchGenerated, requireSecrets } from './release-files.ts'
+import { folderStep, generatedStep, keepGenerated, requireSecrets } from './release-files.ts'
 import { writeRecord } from './server.ts'
 import { defaultExcludes, ignoreFile, prepareSource, type Source } from './source.ts'
 import { inStep } from './step.ts'
@@ -55,7 +55,6 @@ async function uploadTo(
   const change = await beginChange(context, host, `deploy ${context.deployment.name}`)
   const { facts, release, guard } = change
   requireRsync(change, host)
-  prefetchGenerated(context, host, facts)
   const run = currentRun()
   const me = owner(run)
   const digest = facts.tools.python3 === undefined ? undefined : await tree.digest
@@ -78,15 +77,20 @@ async function uploadTo(
     ...torn.map((each) => ({ name: `remove the unfinished ${each.id}`, command: removeVersion(change, each.id) })),
     { name: `begin ${id}`, command: sh`mkdir ${release.version(id)}` },
     writeRecord(release, record, 'record it'),
+    ...generatedStep(context, facts),
   ]
   const uploaded = { ...record, uploadedAt: new Date().toISOString() }
   const finish = writeRecord(release, uploaded, 'record that all of it is there')
   const left = facts.records.filter((each) => !torn.includes(each))
   const title = `upload ${context.deployment.app.source} to ${release.name}/versions/${id}`
   const before = digest && facts.records.find((each) => each.id === facts.current && each.tree === digest)
-  const linked = before && !run.options.dryRun && (await linkInstead(change, host, before.id, id, title, begin, finish))
+  const linked =
+    before && !run.options.dryRun && (await linkInstead(context, change, host, before.id, id, title, begin, finish))
   if (!linked) {
-    if (!before || run.options.dryRun) await host.script(begin, { guard, quiet: true })
+    if (!before || run.options.dryRun) {
+      const results = await host.script(begin, { guard, quiet: true })
+      if (!run.options.dryRun) keepGenerated(context, host, results)
+    }
     try {
       await inStep(title, host.name, async () => {
         const result = await host.rsync({
@@ -111,6 +115,7 @@ async function uploadTo(
 
 /** Begins `id` and makes it of links to the files of `from`; false where they are not as they were uploaded. */
 async function linkInstead(
+  context: VpsContext,
   { release, guard }: ChangeOn,
   host: Host,
   from: string,
@@ -123,6 +128,7 @@ async function linkInstead(
   try {
     await inStep(title, host.name, async () => {
       const results = await host.script([...begin, link, finish], { guard, quiet: true })
+      keepGenerated(context, host, results)
       return `nothing has changed: ${results[begin.length]?.stdout.trim()} files linked`
     })
     return true

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Far, startFar } from '../../servers/far.ts'
 import { createProject, type Project } from './host.ts'
 
-const roundTripMs = 80
+/** So far away that a slow machine, ours or theirs, seldom says late what it could have said at once. */
+const roundTripMs = 200
 let project: Project
 let far: Far
 
@@ -38,6 +39,7 @@ afterAll(async () => {
 
 /** The four parts of `deploy_staging`; resolves with the round trips of each, connecting with the first. */
 async function deploy(): Promise<{ trips: number[]; all: number; ms: number }> {
+  await far.idle()
   far.reset()
   const begun = performance.now()
   const trips: number[] = []
@@ -60,15 +62,23 @@ async function deploy(): Promise<{ trips: number[]; all: number; ms: number }> {
   return { trips, all: far.trips(), ms: performance.now() - begun }
 }
 
-test('a deploy of unchanged code asks the host a bounded number of times, the handshake and every channel included', async () => {
-  const same = await deploy()
-  if (process.env['SLIPWAY_MEASURE']) console.log('unchanged', same)
-  expect(same.all).toBeLessThanOrEqual(24)
+/** What a deploy costs is the least that it was seen to cost: a machine that is busy elsewhere makes it more, never less. */
+async function least(bound: number, before: () => void = () => {}): Promise<number> {
+  let best = Number.POSITIVE_INFINITY
+  for (let attempt = 0; attempt < 4 && best > bound; attempt++) {
+    before()
+    const done = await deploy()
+    if (process.env['SLIPWAY_MEASURE']) console.log(done)
+    best = Math.min(best, done.all)
+  }
+  return best
+}
+
+test('a deploy of unchanged code takes twelve round trips at most, the handshake and every channel included', async () => {
+  expect(await least(12)).toBeLessThanOrEqual(12)
 }, 60_000)
 
-test('so does one with a change', async () => {
-  project.edit('app/pony/pages.py', (text) => `${text}# changed\n`)
-  const changed = await deploy()
-  if (process.env['SLIPWAY_MEASURE']) console.log('changed', changed)
-  expect(changed.all).toBeLessThanOrEqual(36)
+test('one with a change takes twenty', async () => {
+  const change = () => project.edit('app/pony/pages.py', (text) => `${text}# changed\n`)
+  expect(await least(20, change)).toBeLessThanOrEqual(20)
 }, 60_000)

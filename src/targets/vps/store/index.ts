@@ -24,8 +24,16 @@ export { guardText, storeFolder } from './scripts.ts'
 
 const scopePattern = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 
+/** How the text of a lock's script gets to the host and its answer back. */
+export type SendLock = (script: string) => Promise<Pick<Result, 'stdout' | 'stderr'> & { exitCode: number | null }>
+
+export interface VpsStore extends ChangeStore {
+  /** As `lock`, its script sent by `send`: along with something else. */
+  lockWith(scopes: readonly string[], owner: Owner, send?: SendLock): Promise<Lock>
+}
+
 /** The change store of `app` on `host`. In a dry run locks are not taken and nothing is written. */
-export function vpsStore(host: Host, app: string): ChangeStore {
+export function vpsStore(host: Host, app: string): VpsStore {
   checkName(app)
   /** Guards of the locks that this store holds: what every append runs first. */
   const guards = new Set<{ text: string }>()
@@ -48,7 +56,12 @@ export function vpsStore(host: Host, app: string): ChangeStore {
       }),
     )
 
-  async function lock(scopes: readonly string[], owner: Owner, options: LockOptions = {}): Promise<Lock> {
+  async function lock(
+    scopes: readonly string[],
+    owner: Owner,
+    options: LockOptions = {},
+    send?: SendLock,
+  ): Promise<Lock> {
     const sorted = [...new Set(scopes)].sort()
     sorted.forEach(checkName)
     if (currentRun().options.dryRun) return { scopes: sorted, release: async () => {} }
@@ -58,7 +71,7 @@ export function vpsStore(host: Host, app: string): ChangeStore {
       members: membersOf(owner, sorted),
       ...(options.journal ? { journal: options.journal } : {}),
     }
-    let answer = await take(text)
+    let answer = await take(text, send)
     // Resuming: a lock that a dead process of this very machine left behind is taken over.
     if ('holder' in answer && options.journal && !answer.holder.journal && isDead(answer.holder, owner)) {
       answer = await take({ ...text, replace: answer.holder.run })
@@ -82,8 +95,9 @@ export function vpsStore(host: Host, app: string): ChangeStore {
     }
   }
 
-  async function take(text: scripts.LockText): Promise<{ taken: string[] } | { holder: LockInfo }> {
-    const { stdout } = await write(scripts.lockScript(app, text), `lock ${text.scopes.join(', ')}`)
+  async function take(text: scripts.LockText, send?: SendLock): Promise<{ taken: string[] } | { holder: LockInfo }> {
+    const script = scripts.lockScript(app, text)
+    const { stdout } = send ? checked(host, await send(script)) : await write(script, `lock ${text.scopes.join(', ')}`)
     const taken = /^taken(.*)$/m.exec(stdout)
     if (taken) return { taken: (taken[1] as string).split(' ').filter(Boolean) }
     const holder = holderIn(stdout)
@@ -124,7 +138,8 @@ export function vpsStore(host: Host, app: string): ChangeStore {
   }
 
   return {
-    lock,
+    lock: (scopes, owner, options) => lock(scopes, owner, options),
+    lockWith: (scopes, owner, send) => lock(scopes, owner, {}, send),
     async begin(entry: BeginEntry) {
       checkName(entry.id)
       const line = encodeEntry(entry)
@@ -250,9 +265,9 @@ function checkName(name: string): void {
   }
 }
 
-function checked(host: Host, result: Result): Result {
+function checked<T extends Pick<Result, 'stdout' | 'stderr' | 'exitCode'>>(host: Host, result: T): T {
   if (result.exitCode === 0) return result
-  const message = result.stderr.trim() || result.stdout.trim() || `exit status ${result.exitCode ?? result.signal}`
+  const message = result.stderr.trim() || result.stdout.trim() || `exit status ${result.exitCode}`
   if (result.exitCode === scripts.lockLost) {
     throw new SlipwayError('lock-lost', message, {
       host: host.name,
