@@ -12,7 +12,7 @@ export class LockedError extends SlipwayError {
       state: 'Nothing was changed by this run.',
       next: holder.journal
         ? `Finish it with --resume, or go back with --undo (${holder.journal}).`
-        : `Wait for it, or, once you know that it is dead: tasks unlock:scope=${holder.scope}`,
+        : `Wait for it, or, once you know that it is dead: tasks unlock:release=${holder.scope}`,
       ...details,
     })
     this.holder = holder

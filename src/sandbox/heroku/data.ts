@@ -32,7 +32,7 @@ export function dataRoutes(world: World): void {
     to_type: each.toType,
     to_url: each.toUrl ? 'postgres://…' : null,
     options: {},
-    source_bytes: each.bytes,
+    source_bytes: each.sourceBytes,
     processed_bytes: each.bytes,
     succeeded: each.succeeded,
     warnings: each.warnings,
@@ -61,6 +61,7 @@ export function dataRoutes(world: World): void {
       canceledAt: null,
       succeeded: null,
       bytes: 0,
+      sourceBytes: 0,
       warnings: 0,
       logs: [],
       file: null,
@@ -231,6 +232,9 @@ export function dataRoutes(world: World): void {
     const transfer = make(addon.app, { fromName: 'DATABASE', fromUrl: addon.database!.url, ...parts })
     go(transfer, async () => {
       const file = await fileFor(transfer)
+      transfer.sourceBytes = Number(
+        await world.postgres.sql(addon.database!.name, 'SELECT pg_database_size(current_database())'),
+      )
       await world.postgres.dump(addon.database!.url, file)
       transfer.file = file
       transfer.bytes = (await stat(file)).size

@@ -205,6 +205,8 @@ export interface Transfer {
   canceledAt: string | null
   succeeded: boolean | null
   bytes: number
+  /** What the database had, in bytes. */
+  sourceBytes: number
   warnings: number
   logs: { created_at: string; message: string }[]
   file: string | null

@@ -65,7 +65,7 @@ export async function released(
       host: app,
       detail: shown?.tail,
       state: before ? `${label} never went live; v${before.version} runs on.` : `${label} never went live.`,
-      next: 'Mend what the output says, and deploy again.',
+      next: `Mend what the output says, and deploy again: tasks deploy:release=${context.deployment.name}`,
     })
   }
   currentRun().emit({ type: 'changed', host: app, what: `${label} (${ended.description})` })

@@ -119,7 +119,7 @@ async function followed(context: HerokuContext, made: resource.Build, tail?: str
       host: app,
       detail: shown?.tail ?? tail,
       state: 'Nothing was released; the app runs on as it was.',
-      next: 'Mend what the output says, and deploy again; `install_app:fresh=true` builds without the cache.',
+      next: `Mend what the output says, and deploy again: tasks deploy:release=${context.deployment.name}; with install_app:fresh=true it builds without the cache.`,
     })
   }
   return ended.release

@@ -70,13 +70,14 @@ const sentences: readonly Sentence[] = [
     code: 'heroku-app-not-found',
     when: ({ status, path, resource }) => status === 404 && (resource === 'app' || /^\/apps\/[^/]+$/.test(path)),
     message: ({ path }) => `there is no Heroku app named ${appOf(path)}`,
-    next: () => 'Check `app =` in config/deploy.ini, or create it: `tasks init_staging_app`.',
+    next: () => 'Check `app =` in config/deploy.ini, or create it: `tasks init_staging_app`, or init_production_app.',
   },
   {
     code: 'heroku-name-taken',
     when: (failure) => failure.status === 422 && says(failure, /name .*already taken/i),
     message: ({ message }) => `${message}: app names are shared by everyone on Heroku`,
-    next: () => 'Choose another `app =` in config/deploy.ini.',
+    next: () =>
+      'Choose another `app =` in config/deploy.ini, and run `tasks init_staging_app` again (or init_production_app).',
   },
   {
     code: 'heroku-domain-taken',
@@ -94,26 +95,29 @@ const sentences: readonly Sentence[] = [
     code: 'heroku-quota',
     when: (failure) => says(failure, /cannot run more than|limit|quota|exceeded/i) && failure.status === 422,
     message: ({ message }) => `the account's limit is reached: ${message}`,
-    next: () => 'Scale something down (`tasks scale`), or raise the limit with Heroku.',
+    next: () =>
+      'Scale something down, `tasks scale:release=staging,worker=worker,to=0`, or raise the limit with Heroku.',
   },
   {
     code: 'heroku-region',
     when: (failure) => says(failure, /region .*not (available|found)|invalid region/i),
     message: ({ message }) => message,
-    next: () => 'Choose a region of `heroku regions`: `region = eu` or `region = us` in config/deploy.ini.',
+    next: () =>
+      'Set a region of `heroku regions` in config/deploy.ini, `region = eu` say, and run `tasks init_staging_app` again (or init_production_app).',
   },
   {
     code: 'heroku-stack',
     when: (failure) => says(failure, /stack .*not (available|found)/i),
     message: ({ message }) => message,
-    next: () => 'Choose a stack of `heroku stack`: `stack = heroku-24` in config/deploy.ini.',
+    next: () =>
+      'Set a stack of `heroku stack` in config/deploy.ini, `stack = heroku-24` say, and run `tasks init_staging_app` again (or init_production_app).',
   },
   {
     code: 'heroku-container',
     when: (failure) => says(failure, /container/i),
     message: ({ message }) => message,
     next: () =>
-      'Set `stack = heroku-24` in config/deploy.ini; apps of the container stack move by image, which this tool leaves to `heroku container:*`.',
+      'Set `stack = heroku-24` in config/deploy.ini and run `tasks init_staging_app`; apps of the container stack move by image, which this tool leaves to `heroku container:push`.',
   },
   {
     code: 'heroku-not-in-pipeline',

@@ -304,7 +304,7 @@ async function planGone(context: HerokuContext, wanted: WantedAddon, cause: Slip
     state: 'Add-ons before it in config/deploy.ini were made; this one was not.',
     next:
       plans.length > 0
-        ? `There are ${plans.map((each) => each.name.split(':')[1]).join(', ')}: set \`${wanted.service} = …\` under [${context.deployment.name}.addons].`
+        ? `There are ${plans.map((each) => each.name.split(':')[1]).join(', ')}: set \`${wanted.service} = …\` under [${context.deployment.name}.addons], and run \`tasks init_${context.deployment.name}_app\` again.`
         : `There is no add-on service ${wanted.service}: look at https://elements.heroku.com/addons.`,
   })
 }

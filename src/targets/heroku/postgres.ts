@@ -59,16 +59,33 @@ export async function requireRoom(
   to: { context: HerokuContext; attachment: Attachment },
 ): Promise<void> {
   const [source, target] = await Promise.all([info(from.context, from.attachment), info(to.context, to.attachment)])
-  const limit = planLimit(target)
-  const bytes = source.num_bytes ?? 0
+  refuseOver(databaseName(from.attachment), source.num_bytes ?? 0, target, to)
+}
+
+/** The same for a backup: what the database had when it was made. */
+export async function requireRoomFor(
+  backup: Transfer,
+  to: { context: HerokuContext; attachment: Attachment },
+): Promise<void> {
+  refuseOver(`the backup ${transferName(backup)}`, backup.source_bytes, await info(to.context, to.attachment), to)
+}
+
+function refuseOver(
+  what: string,
+  bytes: number,
+  about: ReturnType<typeof resource.databaseInfo>,
+  to: { context: HerokuContext; attachment: Attachment },
+): void {
+  const limit = planLimit(about)
   if (limit === undefined || bytes <= limit) return
+  const { name } = to.context.deployment
   throw new SlipwayError(
     'heroku-too-large',
-    `${databaseName(from.attachment)} has ${Math.ceil(bytes / 1e6)} MB, and the plan of ${databaseName(to.attachment)} (${to.attachment.addon.name}) holds ${Math.floor(limit / 1e6)} MB`,
+    `${what} has ${Math.ceil(bytes / 1e6)} MB, and the plan of ${databaseName(to.attachment)} (${to.attachment.addon.name}) holds ${Math.floor(limit / 1e6)} MB`,
     {
       host: to.context.app,
       state: 'Nothing was changed.',
-      next: `Set a larger plan under [${to.context.deployment.name}.addons] and run \`tasks init_staging_app\`; \`heroku addons:plans heroku-postgresql\` lists them.`,
+      next: `Set a larger plan under [${name}.addons] and run \`tasks init_${name}_app\`; \`heroku addons:plans heroku-postgresql\` lists them.`,
     },
   )
 }
@@ -229,7 +246,7 @@ async function transferError(context: HerokuContext, path: string, what: string)
     return new SlipwayError('heroku-too-large', `${what}: the data doesn't fit into the target's plan`, {
       host: context.app,
       detail: log.split('\n').slice(-5).join('\n'),
-      next: 'Give the target a larger plan under [….addons] in config/deploy.ini, and run `tasks init_staging_app`.',
+      next: `Give the target a larger plan under [${context.deployment.name}.addons] in config/deploy.ini, and run \`tasks init_${context.deployment.name}_app\`.`,
     })
   }
   return new SlipwayError('heroku-transfer-failed', `${what} failed`, {

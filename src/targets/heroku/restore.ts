@@ -30,6 +30,7 @@ export async function restore(context: HerokuContext, backup: string, options: C
           workerSizes(context),
           context.client.get(context.path, resource.app),
         ])
+        await postgres.requireRoomFor(found, { context, attachment })
         return {
           backup: { name: postgres.transferName(found), at: found.created_at },
           attachment,

@@ -291,6 +291,16 @@ export async function dropCopiedStore(url: string): Promise<void> {
   await sql(url, `SET client_min_messages = warning; DROP SCHEMA IF EXISTS ${schema} CASCADE;`)
 }
 
+/** In a copy that is to be production's: history stays, and the change under way goes on in the database it began in. */
+export async function dropCopiedChange(url: string): Promise<void> {
+  await sql(
+    url,
+    `DELETE FROM ${schema}.locks;
+DELETE FROM ${schema}.entries WHERE journal IN (SELECT id FROM ${schema}.journals WHERE result IS NULL);
+DELETE FROM ${schema}.journals WHERE result IS NULL;`,
+  )
+}
+
 /** How often this run holds each lock: the last one to let go releases it. */
 function usesOf(run: Run, url: string): Map<string, number> {
   return run.memo(`heroku locks ${url}`, () => new Map<string, number>())

@@ -1,6 +1,6 @@
 /**
  * Promotion by exchange, for parity with hosts: the staging app itself becomes production. Production's database is
- * attached to it, the domains move to it, and the former production gets staging's database. Not atomic on Heroku:
+ * attached to it (or copied, where plans differ), the domains move to it, and the former production gets staging's. Not atomic on Heroku:
  * a domain is on one app at a time and each app has its own DNS target, so visitors wait behind maintenance meanwhile.
  */
 import type { Plan, Step } from '../../engine/types.ts'
@@ -8,20 +8,19 @@ import { SlipwayError } from '../../events/errors.ts'
 import { couplingOf, journalled, runChange } from './change.ts'
 import type { HerokuContext } from './context.ts'
 import { attachDomain, detachDomain, domainsOf } from './domains.ts'
-import { dynosUp } from './dynos.ts'
+import { dynosUp, formationOf } from './dynos.ts'
 import { commandStep } from './hooks.ts'
-import { backupStep, maintenanceOff, maintenanceOn, workerSizes, workersOff, workersOn } from './parts.ts'
+import { maintenanceOff, maintenanceOn, workerSizes, workersOff, workersOn } from './parts.ts'
 import * as postgres from './postgres.ts'
 import { healthStep, type PromoteOptions, type PromotionFacts, promotionFacts } from './promotion.ts'
 import type { Attachment } from './resources.ts'
 import * as resource from './resources.ts'
 import { type HerokuStore, postgresStore, storeFor } from './store.ts'
+import { dataNote, dataSteps, lastSteps, type SwapData } from './swap-data.ts'
 import { currentRelease } from './versions.ts'
 
-interface SwapFacts extends PromotionFacts {
+interface SwapFacts extends PromotionFacts, SwapData {
   domains: string[]
-  fromDatabase: Attachment
-  toDatabase: Attachment
   fromWorkers: Record<string, number>
   couplings: { from: { id: string; stage: string }; to: { id: string; stage: string } }
   /** The release command of the code that becomes production's. */
@@ -61,12 +60,30 @@ async function swapFacts(from: HerokuContext, to: HerokuContext): Promise<SwapFa
     couplingOf(from),
     couplingOf(to),
   ])
-  const slug = await from.client.get(`${from.path}/slugs/${facts.from.release.slug}`, resource.slug)
+  const planOf = async (context: HerokuContext, { addon }: Attachment): Promise<string> =>
+    // An attached add-on is its owner's.
+    (await context.client.get(`/apps/${encodeURIComponent(addon.app.name)}/addons/${addon.id}`, resource.addon)).plan
+      .name
+  const webOf = async (context: HerokuContext): Promise<number> =>
+    (await formationOf(context)).find((each) => each.type === 'web')?.quantity ?? 0
+  const [slug, fromPlan, toPlan, fromWeb, toWeb] = await Promise.all([
+    from.client.get(`${from.path}/slugs/${facts.from.release.slug}`, resource.slug),
+    planOf(from, fromDatabase),
+    planOf(to, toDatabase),
+    webOf(from),
+    webOf(to),
+  ])
+  const plans = { from: fromPlan, to: toPlan }
+  if (plans.from !== plans.to) {
+    await postgres.requireRoom({ context: to, attachment: toDatabase }, { context: from, attachment: fromDatabase })
+  }
   return {
     ...facts,
     domains: domains.filter((each) => each.kind === 'custom').map((each) => each.hostname),
     fromDatabase,
     toDatabase,
+    plans,
+    web: { from: fromWeb, to: toWeb },
     fromWorkers,
     couplings: {
       from: { id: fromCoupling?.id ?? '', stage: fromCoupling?.stage ?? 'staging' },
@@ -77,7 +94,6 @@ async function swapFacts(from: HerokuContext, to: HerokuContext): Promise<SwapFa
 }
 
 function swapPlan(from: HerokuContext, to: HerokuContext, facts: SwapFacts, store: HerokuStore): Plan {
-  let backup: string | undefined
   const { migrate, smoke } = from.deployment.app
   const command = migrate ?? facts.releaseCommand ?? undefined
   return {
@@ -90,59 +106,22 @@ function swapPlan(from: HerokuContext, to: HerokuContext, facts: SwapFacts, stor
       ...(facts.maintenance ? [] : [{ ...maintenanceOn(to), id: 'close-old' }]),
       workersOff(from, facts.fromWorkers),
       workersOff(to, facts.workers),
-      backupStep(to, facts.toDatabase, (name) => {
-        backup = name
-      }),
       stages(from, to, facts),
-      database(from, facts.toDatabase, facts.fromDatabase),
-      database(to, facts.fromDatabase, facts.toDatabase),
-      ...(command
-        ? [
-            {
-              ...commandStep(from, 'migrate', command, "migrate production's data"),
-              undoTitle: 'restore the backup just made: nothing was written since',
-              prepare: async () => ({ backup }),
-              check: journalled(store, 'swap', 'migrate'),
-              undo: async (data: Readonly<Record<string, unknown>>) => {
-                const found = await postgres.findBackup(to, facts.toDatabase, String(data['backup']))
-                const url = await postgres.backupUrl(to, facts.toDatabase, found)
-                // The journal is in the database that is overwritten.
-                await store.across(async () => {
-                  await postgres.restoreFrom(from, facts.toDatabase, url, `restore of ${String(data['backup'])}`)
-                })
-              },
-            },
-          ]
-        : []),
+      ...dataSteps(from, to, facts, store, command),
       up(from),
       ...facts.domains.map((hostname) => moveDomain(store, from, to, hostname)),
       workersOn(from, { ...facts.fromWorkers, ...facts.workers }),
       { ...maintenanceOff(from), id: 'open-new' },
       healthStep(from),
       ...(smoke ? [commandStep(from, 'smoke', smoke, 'smoke')] : []),
+      ...lastSteps(to, facts),
     ],
     notes: [
       'Not atomic on Heroku: a domain is on one app at a time, each app has its own DNS target, and automatic certificates are issued anew. Visitors get 503 between the first step and the last.',
       `DNS of ${facts.domains.join(', ') || 'the domains'} has to point at the new targets, which are printed.`,
-      `The database ${facts.toDatabase.addon.name} still belongs to ${to.app}: destroying that app destroys it.`,
+      dataNote(from, to, facts),
       'Afterwards exchange the two `app =` lines of [staging] and [production] in config/deploy.ini; until then both are refused.',
     ],
-  }
-}
-
-function database(context: HerokuContext, wanted: Attachment, before: Attachment): Step {
-  return {
-    id: `database-${context.app}`,
-    title: `${context.app}: DATABASE is ${wanted.addon.name}`,
-    undoTitle: `${context.app}: DATABASE is ${before.addon.name} again`,
-    check: async () => ((await postgres.databaseOf(context))?.addon.id === wanted.addon.id ? 'done' : 'todo'),
-    do: async () => {
-      await postgres.attachDatabase(context, wanted.addon.name)
-      return {}
-    },
-    undo: async () => {
-      await postgres.attachDatabase(context, before.addon.name)
-    },
   }
 }
 

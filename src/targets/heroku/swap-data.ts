@@ -1,0 +1,149 @@
+/**
+ * How production's data comes under the code that becomes production: its database is attached where both plans are
+ * the same; where they differ, the data is copied into the database of the plan that production is to have.
+ */
+import type { Step } from '../../engine/types.ts'
+import { journalled } from './change.ts'
+import type { HerokuContext } from './context.ts'
+import { commandStep } from './hooks.ts'
+import { backupStep, workersOff, workersOn } from './parts.ts'
+import * as postgres from './postgres.ts'
+import type { Attachment } from './resources.ts'
+import { dropCopiedChange, type HerokuStore } from './store.ts'
+
+export interface SwapData {
+  fromDatabase: Attachment
+  toDatabase: Attachment
+  /** Plans by app: `heroku-postgresql:standard-0`. */
+  plans: { from: string; to: string }
+  /** Dynos of web, which rest while data is copied. */
+  web: { from: number; to: number }
+}
+
+export const isTransfer = ({ plans }: SwapData): boolean => plans.from !== plans.to
+
+/** From the backup to data that the new code understands; both apps are in maintenance by then. */
+export function dataSteps(
+  from: HerokuContext,
+  to: HerokuContext,
+  facts: SwapData,
+  store: HerokuStore,
+  command: string | undefined,
+): Step[] {
+  return isTransfer(facts) ? transferred(from, to, facts, store, command) : attached(from, to, facts, store, command)
+}
+
+/** What is said of it beside the plan. */
+export function dataNote(from: HerokuContext, to: HerokuContext, facts: SwapData): string {
+  return isTransfer(facts)
+    ? `The plans differ, so the data is copied from ${facts.toDatabase.addon.name} (${facts.plans.to}) over ${facts.fromDatabase.addon.name} (${facts.plans.from}), which is production's from then on, with the journals that were finished. ${to.app} keeps its database as it is.`
+    : `The database ${facts.toDatabase.addon.name} still belongs to ${to.app}: destroying that app destroys it, and ${from.app}'s data with it.`
+}
+
+function attached(
+  from: HerokuContext,
+  to: HerokuContext,
+  facts: SwapData,
+  store: HerokuStore,
+  command: string | undefined,
+): Step[] {
+  let backup: string | undefined
+  return [
+    backupStep(to, facts.toDatabase, (name) => {
+      backup = name
+    }),
+    attach(from, facts.toDatabase, facts.fromDatabase),
+    attach(to, facts.fromDatabase, facts.toDatabase),
+    ...(command
+      ? [
+          {
+            ...commandStep(from, 'migrate', command, "migrate production's data"),
+            undoTitle: 'restore the backup just made: nothing was written since',
+            prepare: async () => ({ backup }),
+            check: journalled(store, 'swap', 'migrate'),
+            undo: async (data: Readonly<Record<string, unknown>>) => {
+              const found = await postgres.findBackup(to, facts.toDatabase, String(data['backup']))
+              const url = await postgres.backupUrl(to, facts.toDatabase, found)
+              // The journal is in the database that is overwritten.
+              await store.across(async () => {
+                await postgres.restoreFrom(from, facts.toDatabase, url, `restore of ${String(data['backup'])}`)
+              })
+            },
+          },
+        ]
+      : []),
+  ]
+}
+
+function transferred(
+  from: HerokuContext,
+  to: HerokuContext,
+  facts: SwapData,
+  store: HerokuStore,
+  command: string | undefined,
+): Step[] {
+  let before: string | undefined
+  return [
+    // Requests that are being answered may still write: they end before the data is read.
+    web(workersOff(to, { web: facts.web.to }), to, 'off', facts.web.to),
+    web(workersOff(from, { web: facts.web.from }), from, 'off', facts.web.from),
+    backupStep(to, facts.toDatabase, () => undefined),
+    backupStep(from, facts.fromDatabase, (name) => {
+      before = name
+    }),
+    {
+      id: 'transfer',
+      title: `copy ${facts.toDatabase.addon.name} (${facts.plans.to}) over ${facts.fromDatabase.addon.name} (${facts.plans.from})`,
+      undoTitle: `restore what ${from.app} had, from the backup just made`,
+      check: journalled(store, 'swap', 'transfer'),
+      prepare: async () => ({ before }),
+      async do() {
+        await postgres.copyDatabase(
+          { context: to, attachment: facts.toDatabase },
+          { context: from, attachment: facts.fromDatabase },
+        )
+        const url = await postgres.databaseUrl(from, facts.fromDatabase.name)
+        if (url && store.kind === 'postgres') await dropCopiedChange(url)
+        return { before }
+      },
+      async undo(data) {
+        const found = await postgres.findBackup(from, facts.fromDatabase, String(data['before']))
+        const url = await postgres.backupUrl(from, facts.fromDatabase, found)
+        await postgres.restoreFrom(from, facts.fromDatabase, url, `restore of ${String(data['before'])}`)
+      },
+    },
+    // Taken back with the transfer: it is the copy that is migrated.
+    ...(command ? [commandStep(from, 'migrate', command, "migrate the copy of production's data")] : []),
+    web(workersOn(from, { web: facts.web.from }), from, 'on', facts.web.from),
+  ]
+}
+
+/** The former production answers again (in maintenance) at the end. */
+export const lastSteps = (to: HerokuContext, facts: SwapData): Step[] =>
+  isTransfer(facts) ? [web(workersOn(to, { web: facts.web.to }), to, 'on', facts.web.to)] : []
+
+function web(step: Step, context: HerokuContext, to: 'on' | 'off', dynos: number): Step {
+  const [off, on] = [`${context.app}: web off (${dynos} now)`, `${context.app}: web back to ${dynos}`]
+  return {
+    ...step,
+    id: `web-${to}-${context.app}`,
+    title: to === 'on' ? on : off,
+    undoTitle: to === 'on' ? off : on,
+  }
+}
+
+function attach(context: HerokuContext, wanted: Attachment, before: Attachment): Step {
+  return {
+    id: `database-${context.app}`,
+    title: `${context.app}: DATABASE is ${wanted.addon.name}`,
+    undoTitle: `${context.app}: DATABASE is ${before.addon.name} again`,
+    check: async () => ((await postgres.databaseOf(context))?.addon.id === wanted.addon.id ? 'done' : 'todo'),
+    do: async () => {
+      await postgres.attachDatabase(context, wanted.addon.name)
+      return {}
+    },
+    undo: async () => {
+      await postgres.attachDatabase(context, before.addon.name)
+    },
+  }
+}
