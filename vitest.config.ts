@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
 /** Minutes each: Celery jobs that take their time. `npm run test:long` */
-const long = ['test/integration/django/deploy.test.ts', 'test/integration/django/promote.test.ts']
+const long = ['test/integration/django/deploy.test.ts']
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 

@@ -2,6 +2,7 @@
 whatever a daemon says; SLIPWAY_PROCESS in their environment, `<release folder>:<program>`, tells whose they are."""
 import http.client
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -35,6 +36,94 @@ def alive(pid):
             return file.read().rpartition(')')[2].split()[0] != 'Z'
     except OSError:
         return False
+
+
+class Watch:
+    """From now on: how long it was, and how much CPU time this process and the children it waited for had of it."""
+
+    def __init__(self):
+        self.began, self.cpu = time.monotonic(), self.used()
+
+    def used(self):
+        return sum(usage.ru_utime + usage.ru_stime for usage in
+                   (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)))
+
+    def ms(self):
+        return round((time.monotonic() - self.began) * 1000)
+
+    def cpu_ms(self):
+        return round((self.used() - self.cpu) * 1000)
+
+
+def cpu_ms_of(pids):
+    """The CPU time that processes have had since they began, in milliseconds."""
+    total = 0
+    for pid in pids:
+        try:
+            with open('/proc/%d/stat' % pid) as file:
+                fields = file.read().rpartition(')')[2].split()
+        except OSError:
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return round(total * 1000 / os.sysconf('SC_CLK_TCK'))
+
+
+WEB_SERVERS = ('nginx', 'apache2', 'httpd', 'caddy', 'haproxy', 'lighttpd', 'traefik')
+
+
+class Demand:
+    """How much of the CPU time that others take goes into answering requests: it is free while they are held. Counted are
+    the app that answers them, web servers, and those on this host that ask the web server."""
+
+    def __init__(self, spec):
+        self.pids = set(marked(spec['folder'], spec['programs'])) | set(named(WEB_SERVERS)) | set(clients_of(spec['port']))
+        self.busy, self.theirs = busy_ms(), cpu_ms_of(self.pids)
+
+    def share(self, ours):
+        """0 to 1, since this began; `ours` is what was taken meanwhile on behalf of the change, in milliseconds."""
+        others = busy_ms() - self.busy - ours
+        return round(min(1, max(0, (cpu_ms_of(self.pids) - self.theirs) / others)), 2) if others > 0 else 0
+
+
+def busy_ms():
+    """CPU time that everything on this host has had since it was started."""
+    with open('/proc/stat') as file:
+        user, nice, system, _, _, irq, softirq = (int(field) for field in file.readline().split()[1:8])
+    return (user + nice + system + irq + softirq) * 1000 // os.sysconf('SC_CLK_TCK')
+
+
+def named(names):
+    for entry in os.listdir('/proc'):
+        if not entry.isdigit():
+            continue
+        try:
+            with open('/proc/%s/comm' % entry) as file:
+                if file.read().strip() in names:
+                    yield int(entry)
+        except OSError:
+            continue
+
+
+def clients_of(port):
+    """Processes with a connection to a port of this host, as far as this user may see."""
+    wanted = set()
+    for path in ('/proc/net/tcp', '/proc/net/tcp6'):
+        try:
+            with open(path) as file:
+                rows = [line.split() for line in file.readlines()[1:]]
+        except OSError:
+            continue
+        wanted.update('socket:[%s]' % row[9] for row in rows if int(row[2].split(':')[1], 16) == port and row[3] == '01')
+    for entry in os.listdir('/proc') if wanted else []:
+        if not entry.isdigit():
+            continue
+        try:
+            for fd in os.listdir('/proc/%s/fd' % entry):
+                if os.readlink('/proc/%s/fd/%s' % (entry, fd)) in wanted:
+                    yield int(entry)
+                    break
+        except OSError:
+            continue
 
 
 def parent_of(pid):

@@ -31,6 +31,12 @@ def names(entry):
     return set(run_shell(entry['list'], 60).split('\n'))
 
 
+def sessions(entry):
+    """Who is in a database."""
+    lines = run_shell(entry['inspect'], 60).split('\n')
+    return [line.split('\t', 1)[1] for line in lines if line.startswith('session\t')]
+
+
 def forget(entry, program, name):
     if name in names(entry):
         run_shell(entry[program], 300)
@@ -146,5 +152,41 @@ def steps(Step, write_file):
             for entry in self.spec['databases']:
                 forget(entry, 'dropScratch', entry['scratch'])
 
+    class HandOver(Step):
+        """Ends the sessions in databases that stay where they are, proves that nobody comes back, and dumps those that
+        will be changed."""
+
+        def state(self):
+            record = self.change.journal.records().get(self.spec['id'])
+            return 'done' if record and record['direction'] == 'do' and record['ok'] else 'todo'
+
+        def do(self, kept):
+            began = time.monotonic()
+            for entry in self.spec['databases']:
+                run_shell(entry['endSessions'], self.change.at_most(60))
+                # Whoever comes back at once is none of the release that was stopped.
+                inside = sessions(entry)
+                if inside:
+                    raise Failure('others are in %s again: %s' % (entry['database'], ', '.join(inside)))
+                if self.spec['dumps']:
+                    run_shell(entry['dump'], self.change.at_most(24 * 3600))
+            return {'copyMs': elapsed(began)}
+
+        def undo(self, kept):
+            records = self.change.journal.records()
+            if not self.spec['dumps'] or not any(id in records for id in self.spec['changing']):
+                return
+            for entry in self.spec['databases']:
+                if not os.path.exists(entry['dumpFile']):
+                    continue
+                found = names(entry)
+                # In place already, where this was interrupted.
+                if entry['kept'] not in found:
+                    forget(entry, 'dropScratch', entry['scratch'])
+                    run_shell(entry['restore'], 24 * 3600)
+                    run_shell(entry['place'], 60)
+                run_shell(entry['dropKept'], 300)
+                os.unlink(entry['dumpFile'])
+
     return {'rehearse-servers': RehearseServers, 'fence-servers': FenceServers, 'copy-servers': CopyServers,
-            'keep-servers': KeepServers, 'drop-rehearsal': DropRehearsal}
+            'keep-servers': KeepServers, 'drop-rehearsal': DropRehearsal, 'hand-over': HandOver}

@@ -18,8 +18,8 @@ import time
 import databases
 import ports
 import servers
-from processes import (POLL, Daemon, Failure, ask, clean_environment, connection_to, connections_to, health_fault,
-                       healthy_on, marked, wait_for)
+from processes import (POLL, Daemon, Demand, Failure, Watch, ask, clean_environment, connection_to, connections_to, cpu_ms_of,
+                       health_fault, healthy_on, marked, wait_for)
 
 
 class Step:
@@ -449,7 +449,6 @@ class Trial(Step):
             write_file(self.result, json.dumps({'leftOut': True}))
             return {'leftOut': True}
         try:
-            began = time.monotonic()
             for item in self.spec['items']:
                 os.makedirs(os.path.dirname(item['to']), exist_ok=True)
                 if item['kind'] == 'sqlite':
@@ -457,18 +456,24 @@ class Trial(Step):
                 else:
                     os.makedirs(item['to'], exist_ok=True)
             # What the window has to do with each database: read both copies, write what differs, check it.
-            timings['copyMs'] = self.compare() + self.server_ms()
-            began = time.monotonic()
+            demand = Demand(self.spec['demand'])
+            watch = Watch()
+            self.compare()
+            timings['copyMs'], timings['copyCpuMs'], timings['serverMs'] = watch.ms(), watch.cpu_ms(), self.server_ms()
+            watch = Watch()
             if self.spec.get('migrate'):
                 run_command(self.spec['migrate'], self.spec['seconds'], self.daemon.folder)
-            timings['migrateMs'] = ms(began)
-            began = time.monotonic()
+            timings['migrateMs'], timings['migrateCpuMs'] = watch.ms(), watch.cpu_ms()
+            self.daemon.ensure()
+            watch = Watch()
             self.daemon.start(self.spec['programs'], 20)
             healthy_on(health['socket'], health, health['release'], health['deadline'])
-            timings['startMs'] = ms(began)
-            began = time.monotonic()
+            timings['startMs'] = watch.ms()
+            timings['startCpuMs'] = watch.cpu_ms() + cpu_ms_of(marked(self.daemon.folder, self.spec['programs']))
+            timings['freed'] = demand.share(sum(value for name, value in timings.items() if name.endswith('CpuMs')))
+            watch = Watch()
             self.daemon.stop(self.spec['programs'], self.spec['stop'])
-            timings['stopMs'] = ms(began)
+            timings['stopMs'], timings['stopCpuMs'] = watch.ms(), watch.cpu_ms()
         except Failure as failure:
             if self.spec.get('dump'):
                 raise Failure('%s\nThe data as it is now: %s' % (failure, self.dump()))
@@ -495,7 +500,7 @@ class Trial(Step):
             with open(path) as file:
                 text = file.read()
             for server in self.spec['servers']:
-                pattern = r'''(postgres(?:ql)?(?:\+\w+)?://[^\s"']*/)%s(?=[\s"'?]|$)''' % re.escape(server['database'])
+                pattern = r'''((?:postgres(?:ql)?|mysql2?|mariadb)(?:\+\w+)?://[^\s"']*/)%s(?=[\s"'?]|$)''' % re.escape(server['database'])
                 text, count = re.subn(pattern, lambda match: match.group(1) + server['scratch'], text, flags=re.M)
                 if count:
                     changed[path] = text
@@ -524,13 +529,11 @@ class Trial(Step):
             return 0
 
     def compare(self):
-        began = time.monotonic()
         for item in self.spec['items']:
             if item['kind'] == 'sqlite':
                 script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'copy_blocks.py')
                 subprocess.run([self.change.python, script, item['earlier'], item['to']], check=True, stdout=subprocess.DEVNULL)
                 databases.check(item['to'], full=False)
-        return ms(began)
 
     def clear(self):
         self.daemon.stop(self.daemon.running(self.spec['programs']), self.spec['stop'])

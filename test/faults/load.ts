@@ -13,6 +13,8 @@ export interface LoadOptions {
   connections?: number
   /** The share of writes. 0.2 unless given. */
   writes?: number
+  /** No more writes than this, however fast requests are answered: what they queue has to be worked off. */
+  writesPerSecond?: number
   /** Paths that are read, in turn. */
   reads: readonly string[]
   /** A write that carries `mark`. */
@@ -50,6 +52,8 @@ export interface Load {
 export function startLoad(options: LoadOptions): Load {
   const connections = options.connections ?? 32
   const writeShare = options.writes ?? 0.2
+  const perSecond = options.writesPerSecond ?? Number.POSITIVE_INFINITY
+  let written = 0
   const began = performance.now()
   const report: LoadReport = {
     requests: 0,
@@ -69,7 +73,9 @@ export function startLoad(options: LoadOptions): Load {
     const keepAlive = index % 2 === 0
     const agent = new Agent({ keepAlive, maxSockets: 1 })
     for (let count = 0; !stopping; count++) {
-      const writing = (index + count * 7) % 100 < writeShare * 100
+      const due = written < 1 + ((performance.now() - began) / 1000) * perSecond
+      const writing = due && (index + count * 7) % 100 < writeShare * 100
+      if (writing) written += 1
       await one(agent, writing, writing ? `w-${run}-${index}-${count}` : '', count)
     }
     agent.destroy()

@@ -47,6 +47,11 @@ try {
     `\n${JSON.stringify(promotion?.times)}\n${JSON.stringify(client.releases)}\n${JSON.stringify(client.failed.slice(0, 5))}`,
   )
   console.log(
+    journalText(world)
+      .split('\n')
+      .find((line) => line.includes('"step":"trial"') && line.includes('startMs')),
+  )
+  console.log(
     /"copyMs".*"parts":\{[^}]*\}/.exec(
       journalText(world)
         .split('\n')

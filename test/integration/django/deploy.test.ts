@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
-import { jobs, makeWorld, password, until, type World } from './world.ts'
+import { jobs, makeWorld, password, until, type World, workedOff } from './world.ts'
 
 // Python starts slowly on a machine that is busy with others.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 })
@@ -46,8 +46,7 @@ it('deploys the next version with its migrations while a job is in hand, which i
   expect(migrationsOf(second.id)).toEqual(['entries.0001_initial', 'entries.0002_entry_club', 'notes.0001_initial'])
   expect(migrationsOf(first)).toEqual(['entries.0001_initial'])
   const all = ['one', 'in-hand', 'behind-it', ...client.acknowledged]
-  await until(() => jobs(world, 'staging', all).lost.length === 0 && world.queued('staging') === 0, 'all jobs are run')
-  await until(() => jobs(world, 'staging', all).unfinished.length === 0, 'all jobs are finished')
+  await workedOff(world, 'staging', all)
   expect(jobs(world, 'staging', all)).toEqual({ lost: [], twice: [], unfinished: [] })
   // The job in hand was finished by the version that had begun it.
   expect(world.query('staging', "SELECT release FROM entries_run WHERE key = 'in-hand'")).toEqual([`ridesr2/${first}`])

@@ -2,13 +2,15 @@ import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { demote, promote } from '../../../src/targets/vps/promotion/index.ts'
 import { audit, type LoadReport } from '../../faults/load.ts'
-import { jobs, keepBusy, makeWorld, until, type World } from './world.ts'
+import { jobs, keepBusy, makeWorld, until, type World, workedOff } from './world.ts'
 
 // Python starts slowly on a machine that is busy with others.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 })
 
 /** How long the job in a worker's hand takes. The whole 30 s with SLIPWAY_TEST_LONG. */
 const seconds = process.env['SLIPWAY_TEST_LONG'] ? 30 : 6
+/** In `npm test` the promotion alone; the rest of its life with SLIPWAY_TEST_LONG. */
+const itLong = it.skipIf(!process.env['SLIPWAY_TEST_LONG'])
 const wanted = Number(process.env['SLIPWAY_TEST_REQUESTS'] ?? 240)
 
 const proving = process.env['SLIPWAY_TEST_REQUESTS'] !== undefined
@@ -30,19 +32,14 @@ beforeAll(async () => {
 })
 afterAll(() => world?.remove())
 
-const databases = () =>
-  world.postgres.sql("SELECT datname FROM pg_database WHERE datname LIKE 'rides%' ORDER BY 1").split('\n')
+const databases = () => world.sql("SELECT datname FROM pg_database WHERE datname LIKE 'rides%' ORDER BY 1").split('\n')
 
 /** Every acknowledged entry is there once, and its job was run once, whichever release did it. */
 async function proveAll(reports: readonly LoadReport[], more: readonly string[]): Promise<void> {
   const acknowledged = [...reports.flatMap(keys), ...more]
   const found = world.query('production', 'SELECT key FROM entries_entry')
   for (const report of reports) expect(audit(report, found)).toEqual({ missing: [], twice: [] })
-  const settled = () => {
-    const state = jobs(world, 'production', acknowledged)
-    return world.queued('production') === 0 && state.lost.length === 0 && state.unfinished.length === 0
-  }
-  await until(settled, `every job is run: ${JSON.stringify(jobs(world, 'production', acknowledged))}`)
+  await workedOff(world, 'production', acknowledged)
   expect(jobs(world, 'production', acknowledged)).toEqual({ lost: [], twice: [], unfinished: [] })
 }
 
@@ -55,7 +52,7 @@ it('shows what becomes of the database and changes nothing with --plan', async (
   expect(databases()).toEqual(['rides', 'rides_staging'])
 })
 
-it('goes back by itself when the host’s script is killed after the copy, with every write', async () => {
+itLong('goes back by itself when the host’s script is killed after the copy, with every write', async () => {
   const load = world.load('production', traffic)
   await load.reached(wanted / 3)
   const promotion = world
@@ -79,8 +76,8 @@ it('goes back by itself when the host’s script is killed after the copy, with 
   expect(databases()).toEqual(['rides', 'rides_staging'])
   expect((await world.ask('production', '/up')).headers['x-release']).toMatch(/^ridesr1\//)
   expect((await world.ask('staging', '/up')).headers['x-release']).toMatch(/^ridesr2\//)
-  const found = world.query('production', 'SELECT key FROM entries_entry')
-  expect(audit(client, found)).toEqual({ missing: [], twice: [] })
+  before.push(client)
+  await proveAll(before, inHand)
 })
 
 it('promotes it with a job in hand: no request fails, no write and no job is lost or there twice', async () => {
@@ -109,7 +106,7 @@ it('keeps the old database, and leaves nothing half made', () => {
   expect(databases()).toEqual(['rides', expect.stringMatching(/^rides_before_\d{14,17}$/), 'rides_staging'])
 })
 
-it('is gone back from with all that was written since, the schema taken back on the copy', async () => {
+itLong('is gone back from with all that was written since, the schema taken back on the copy', async () => {
   const load = world.load('production', traffic)
   await load.reached(wanted / 3)
   await world.both((from, to) => demote(from, to))

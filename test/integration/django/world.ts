@@ -15,6 +15,7 @@ import { createVpsDeployment, vpsContext } from '../../../src/targets/vps/create
 import type { VpsDeployment } from '../../../src/targets/vps/deployment.ts'
 import { render } from '../../../src/targets/vps/templates.ts'
 import { type Load, type LoadOptions, startLoad } from '../../faults/load.ts'
+import { type Mariadb, startMariadb } from '../../servers/mariadb.ts'
 import { type Answer, ask } from '../../servers/pony.ts'
 import { type Postgres, startPostgres } from '../../servers/postgres.ts'
 import { type Redis, startRedis } from '../../servers/redis.ts'
@@ -24,15 +25,18 @@ export const password = 'django-password-of-a-test'
 const brokers = { production: 0, staging: 1 }
 
 export interface WorldOptions {
-  /** The project: Django with Celery unless given, or one with Alembic and no workers. */
-  app?: 'django' | 'alembic'
+  /** The project: Django with Celery unless given; one with Alembic and no workers; one on MariaDB. */
+  app?: 'django' | 'alembic' | 'mysql'
+  /** The whole of deploy.ini, changed. */
+  ini?: (text: string) => string
 }
 
 export interface World {
   readonly dir: string
   readonly home: string
-  readonly postgres: Postgres
   readonly redis: Redis
+  /** As the database server's administrator; rows as lines. */
+  sql(text: string, database?: string): string
   /** Everything that was told, of all runs. */
   readonly events: RunEvent[]
   /** Against one deployment, in a run of its own; production may be given the release that it begins with. */
@@ -66,6 +70,12 @@ const alembic = `migrate = python3 -m alembic upgrade head
 migrations = alembic
 `
 
+const mysql = `migrate = python3 schema.py up
+migrations =
+  list: python3 schema.py list
+  reverse: python3 schema.py down
+`
+
 const configuration = (app: string) => `[app]
 name = rides
 source = app
@@ -74,9 +84,9 @@ listen = socket
 health = /up
 health_deadline = 60s
 drain = 20s
-${app === 'django' ? django : alembic}
+${{ django, alembic, mysql }[app] ?? ''}
 [app.databases]
-main = postgres secret:DATABASE_URL
+main = ${app === 'mysql' ? 'mysql' : 'postgres'} secret:DATABASE_URL
 
 [app.environment]
 SECRET_KEY = secret:SECRET_KEY
@@ -90,7 +100,7 @@ release = r2
 domain = staging.rides.example.org
 
 [staging.databases]
-main = postgres secret:STAGING_DATABASE_URL
+main = ${app === 'mysql' ? 'mysql' : 'postgres'} secret:STAGING_DATABASE_URL
 
 [staging.environment]
 DATABASE_URL = secret:STAGING_DATABASE_URL
@@ -113,16 +123,16 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     for (const each of undo.splice(0).reverse()) await each()
   }
   try {
-    const postgres = await startPostgres({ settings: ['max_connections = 120'] })
-    undo.push(() => postgres.stop())
+    const server = await (app === 'mysql' ? mariadbServer() : postgresServer())
+    undo.push(() => server.stop())
     const redis = await startRedis()
     undo.push(() => redis.stop())
-    postgres.sql(`CREATE ROLE rides LOGIN CREATEDB PASSWORD '${password}'`)
-    for (const name of ['rides', 'rides_staging']) postgres.sql(`CREATE DATABASE ${name} OWNER rides`)
     mkdirSync(join(dir, 'config'))
     cpSync(fixture(`${app}-app`), join(dir, 'app'), { recursive: true })
-    writeFileSync(join(dir, 'config/deploy.ini'), configuration(app))
-    const url = (name: string) => `postgresql://rides:${password}@${postgres.address}:${postgres.port}/${name}`
+    if (app === 'mysql') cpSync(fixture('django-app/serve.py'), join(dir, 'app/serve.py'))
+    const ini = options.ini?.(configuration(app)) ?? configuration(app)
+    writeFileSync(join(dir, 'config/deploy.ini'), ini)
+    const { url } = server
     writeFileSync(
       join(dir, '.env'),
       [
@@ -140,14 +150,51 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       await removeSandbox({ dir })
     })
     await writeSites(dir, sandbox)
-    return { ...worldOf(dir, app, sandbox, postgres, redis), remove }
+    return { ...worldOf(dir, app, ini, sandbox, server, redis), remove }
   } catch (error) {
     await remove()
     throw error
   }
 }
 
-function worldOf(dir: string, app: string, sandbox: Sandbox, postgres: Postgres, redis: Redis): Omit<World, 'remove'> {
+interface Server {
+  url(database: string): string
+  sql(text: string, database?: string): string
+  stop(): Promise<void>
+}
+
+/** With the user `rides`, who may make databases, and a database for each deployment. */
+async function postgresServer(): Promise<Server> {
+  const postgres: Postgres = await startPostgres({ settings: ['max_connections = 120'] })
+  postgres.sql(`CREATE ROLE rides LOGIN CREATEDB PASSWORD '${password}'`)
+  for (const name of ['rides', 'rides_staging']) postgres.sql(`CREATE DATABASE ${name} OWNER rides`)
+  return {
+    url: (name) => `postgresql://rides:${password}@${postgres.address}:${postgres.port}/${name}`,
+    sql: postgres.sql,
+    stop: () => postgres.stop(),
+  }
+}
+
+async function mariadbServer(): Promise<Server> {
+  const mariadb: Mariadb = await startMariadb()
+  mariadb.sql(`CREATE USER rides@'127.0.0.1' IDENTIFIED BY '${password}'`)
+  mariadb.sql("GRANT ALL ON `rides%`.* TO rides@'127.0.0.1'; GRANT PROCESS ON *.* TO rides@'127.0.0.1'")
+  for (const name of ['rides', 'rides_staging']) mariadb.sql(`CREATE DATABASE ${name}`)
+  return {
+    url: (name) => `mysql://rides:${password}@${mariadb.address}:${mariadb.port}/${name}`,
+    sql: mariadb.sql,
+    stop: () => mariadb.stop(),
+  }
+}
+
+function worldOf(
+  dir: string,
+  app: string,
+  ini: string,
+  sandbox: Sandbox,
+  server: Server,
+  redis: Redis,
+): Omit<World, 'remove'> {
   const events: RunEvent[] = []
   async function inRun<T>(work: () => Promise<T>, given: RunOptions = {}): Promise<T> {
     const run = createRun({
@@ -177,8 +224,8 @@ function worldOf(dir: string, app: string, sandbox: Sandbox, postgres: Postgres,
   return {
     dir,
     home: sandbox.home,
-    postgres,
     redis,
+    sql: server.sql,
     events,
     run: (fn, name = 'staging', release) =>
       inRun(() => {
@@ -188,7 +235,7 @@ function worldOf(dir: string, app: string, sandbox: Sandbox, postgres: Postgres,
     both: (fn, given) => inRun(() => fn(contextOf('staging'), contextOf('production')), given),
     goOn: () => cpSync(fixture(`${app}-later`), join(dir, 'app'), { recursive: true }),
     configure(change) {
-      writeFileSync(join(dir, 'config/deploy.ini'), change(configuration(app)))
+      writeFileSync(join(dir, 'config/deploy.ini'), change(ini))
     },
     ask: (name, path) => request(name, { path }),
     async enter(name, key, seconds = 0) {
@@ -201,11 +248,13 @@ function worldOf(dir: string, app: string, sandbox: Sandbox, postgres: Postgres,
         port: sandbox.httpPort,
         host: domainOf(name),
         reads: ['/up', '/'],
+        // Two Celery processes on a busy machine run this many jobs.
+        writesPerSecond: 5,
         write: (mark) => ({ path: '/entries', type: 'application/json', body: JSON.stringify({ key: mark }) }),
         ...more,
       }),
     query: (name, sql) =>
-      postgres
+      server
         .sql(sql, name === 'production' ? 'rides' : 'rides_staging')
         .split('\n')
         .filter(Boolean),
@@ -248,6 +297,19 @@ export function jobs(world: World, name: 'staging' | 'production', acknowledged:
     twice: [...runs].filter(([, [begun]]) => begun !== '1').map(([key]) => key),
     unfinished: [...runs].filter(([, [begun, done]]) => begun !== done).map(([key]) => key),
   }
+}
+
+/** Waits until all these jobs have been run, and finished. */
+export async function workedOff(
+  world: World,
+  name: 'staging' | 'production',
+  acknowledged: readonly string[],
+): Promise<void> {
+  const isDone = () => {
+    const { lost, unfinished } = jobs(world, name, acknowledged)
+    return lost.length + unfinished.length === 0
+  }
+  await until(isDone, 'all jobs are run').catch(() => {})
 }
 
 /** Always has one job of so many seconds in a worker's hand, while `work` is done. Resolves with the jobs' keys, too. */

@@ -69,6 +69,8 @@ export interface PromotionFacts {
   items: Data[]
   /** Databases on servers. */
   servers?: ServerData[]
+  /** They are handed over as they are, instead of copied. */
+  handover?: boolean
   /** Shell text of the app's own commands. */
   migrate?: string
   /** Prints the migrations that are applied, one a line. */
@@ -151,18 +153,9 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
   const next = layout(nextName)
   const old = oldName === undefined ? undefined : layout(oldName)
   const items = dataOf(to)
-  const { servers, bytes: serverBytes } = await serversOf(from, to, host)
-  if (servers.length > 0 && to.deployment.database === 'handover') {
-    throw new SlipwayError(
-      'no-handover',
-      `a promotion can't hand ${servers.map((each) => each.at.database).join(', ')} over yet`,
-      {
-        host: host.name,
-        state: 'Nothing was changed.',
-        next: `Have it copied: leave \`database = handover\` out of [${to.deployment.name}].`,
-      },
-    )
-  }
+  const handover = to.deployment.database === 'handover'
+  const carrying = old === undefined ? 'init' : handover ? 'handover' : 'copy'
+  const { servers, bytes: serverBytes } = await serversOf(from, to, host, carrying)
   const probed = await probe(host, to, production, { next, old, items })
   const health = {
     path: app.health.path,
@@ -258,6 +251,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       : {}),
     items,
     ...(servers.length > 0 ? { servers } : {}),
+    ...(servers.length > 0 && carrying === 'handover' ? { handover: true } : {}),
     ...(app.migrate && options.demoteTo === undefined ? { migrate: app.migrate } : {}),
     ...(listing === undefined ? {} : { listMigrations: listing }),
     ...(await reversal(host, to, old, options)),

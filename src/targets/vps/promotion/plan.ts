@@ -1,5 +1,6 @@
 /** A promotion's specification as a plan of the engine: each step is done by the host's scripts, but for two. */
 import { resolveText } from '../../../config/secrets.ts'
+import { stepRecords } from '../../../engine/index.ts'
 import type { Plan, Step, UndoData } from '../../../engine/types.ts'
 import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
@@ -39,7 +40,14 @@ export function buildPlan(facts: PromotionFacts, id: string, to: VpsContext, not
     notes,
     pointOfNoReturn: spec.pointOfNoReturn,
     afterwards: old ? '`tasks demote`, which carries the data back' : 'nothing to go back to',
-    window: scripts.window,
+    window: {
+      ...scripts.window,
+      async forward(journal) {
+        const trial = stepRecords(await journal.entries()).get('trial')
+        if (trial?.data['startMs'] !== undefined) tellPrediction(trial.data, host)
+        await scripts.window.forward(journal)
+      },
+    },
   }
   return { plan, scripts }
 }
@@ -74,7 +82,7 @@ function stepOf(spec: StepSpec, scripts: Scripts, facts: PromotionFacts, id: str
     prepare: async () => prepared,
     async do(kept: UndoData) {
       const { state, data } = await scripts.act('do', spec.id, kept)
-      if (spec.kind === 'trial') tellPrediction(data, host)
+      if (data['leftOut']) tellLeftOut(host)
       if (state !== 'done')
         throw new SlipwayError('step-unproved', `afterwards it was not done: ${spec.title}`, { host: host.name })
       return data
@@ -264,13 +272,14 @@ function initStep(facts: PromotionFacts, id: string, to: VpsContext, host: Host)
 
 const parent = (path: string): string => path.slice(0, path.lastIndexOf('/'))
 
+function tellLeftOut(host: Host): void {
+  const text =
+    'nothing was tried beforehand: where the app reads the name of its database was not found in its environment or settings'
+  currentRun().emit({ type: 'warning', host: host.name, text })
+}
+
+/** Just before requests are held. */
 function tellPrediction(data: UndoData, host: Host): void {
-  if (data['leftOut']) {
-    const text =
-      'nothing was tried beforehand: where the app reads the name of its database was not found in its environment or settings'
-    currentRun().emit({ type: 'warning', host: host.name, text })
-    return
-  }
   const seconds = (predictedWindow(data) / 1000).toFixed(1)
   currentRun().emit({
     type: 'note',

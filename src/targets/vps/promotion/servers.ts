@@ -1,10 +1,13 @@
 /** Databases on a server in a promotion: which there are, and the steps that copy, fence and place them by their names. */
+import { randomBytes } from 'node:crypto'
 import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
 import type { VpsContext } from '../context.ts'
 import { type DatabaseAddress, fencedName, keptName, scratchName } from '../database/engine.ts'
 import { perform, readFacts } from '../database/engine-run.ts'
+import * as mysql from '../database/mysql-commands.ts'
+import { mysqlErrors } from '../database/mysql-errors.ts'
 import * as postgres from '../database/postgres-commands.ts'
 import { postgresErrors } from '../database/postgres-errors.ts'
 import { serverDatabase, writePassword } from '../database/servers.ts'
@@ -12,7 +15,7 @@ import { serverDatabase, writePassword } from '../database/servers.ts'
 /** One database of production on a server. */
 export interface ServerData {
   name: string
-  kind: 'postgres'
+  kind: 'postgres' | 'mysql'
   /** Without the file of its password, which lies in each change's own folder. */
   at: DatabaseAddress
   hasPassword: boolean
@@ -20,29 +23,32 @@ export interface ServerData {
 
 const credentialsIn = (folder: string): string => `${folder}/credentials`
 
-/** Production's databases on servers, with their sizes. Rejects where one can't be copied. */
+/** What is done to databases of each kind, and where its password is. */
+const kinds = {
+  postgres: { commands: postgres, list: postgres.databases, known: postgresErrors, ending: 'pgpass' },
+  // Renaming leaves an empty database: only one with tables counts as there.
+  mysql: { commands: mysql, list: mysql.filled, known: mysqlErrors, ending: 'cnf' },
+} as const
+
+/** How production's databases are to get to the next release. */
+export type Carrying = 'copy' | 'handover' | 'init'
+
+/** Production's databases on servers, with their sizes. Rejects where one can't be carried so. */
 export async function serversOf(
   from: VpsContext,
   to: VpsContext,
   host: Host,
+  carrying: Carrying,
 ): Promise<{ servers: ServerData[]; bytes: Record<string, number> }> {
   const servers: ServerData[] = []
   const bytes: Record<string, number> = {}
   for (const [name, database] of Object.entries(to.deployment.app.databases)) {
     if (database.kind === 'sqlite') continue
-    if (database.kind !== 'postgres') {
-      throw new SlipwayError(
-        'database-not-carried',
-        `a promotion can't carry over ${name} yet: it is ${database.kind}`,
-        {
-          state: 'Nothing was changed.',
-        },
-      )
-    }
-    const found = await serverDatabase(to.config, name, database, '/nowhere')
-    const { credentials: _, ...at } = found.at
+    const look = `/tmp/slipway-look-${randomBytes(8).toString('hex')}`
+    const found = await serverDatabase(to.config, name, database, look)
+    const { credentials, ...at } = found.at
     const theirs = from.deployment.app.databases[name]
-    if (theirs?.kind === 'postgres') {
+    if (theirs?.kind === database.kind && carrying !== 'handover') {
       const staging = (await serverDatabase(from.config, name, theirs, '/nowhere')).at
       if (staging.database === at.database && staging.host === at.host && staging.port === at.port) {
         throw new SlipwayError(
@@ -50,45 +56,67 @@ export async function serversOf(
           `${from.deployment.name} and ${to.deployment.name} use one database: ${at.database}`,
           {
             state: 'Nothing was changed.',
-            next: `Give ${from.deployment.name} its own: [${from.deployment.name}.databases].`,
+            next: `Give ${from.deployment.name} its own: [${from.deployment.name}.databases]; or hand it over: database = handover in [${to.deployment.name}].`,
           },
         )
       }
     }
+    const { commands, known } = kinds[database.kind]
     // A password for this one look alone: a plan leaves nothing on the host.
     const text = await perform(
-      { host, at, what: `look at ${at.database}`, known: postgresErrors },
-      sh`umask 077; f=$(mktemp) || exit 1; cat >"$f"; [ ! -s "$f" ] || export PGPASSFILE="$f"
+      { host, at, what: `look at ${at.database}`, known },
+      sh`umask 077; mkdir ${look} || exit 1; cat >${credentials ?? `${look}/none`}
 (
-${postgres.inspect(at)}
+${commands.inspect(found.at)}
 )
-status=$?; rm -f -- "$f"; exit $status`,
+status=$?; rm -rf -- ${look}; exit $status`,
       { kind: 'probe', input: found.password?.reveal() ?? '' },
     )
     const facts = readFacts(text)
-    if (!facts.exists || !facts.canCreate) {
-      throw new SlipwayError(
-        facts.exists ? 'database-cannot-create' : 'database-missing',
-        facts.exists
-          ? `the user of ${at.database} may not make databases, and a copy is one`
-          : `there is no database ${at.database}`,
-        {
-          host: host.name,
-          state: 'Nothing was changed.',
-          next: facts.exists ? `As its administrator: ALTER ROLE ${at.user ?? '…'} CREATEDB` : 'Make it first.',
-        },
-      )
-    }
+    refuse(host, at, facts, carrying)
     bytes[at.database] = facts.bytes
-    servers.push({ name, kind: 'postgres', at, hasPassword: found.password !== undefined })
+    servers.push({ name, kind: database.kind, at, hasPassword: found.password !== undefined })
   }
   return { servers, bytes }
+}
+
+function refuse(host: Host, at: DatabaseAddress, facts: ReturnType<typeof readFacts>, carrying: Carrying): void {
+  const here = { host: host.name, state: 'Nothing was changed.' }
+  if (!facts.exists) {
+    throw new SlipwayError('database-missing', `there is no database ${at.database}`, {
+      ...here,
+      next: 'Make it first.',
+    })
+  }
+  if (!facts.canCreate) {
+    const grant =
+      at.kind === 'postgres'
+        ? `ALTER ROLE ${at.user ?? '…'} CREATEDB`
+        : `GRANT ALL ON \`${at.database.replaceAll('_', '\\_')}%\`.* TO '${at.user ?? '…'}'`
+    throw new SlipwayError(
+      'database-cannot-create',
+      `the user of ${at.database} may not make databases, and a copy is one`,
+      { ...here, next: `As its administrator: ${grant}` },
+    )
+  }
+  if (carrying === 'init' && facts.tables > 0) {
+    throw new SlipwayError('database-not-empty', `${at.database} is to be made anew, and has ${facts.tables} tables`, {
+      ...here,
+      next: 'Empty it, or adopt the app that uses it: `tasks adopt_production`.',
+    })
+  }
+  if (carrying !== 'init' && facts.tables === 0) {
+    throw new SlipwayError('database-empty', `${at.database} has no tables: it can not be what production uses`, {
+      ...here,
+      next: 'See [app.databases] and the settings of production.',
+    })
+  }
 }
 
 /** Puts the passwords of the databases into the change's folder, for the host's script. */
 export async function placePasswords(to: VpsContext, folder: string): Promise<void> {
   for (const [name, database] of Object.entries(to.deployment.app.databases)) {
-    if (database.kind !== 'postgres') continue
+    if (database.kind === 'sqlite') continue
     const command = writePassword(await serverDatabase(to.config, name, database, credentialsIn(folder)))
     if (command && !currentRun().options.dryRun) {
       await to.home().script([{ name: `the password of ${name}`, command }], { quiet: true })
@@ -98,9 +126,10 @@ export async function placePasswords(to: VpsContext, folder: string): Promise<vo
 
 /** What the host's steps need of one database in change `id`: names, and programs as shell text. Pure. */
 export function serverEntry(server: ServerData, folder: string, id: string) {
+  const { commands, list, ending } = kinds[server.kind]
   const at: DatabaseAddress = {
     ...server.at,
-    ...(server.hasPassword ? { credentials: `${credentialsIn(folder)}/${server.name}.pgpass` } : {}),
+    ...(server.hasPassword ? { credentials: `${credentialsIn(folder)}/${server.name}.${ending}` } : {}),
   }
   const { database } = at
   const named = (name: string): DatabaseAddress => ({ ...at, database: name })
@@ -109,30 +138,49 @@ export function serverEntry(server: ServerData, folder: string, id: string) {
     scratchName(database, id),
     scratchName(database, `${id}again`),
   ]
+  const kept = keptName(database, timeOf(id))
+  const [dump, tried] = [`${folder}/${server.name}.before`, `${folder}/${server.name}.tried`]
   const names = {
     name: server.name,
     database,
     fenced,
     scratch,
     scratchAgain,
-    list: postgres.databases(at).render(),
-    dropScratch: postgres.drop(at, scratch).render(),
+    list: list(at).render(),
+    dropScratch: commands.drop(at, scratch).render(),
   }
+  const rehearsal = { ...names, copy: commands.copy(at, at, scratch).render() }
   return {
     rehearse: {
-      ...names,
-      copy: postgres.copy(at, at, scratch).render(),
-      again: postgres.copy(named(scratch), at, scratchAgain).render(),
-      dropAgain: postgres.drop(at, scratchAgain).render(),
+      ...rehearsal,
+      again: commands.copy(named(scratch), at, scratchAgain).render(),
+      dropAgain: commands.drop(at, scratchAgain).render(),
     },
-    fence: { ...names, fence: postgres.fence(at).render(), unfence: postgres.unfence(at).render() },
+    /** Handing over reads the database whole, where it will be changed. */
+    rehearseHandover: {
+      ...rehearsal,
+      again: commands.dump(named(scratch), tried).render(),
+      dropAgain: sh`rm -f -- ${tried}`.render(),
+    },
+    fence: { ...names, fence: commands.fence(at).render(), unfence: commands.unfence(at).render() },
     copy: {
       ...names,
-      copy: postgres.copy(named(fenced), at, scratch).render(),
-      place: postgres.swap(at, scratch, keptName(database, timeOf(id))).render(),
-      dropCopy: postgres.drop(at, database).render(),
+      copy: commands.copy(named(fenced), at, scratch).render(),
+      place: commands.swap(at, scratch, kept).render(),
+      dropCopy: commands.drop(at, database).render(),
     },
-    keep: { ...names, keep: postgres.swap(named(keptName(database, timeOf(id))), fenced, fenced).render() },
+    keep: { ...names, keep: commands.swap(named(kept), fenced, fenced).render() },
+    handOver: {
+      ...names,
+      kept,
+      dumpFile: dump,
+      endSessions: commands.endSessions(at).render(),
+      inspect: commands.inspect(at).render(),
+      dump: commands.dump(at, dump).render(),
+      restore: commands.restoreInto(at, dump, scratch).render(),
+      place: commands.swap(at, scratch, kept).render(),
+      dropKept: commands.drop(at, kept).render(),
+    },
   }
 }
 

@@ -167,7 +167,10 @@ function emptyStaging(facts: PromotionFacts, places: Places): StepSpec[] {
 function rehearsal(facts: PromotionFacts, places: Places, id: string): StepSpec[] {
   const { next, old, items } = facts
   const servers = facts.servers ?? []
-  const entries = servers.map((server) => serverEntry(server, places.folder, id).rehearse)
+  const entries = servers.map((server) => {
+    const entry = serverEntry(server, places.folder, id)
+    return facts.handover && schemaCommand(facts) ? entry.rehearseHandover : entry.rehearse
+  })
   const names = list(servers.map((server) => server.at.database))
   if (facts.data !== 'copy' || !old) return []
   return [
@@ -204,6 +207,7 @@ function rehearsal(facts: PromotionFacts, places: Places, id: string): StepSpec[
       seconds: 600,
       stop: next.serverSeconds,
       health: health(facts, next, program),
+      demand: { folder: old.dir, programs: old.server, port: facts.site.port },
       servers: entries.map(({ name, database, scratch }) => ({ name, database, scratch })),
       // Where the app reads which database is its own: during the trial, the copy's name is there.
       files: [`${next.dir}/settings/${facts.production}.environment`, `${next.dir}/settings/active`],
@@ -252,6 +256,7 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
   const entries = servers.map((server) => serverEntry(server, places.folder, id))
   const names = list(servers.map((server) => server.at.database))
   const link = `${places.site}/current.sock`
+  const copied = facts.handover ? [] : servers
   const relays = facts.lead !== undefined && old !== undefined && data === 'copy'
   const steps: StepSpec[] = []
   steps.push({
@@ -292,7 +297,7 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
         undoTitle: 'rename them back',
         items: items.map((item) => ({ kind: item.kind, path: shared(old, item) })),
       }),
-      ...some(servers, {
+      ...some(copied, {
         id: 'fence-servers',
         kind: 'fence-servers',
         title: `rename ${names} on its server to …_slipway_fenced, and end the sessions in it`,
@@ -311,13 +316,14 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
           earlier: earlier(facts, item),
         })),
       }),
-      ...some(servers, {
+      ...some(copied, {
         id: 'copy-servers',
         kind: 'copy-servers',
         title: `copy it for ${next.release}, compare the rows, and give the copy the name ${names}`,
         undoTitle: 'drop the copy',
         databases: entries.map((entry) => entry.copy),
       }),
+      ...some(facts.handover ? servers : [], handOver(facts, entries)),
     )
     const schema = schemaCommand(facts)
     if (schema) {
@@ -407,6 +413,21 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
   return steps.map((step) => ({ ...step, window: true }))
 }
 
+/** One database that both releases use: nobody is in it, and how it was is kept where it will be changed. */
+function handOver(facts: PromotionFacts, entries: readonly ReturnType<typeof serverEntry>[]): StepSpec {
+  const names = list(entries.map((entry) => entry.handOver.database))
+  const changes = schemaCommand(facts) !== undefined
+  return {
+    id: 'hand-over',
+    kind: 'hand-over',
+    title: `end the sessions in ${names}, prove that nobody comes back${changes ? ', and dump it' : ''}: ${facts.next.release} goes on with it`,
+    undoTitle: changes ? 'put the dump in its place, if it was changed' : 'nothing: it was not changed',
+    dumps: changes,
+    changing: ['migrate', 'start-new'],
+    databases: entries.map((entry) => entry.handOver),
+  }
+}
+
 function retireOld({ old, data, ...facts }: PromotionFacts): StepSpec[] {
   if (!old) return []
   return [
@@ -424,7 +445,7 @@ function retireOld({ old, data, ...facts }: PromotionFacts): StepSpec[] {
 
 function afterwards(facts: PromotionFacts, places: Places, id: string): StepSpec[] {
   const rehearsed = facts.data === 'copy' ? facts.items : []
-  const servers = facts.data === 'copy' && facts.old ? (facts.servers ?? []) : []
+  const servers = facts.data === 'copy' && facts.old && !facts.handover ? (facts.servers ?? []) : []
   return [
     ...leading(facts),
     ...(facts.lead && facts.data !== 'copy' ? retireOld(facts) : []),
