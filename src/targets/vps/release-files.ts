@@ -169,8 +169,10 @@ const bootScript = (context: VpsContext, facts: HostFacts, release: ReleaseLayou
 const logBytes = 10 * 1024 * 1024
 const logsKept = 5
 
-const rotateScript = (context: VpsContext, release: ReleaseLayout): Promise<string> =>
+const rotateScript = (context: VpsContext, facts: HostFacts, release: ReleaseLayout): Promise<string> =>
   render(context.config.dir, 'rotate', {
+    appLogs: Object.values(context.deployment.app.logs).filter((path) => !/^logs\/[^/]+\.out$/.test(path)),
+    siteDir: context.config.domains.provider === 'nginx' ? facts.app.site(context.deployment.name) : undefined,
     release: release.name,
     dir: release.dir,
     bytes: logBytes,
@@ -246,7 +248,10 @@ export async function releaseFileSteps(
     },
     { name: 'bin/start', command: writeFile(release.start, start, 0o700) },
     { name: 'bin/boot', command: writeFile(`${release.bin}/boot`, await bootScript(context, facts, release), 0o700) },
-    { name: 'bin/rotate', command: writeFile(`${release.bin}/rotate`, await rotateScript(context, release), 0o700) },
+    {
+      name: 'bin/rotate',
+      command: writeFile(`${release.bin}/rotate`, await rotateScript(context, facts, release), 0o700),
+    },
     ...(backup?.steps ?? []),
     // Before the crontab has a line for it, each install keeps the logs bounded.
     { name: 'rotate long logs', command: sh`/bin/sh ${`${release.bin}/rotate`}`, nothrow: true },

@@ -39,7 +39,11 @@ export function section(
     '%',
     '\\%',
   )
-  const rotate = `*/10 * * * * /bin/sh ${quote(`${release.bin}/rotate`)} >/dev/null 2>&1`.replaceAll('%', '\\%')
+  const rotate =
+    `*/10 * * * * /bin/sh ${quote(`${release.bin}/rotate`)} >>${quote(`${release.logs}/rotate.out`)} 2>&1`.replaceAll(
+      '%',
+      '\\%',
+    )
   const backup = `${backups} /bin/sh ${quote(backupScriptFile(release))} >>${quote(`${release.logs}/backup.out`)} 2>&1`
   return [
     begin(app, deployment),

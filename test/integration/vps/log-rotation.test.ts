@@ -1,17 +1,23 @@
 /** Logs that programs print are bounded, while they are written and while they are followed. */
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, existsSync, readFileSync, statSync } from 'node:fs'
+import { appendFileSync, closeSync, existsSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createProject, type Project } from './host.ts'
+import { ask, createProject, type Project } from './host.ts'
 
 let project: Project
 beforeAll(async () => {
-  project = await createProject()
+  project = await createProject({ nginx: true })
   project.configure((text) =>
-    text.replace(/^mailer = .*$/m, 'mailer = i=0; while :; do i=$((i+1)); echo "line $i"; sleep 0.02; done'),
+    text
+      .replace(
+        /^mailer = .*$/m,
+        'mailer = exec 3>>"$SLIPWAY_LOGS/own.log"; i=0; while :; do i=$((i+1)); echo "line $i"; echo "own $i" >&3; sleep 0.02; done',
+      )
+      .replace(/^mailer = logs.*$/m, 'own = logs/own.log\nfixed = logs/fixed.log'),
   )
   await project.run(async (staging) => {
+    await staging.initApp()
     await staging.upload()
     await staging.install()
     await staging.workers.start()
@@ -64,6 +70,88 @@ test('a short log is left alone, and the crontab keeps at it without an operator
   execFileSync('/bin/sh', [join(project.release, 'bin/rotate')])
   expect(existsSync(join(project.release, 'logs/mailer.out.2'))).toBe(false)
   expect(execFileSync('/bin/sh', [join(project.home, '../bin/crontab'), '-l']).toString()).toContain(
-    `*/10 * * * * /bin/sh ${project.release}/bin/rotate >/dev/null 2>&1`,
+    `*/10 * * * * /bin/sh ${project.release}/bin/rotate >>${project.release}/logs/rotate.out 2>&1`,
   )
 })
+
+test("the app's own log is copied and emptied while it is appended to, and its follower misses no line", async () => {
+  const log = join(project.release, 'logs/own.log')
+  const controller = new AbortController()
+  const seen: number[] = []
+  let before: number | undefined
+  let began: (() => void) | undefined
+  const begun = new Promise<void>((resolve) => {
+    began = resolve
+  })
+  const following = project
+    .run(
+      async (staging) => {
+        for await (const line of staging.logs({ source: 'own', follow: true, lines: 1 })) {
+          const number = Number(/^own (\d+)$/.exec(line.text)?.[1])
+          if (number) seen.push(number)
+          began?.()
+          if (before !== undefined && number > before + 50) controller.abort()
+        }
+      },
+      { signal: controller.signal },
+    )
+    .catch((error: unknown) => {
+      if (!controller.signal.aborted) throw error
+    })
+  await begun
+  appendFileSync(log, `${'x'.repeat(11 * 1024 * 1024)}\n`)
+  execFileSync('/bin/sh', [join(project.release, 'bin/rotate')])
+  before = seen.at(-1) ?? 0
+  await following
+  expect(statSync(`${log}.1`).size).toBeGreaterThan(10 * 1024 * 1024)
+  expect(statSync(log).size).toBeLessThan(1024 * 1024)
+  const numbers = [`${log}.1`, log].flatMap((file) =>
+    [...readFileSync(file, 'utf8').matchAll(/own (\d+)$/gm)].map((match) => Number(match[1])),
+  )
+  // Between the last look and the emptying is a moment: a line a second would have to be very unlucky.
+  const missing = numbers.filter((number, index) => index > 0 && number !== (numbers[index - 1] as number) + 1)
+  expect(missing.length).toBeLessThanOrEqual(1)
+  expect(seen.every((number, index) => index === 0 || number - (seen[index - 1] as number) <= 2)).toBe(true)
+}, 90_000)
+
+test('a log that its program does not append to is left as it is, and that is said', () => {
+  const log = join(project.release, 'logs/fixed.log')
+  const file = openSync(log, 'w')
+  try {
+    writeSync(file, Buffer.alloc(11 * 1024 * 1024, 'y'))
+    const said = execFileSync('/bin/sh', ['-c', `/bin/sh ${join(project.release, 'bin/rotate')} 2>&1`]).toString()
+    expect(said).toContain('fixed.log is left as it is: it is not opened for appending')
+    expect(statSync(log).size).toBe(11 * 1024 * 1024)
+  } finally {
+    closeSync(file)
+  }
+  execFileSync('/bin/sh', [join(project.release, 'bin/rotate')])
+  expect(statSync(log).size).toBe(0)
+})
+
+test('what nginx writes of the site is a source of its own, and is rotated', async () => {
+  const site = join(project.home, '.slipway/pony/sites/staging')
+  await ask(project.httpPort as number, '/before')
+  const lines = async () => {
+    const texts: string[] = []
+    await project.run(async (staging) => {
+      for await (const { text, source } of staging.logs({ source: 'web', lines: 20 })) texts.push(`${source} ${text}`)
+    })
+    return texts.join('\n')
+  }
+  expect(await lines()).toMatch(/^web .*GET \/before /m)
+  appendFileSync(join(site, 'access.log'), `${'z'.repeat(11 * 1024 * 1024)}\n`)
+  const rotate = (environment: Record<string, string>) =>
+    execFileSync('/bin/sh', ['-c', `/bin/sh ${join(project.release, 'bin/rotate')} 2>&1`], {
+      env: { PATH: `${join(project.home, '../bin')}:/usr/bin:/bin`, HOME: project.home, ...environment },
+    }).toString()
+  rotate({ SLIPWAY_SANDBOX: '1' })
+  expect(statSync(join(site, 'access.log.1')).size).toBeGreaterThan(10 * 1024 * 1024)
+  await expect
+    .poll(async () => {
+      await ask(project.httpPort as number, '/after')
+      return readFileSync(join(site, 'access.log'), 'utf8')
+    })
+    .toMatch(/GET \/after /)
+  expect(statSync(join(site, 'access.log')).size).toBeLessThan(1024 * 1024)
+}, 60_000)
