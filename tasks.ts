@@ -1,6 +1,7 @@
 /** Tasks of this repository: they deploy examples/pony. `tasks` alone deploys to staging. */
 import {
   application,
+  browse,
   choice,
   exitWith,
   fileSize,
@@ -403,9 +404,13 @@ export const setup_host = task({
 
 export const open = task({
   group: 'production',
-  about: 'Where a browser finds it',
+  about: 'Where a browser finds it; at a terminal it is opened there',
   params: { release: releaseToRead },
-  run: async ({ release }) => result((await release.url()) ?? `${release.name} has no domain`),
+  run: async ({ release }) => {
+    const url = await release.url()
+    result(url ?? `${release.name} has no domain`)
+    if (url) await browse(url)
+  },
 })
 
 // ── Data and settings ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -35,6 +35,7 @@ export { CommandError, ConnectError, FleetError, host, hosts, local, ScriptError
 export { secret } from './secret.ts'
 export type { Command, Word } from './shell/index.ts'
 export { raw, Secret, sh } from './shell/index.ts'
+export { browse } from './targets/browser.ts'
 export type * from './targets/deployment.ts'
 export { fileSize, processTable, statusText, table, versionTable } from './targets/status-text.ts'
 export type {

@@ -18,6 +18,7 @@ it('the public API changes only on purpose', () => {
       "UsageError",
       "application",
       "ask",
+      "browse",
       "choice",
       "currentRun",
       "exitWith",

@@ -6,7 +6,7 @@ import { inStep } from '../vps/step.ts'
 import { ignored } from './client.ts'
 import type { HerokuContext } from './context.ts'
 import * as resource from './resources.ts'
-import { packSource, type Source } from './source.ts'
+import { checksumOf, packSource, type Source } from './source.ts'
 import { showStream } from './stream.ts'
 import { waitFor } from './wait.ts'
 
@@ -19,12 +19,25 @@ export const buildCode = (context: HerokuContext, options: DeployOptions & Insta
 /** By a tarball: packed, uploaded, built. */
 async function bySource(context: HerokuContext, options: DeployOptions & InstallOptions): Promise<resource.Build> {
   const { app } = context
-  const source = await inStep(`pack ${context.deployment.app.source}`, undefined, () => packSource(context, options))
+  const source = await inStep(`pack ${context.deployment.app.source}`, undefined, async () =>
+    clocked(context, await packSource(context, options)),
+  )
   currentRun().emit({ type: 'note', host: app, text: `${source.what}, ${Math.ceil(source.tarball.length / 1024)} kB` })
   await checkGated(context, source.commit)
   await purged(context, options)
   const url = await inStep('upload the source', app, () => uploadSource(context, source))
   return build(context, url, source)
+}
+
+/** The source with a clock process, where there is a schedule and nothing else that would keep it. */
+async function clocked(context: HerokuContext, source: Source): Promise<Source> {
+  const { app, deployBy } = context.deployment
+  if (Object.keys(app.schedule).length === 0 || deployBy === 'git') return source
+  const { usesScheduler, withClock } = await import('./clock.ts')
+  if (usesScheduler(context.deployment)) return source
+  const tarball = await withClock(source.tarball, app.schedule)
+  if (!tarball) return source
+  return { ...source, tarball, checksum: checksumOf(tarball), what: `${source.what}, with a clock process` }
 }
 
 /** By a push to the app's git repository. One that has the commit already builds nothing: then by a tarball of it. */

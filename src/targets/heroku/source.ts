@@ -126,11 +126,13 @@ function packed(tarball: Buffer, about: { commit?: string; what: string; empty: 
   if (tarball.length < 64) throw new SlipwayError('empty-source', `there is nothing to deploy in ${about.empty}`)
   return {
     tarball,
-    checksum: `SHA256:${createHash('sha256').update(tarball).digest('hex')}`,
+    checksum: checksumOf(tarball),
     commit: about.commit,
     what: about.what,
   }
 }
+
+export const checksumOf = (tarball: Buffer): string => `SHA256:${createHash('sha256').update(tarball).digest('hex')}`
 
 /** Files that git lists and that were removed from the tree are left out. */
 async function existing(dir: string, files: readonly string[]): Promise<string[]> {

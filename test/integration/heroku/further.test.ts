@@ -2,6 +2,7 @@
 import { createServer } from 'node:http'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { NotificationConfig } from '../../../src/config/types.ts'
+import { noPrompter } from '../../../src/events/index.ts'
 import { api, fixtureApp, makeApps, type Stage, setStage } from './stage.ts'
 
 const dns = vi.hoisted(() => ({ cname: {} as Record<string, string[]>, a: {} as Record<string, string[]> }))
@@ -38,19 +39,67 @@ describe('scheduled commands', () => {
     await api(stage.heroku, 'PATCH', '/apps/pony-staging/formation', { updates: [{ type: 'clock', quantity: 0 }] })
   }, 60_000)
 
-  test('are named, with where to enter them, where the platform has no call for it', async () => {
+  test('get a clock process with the deploy, where the app has none', async () => {
     stage.commit({
       Procfile: 'web: exec python3 web.py\nworker: exec python3 worker.py\nrelease: python3 migrate.py\n',
     })
-    const staging = stage.deployment('staging', { app: { ...stage.config.app, schedule: scheduled } })
-    await stage.run(() => staging.deploy())
-    const without = await stage.run(() => staging.schedule.push())
-    expect(notes(without.events)).toContain('declare `scheduler = standard` under [staging.addons]')
+    await stage.run(() => stage.deployment('staging', { app: stage.config.app }).deploy())
+    const schedule = { boot: { when: '@reboot', command: 'echo "started in $DYNO"' }, ...scheduled }
+    const staging = stage.deployment('staging', { app: { ...stage.config.app, schedule } })
+    await expect(stage.run(() => staging.schedule.push())).rejects.toMatchObject({
+      code: 'heroku-no-clock',
+      next: expect.stringContaining('tasks deploy:release=staging'),
+    })
+    await stage.run(() => staging.deploy({ ref: 'main' }))
+    expect((await stage.run(() => staging.schedule.push())).value).toBe(true)
+    const line = '[boot] started in clock.1'
+    while (!app().logs.some((each) => each.dyno === 'clock.1' && each.text === line))
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    expect((await stage.run(() => staging.schedule.push())).value).toBe(false)
+    // Another schedule goes with the next deploy.
+    const later = stage.deployment('staging', { app: { ...stage.config.app, schedule: scheduled } })
+    const changed = await stage.run(() => later.schedule.push())
+    expect(notes(changed.events)).toContain('the schedule has changed since the deploy')
+  }, 60_000)
+
+  test('are named where the scheduler add-on is declared, which is opened, as it has no API', async () => {
+    const staging = stage.deployment('staging', {
+      app: { ...stage.config.app, schedule: scheduled },
+      addons: { 'heroku-postgresql': 'essential-0', scheduler: 'standard' },
+    })
     await api(stage.heroku, 'POST', '/apps/pony-staging/addons', { plan: 'scheduler:standard' })
-    const { value, events } = await stage.run(() => staging.schedule.push())
+    await stage.run(() => staging.deploy())
+    expect(app().formation.has('clock')).toBe(false)
+    const { mkdtempSync, readFileSync, writeFileSync } = await import('node:fs')
+    const dir = mkdtempSync(`${stage.dir}/../browser-`)
+    writeFileSync(
+      `${dir}/browser`,
+      `#!/bin/sh\nprintf %s "$1" > ${dir}/opened.new && mv ${dir}/opened.new ${dir}/opened\n`,
+      {
+        mode: 0o755,
+      },
+    )
+    vi.stubEnv('BROWSER', `${dir}/browser`)
+    const { value, events } = await stage.run(
+      () => staging.schedule.push(),
+      {},
+      { prompter: { ...noPrompter, interactive: true } },
+    )
+    vi.unstubAllEnvs()
     expect(value).toBe(false)
-    expect(notes(events)).toMatch(/Heroku Scheduler has no API: enter these by hand at https?:\/\//)
+    const where = /Heroku Scheduler has no API: enter these by hand at (https?:\/\/\S+)/.exec(notes(events))?.[1]
+    expect(where).toBeDefined()
     expect(notes(events)).toContain('nightly: 0 2 * * * (UTC)  python3 report.py')
+    const opened = () => {
+      try {
+        return readFileSync(`${dir}/opened`, 'utf8')
+      } catch {
+        return undefined
+      }
+    }
+    while (opened() === undefined) await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(opened()).toBe(where)
+    stage.deployment('staging', { app: stage.config.app, addons: { 'heroku-postgresql': 'essential-0' } })
   }, 60_000)
 })
 
