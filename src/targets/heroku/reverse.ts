@@ -1,7 +1,8 @@
 /**
- * Reverse migrations before a rollback, while the code that knows them still runs: Django's and Alembic's by what was
- * applied since the release that is gone back to, or the app's own commands.
+ * Reverse migrations before a rollback, while the code that knows them still runs: Django's by what was applied since
+ * the release that is gone back to, Alembic's by that release's code, or the app's own commands.
  */
+import { join } from 'node:path'
 import { SlipwayError, UsageError } from '../../events/errors.ts'
 import { currentRun } from '../../events/run.ts'
 import { quote } from '../../shell/quote.ts'
@@ -11,6 +12,8 @@ import { runAttached } from './one-off.ts'
 import { databaseUrl } from './postgres.ts'
 import { sql } from './psql.ts'
 import type { Release } from './resources.ts'
+import * as resource from './resources.ts'
+import { git } from './source.ts'
 import { releasesOf } from './versions.ts'
 
 /** Migrations run some time after their release was made: what belongs to the release is waited for that long. */
@@ -42,18 +45,13 @@ export async function reverseMigrations(context: HerokuContext, target: Release)
     for (const { app, name } of rows) {
       await runChecked(
         context,
-        `python manage.py migrate ${quote(app)} ${quote(name)} --noinput`,
+        `python3 manage.py migrate ${quote(app)} ${quote(name)} --noinput`,
         `reverse ${app} to ${name}`,
       )
     }
     return
   }
-  if (migrations === 'alembic') {
-    throw new UsageError('alembic-by-time', 'Alembic does not record when a migration was applied', {
-      state: 'Nothing was changed.',
-      next: `Downgrade first: tasks run:release=${context.deployment.name} -- alembic downgrade REVISION; then roll back without migrate.`,
-    })
-  }
+  if (migrations === 'alembic') return reverseAlembic(context, target)
   // The app's own: a list on the current code, a list on the old, and what only the current one has is reversed.
   const { exitCode, output } = await runAttached(context, migrations.list, { capture: true })
   if (exitCode !== 0)
@@ -81,6 +79,47 @@ export async function reverseMigrations(context: HerokuContext, target: Release)
       : `${migrations.reverse} ${quote(name)}`
     await runChecked(context, command, `reverse ${name}`)
   }
+}
+
+/** Alembic records no times: what a release had is the head of its code, which its commit in git tells. */
+async function reverseAlembic(context: HerokuContext, target: Release): Promise<void> {
+  const { client, path, app } = context
+  const slug = target.slug ? await client.get(`${path}/slugs/${target.slug.id}`, resource.slug) : undefined
+  const dir = join(context.config.dir, context.deployment.app.source)
+  const unknown = (why: string): SlipwayError =>
+    new SlipwayError('alembic-unknown', `it can't be told which revision v${target.version} of ${app} had: ${why}`, {
+      host: app,
+      state: 'Nothing was changed.',
+      next: `Downgrade first: tasks run:release=${context.deployment.name} -- python3 -m alembic downgrade REVISION; then roll back without migrate.`,
+    })
+  if (!slug?.commit) throw unknown('it was not built from a commit')
+  const lines = await git(dir, 'grep', '-E', '^(down_)?revision', slug.commit, '--', 'versions/*.py', '*/versions/*.py')
+  if (lines === undefined) throw unknown(`git has no migrations of its commit ${slug.commit.slice(0, 7)} here`)
+  const heads = alembicHeads(lines)
+  const [head] = heads
+  if (head === undefined || heads.length > 1) throw unknown(`its code has ${heads.length} heads`)
+  const url = await databaseUrl(context)
+  if (!url) throw new SlipwayError('heroku-no-database', `${app} has no DATABASE`)
+  const now = await sql(url, 'SELECT version_num FROM alembic_version;')
+  if (now.join() === head) {
+    currentRun().emit({ type: 'note', host: app, text: `the schema is at ${head}, as v${target.version} had it` })
+    return
+  }
+  await runChecked(context, `python3 -m alembic downgrade ${quote(head)}`, `downgrade to ${head}`)
+}
+
+/** Revisions that no other one comes after, of `git grep`'s lines `commit:file:revision = '1a'`. */
+export function alembicHeads(lines: string): string[] {
+  const revisions = new Set<string>()
+  const before = new Set<string>()
+  for (const line of lines.split('\n')) {
+    const match = /:(down_)?revision\b[^=]*=(.*)$/.exec(line)
+    if (!match) continue
+    for (const [, name] of (match[2] as string).matchAll(/['"]([^'"]+)['"]/g)) {
+      ;(match[1] ? before : revisions).add(name as string)
+    }
+  }
+  return [...revisions].filter((name) => !before.has(name))
 }
 
 /** Names in `schema_migrations (name, applied)` from before; undefined where there is no such table. */

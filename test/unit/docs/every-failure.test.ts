@@ -82,7 +82,7 @@ const without: Readonly<Record<string, string>> = {
   ),
   ...because(
     "It takes a database with a history of migrations that can't be told.",
-    `alembic-by-time migrations-unknown migrations-unrecorded no-migrations schema-unknown`,
+    `migrations-unknown migrations-unrecorded no-migrations schema-unknown`,
   ),
   ...because(
     'A program that every test needs would have to be missing.',
