@@ -6,7 +6,9 @@
  * Connecting counts as one. So the count is the time that the distance costs, divided by the distance, whatever the
  * number of channels, packets or commands.
  */
+import { readFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { freePort } from './ports.ts'
 
 export interface Far {
@@ -72,4 +74,24 @@ export async function startFar(port: number, roundTripMs: number): Promise<Far> 
       server.close()
     },
   }
+}
+
+/** The server that `sshConfigFile` leads to, from far away: `dir` gets a configuration that leads there. */
+export async function farAway(
+  sshConfigFile: string,
+  dir: string,
+  roundTripMs: number,
+): Promise<{ far: Far; sshConfigFile: string }> {
+  const text = readFileSync(sshConfigFile, 'utf8')
+  const port = Number(/^\s*Port (\d+)$/m.exec(text)?.[1])
+  const far = await startFar(port, roundTripMs)
+  const known = readFileSync(/UserKnownHostsFile "?([^"\n]+)"?/.exec(text)?.[1] as string, 'utf8')
+  const knownHosts = join(dir, 'known_hosts')
+  writeFileSync(knownHosts, known.replaceAll(`:${port}`, `:${far.port}`))
+  const file = join(dir, 'ssh_config')
+  const moved = text
+    .replace(`Port ${port}`, `Port ${far.port}`)
+    .replace(/UserKnownHostsFile .*/, `UserKnownHostsFile ${knownHosts}`)
+  writeFileSync(file, moved)
+  return { far, sshConfigFile: file }
 }

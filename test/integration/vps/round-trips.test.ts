@@ -1,14 +1,13 @@
 /** What a deploy costs over a distance, counted at a proxy between the operator and the host, whatever the channel. */
-import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Far, startFar } from '../../servers/far.ts'
+import { type Far, farAway } from '../../servers/far.ts'
 import { createProject, type Project } from './host.ts'
 
 /** So far away that a slow machine, ours or theirs, seldom says late what it could have said at once. */
 const roundTripMs = 200
 let project: Project
 let far: Far
+let sshConfigFile: string
 
 beforeAll(async () => {
   project = await createProject()
@@ -19,18 +18,7 @@ beforeAll(async () => {
     await staging.server.start()
     await staging.workers.start()
   })
-  const text = readFileSync(project.sshConfigFile, 'utf8')
-  const port = Number(/^\s*Port (\d+)$/m.exec(text)?.[1])
-  far = await startFar(port, roundTripMs)
-  const known = readFileSync(/UserKnownHostsFile "?([^"\n]+)"?/.exec(text)?.[1] as string, 'utf8')
-  const knownHosts = join(project.dir, 'known_hosts')
-  writeFileSync(knownHosts, known.replaceAll(`:${port}`, `:${far.port}`))
-  writeFileSync(
-    join(project.dir, 'ssh_config'),
-    text
-      .replace(`Port ${port}`, `Port ${far.port}`)
-      .replace(/UserKnownHostsFile .*/, `UserKnownHostsFile ${knownHosts}`),
-  )
+  ;({ far, sshConfigFile } = await farAway(project.sshConfigFile, project.dir, roundTripMs))
 }, 60_000)
 afterAll(async () => {
   far?.close()
@@ -56,7 +44,7 @@ async function deploy(): Promise<{ trips: number[]; all: number; ms: number }> {
       await part(staging.server.restart())
       await part(staging.workers.restart())
     },
-    { sshConfigFile: join(project.dir, 'ssh_config') },
+    { sshConfigFile },
   )
   trips.push(far.trips() - before)
   return { trips, all: far.trips(), ms: performance.now() - begun }
