@@ -54,6 +54,9 @@ export interface Seen {
   headers: Record<string, string | string[] | undefined>
   request: unknown
   reply: unknown
+  /** When it came and when it was answered, in milliseconds of performance.now(). */
+  begun: number
+  ended: number
 }
 
 export interface ApiServer {
@@ -97,6 +100,7 @@ export function createApiServer(faults: Faults): ApiServer {
   }
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const begun = performance.now()
     const url = new URL(request.url ?? '/', 'http://emulator')
     const method = request.method ?? 'GET'
     const chunks: Buffer[] = []
@@ -146,6 +150,8 @@ export function createApiServer(faults: Faults): ApiServer {
       headers: request.headers,
       request: call.body,
       reply: body,
+      begun,
+      ended: performance.now(),
     })
     if (fault?.kind === 'lose-reply') return void request.socket.destroy()
     const text = body === undefined ? '' : JSON.stringify(body)

@@ -1,3 +1,5 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { promoteHeroku } from '../../../src/targets/heroku/index.ts'
 import { api, makeApps, type Stage, setStage } from './stage.ts'
@@ -65,7 +67,49 @@ describe('a promotion by the pipeline', () => {
     expect(sent).toMatchObject({ source: { release: { id: staging.id } } })
   }, 60_000)
 
+  test('is told to the configured webhook: who, what and where; also that one failed', async () => {
+    const told: string[] = []
+    const server = createServer((request, response) => {
+      let text = ''
+      request.on('data', (chunk) => {
+        text += chunk
+      })
+      request.on('end', () => {
+        told.push((JSON.parse(text) as { text: string }).text)
+        response.end()
+      })
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    stage.config.notifications.push({
+      name: 'team',
+      kind: 'generic',
+      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+      message: '{{event}} of {{app}} ({{release}}): {{head}} {{url}} {{detail}}',
+      on: ['promote', 'failure'],
+    })
+    try {
+      await stageVersion('2b')
+      await stage.run(() => promote())
+      const { version } = await live('pony-production')
+      const port = stage.heroku.state.apps.get('pony-production')?.port
+      expect(told).toEqual([`promote of pony-production (production): v${version} http://127.0.0.1:${port}/`])
+      stage.heroku.faults.add('POST', /^\/pipeline-promotions$/, {
+        kind: 'status',
+        status: 422,
+        id: 'invalid_params',
+        message: 'The pipeline is closed today.',
+      })
+      await stageVersion('2c')
+      await expect(stage.run(() => promote())).rejects.toMatchObject({ code: 'step-failed', undone: true })
+      expect(told[1]).toMatch(/^failure of pony-production \(production\): .*promote: /)
+    } finally {
+      stage.config.notifications.length = 0
+      await new Promise((resolve) => server.close(resolve))
+    }
+  }, 60_000)
+
   test('of what is live already is refused', async () => {
+    await stage.run(() => promote())
     await expect(stage.run(() => promote())).rejects.toMatchObject({ code: 'already-live' })
   })
 
@@ -83,7 +127,7 @@ describe('a promotion by the pipeline', () => {
     stage.production = stage.deployment('production', { app: stage.config.app })
     const after = await live('pony-production')
     expect(after.slug.id).toBe(before.slug.id)
-    expect((await stage.get('pony-production', '/up')).version).toBe('2')
+    expect((await stage.get('pony-production', '/up')).version).toBe('2c')
   }, 60_000)
 
   test('whose release phase fails never goes live', async () => {
@@ -93,7 +137,7 @@ describe('a promotion by the pipeline', () => {
       message: expect.stringContaining('release phase'),
     })
     stage.heroku.faults.on.failRelease = false
-    expect((await stage.get('pony-production', '/up')).version).toBe('2')
+    expect((await stage.get('pony-production', '/up')).version).toBe('2c')
   }, 60_000)
 
   test('takes effect once when the reply to it is lost', async () => {

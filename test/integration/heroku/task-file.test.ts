@@ -1,12 +1,13 @@
 /** This repository's own task file, unchanged, with a config/deploy.ini whose targets are Heroku: the commands as users type them. */
 import { execFile, execFileSync } from 'node:child_process'
-import { cpSync, readFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Built, buildSlipway, repository } from '../../built.ts'
 import { type HerokuEmulator, startHerokuEmulator } from '../../emulators/heroku/emulator.ts'
 import { type Finished, makeProject, type Project } from '../cli/project.ts'
-import { fixtureApp } from './stage.ts'
+import { api, fixtureApp } from './stage.ts'
 
 const ini = `[app]
 name = pony
@@ -137,6 +138,44 @@ test('deploy_staging, and looking at it', async () => {
   expect(await well('open:release=staging')).toContain('https://staging.pony.example.org/')
 }, 240_000)
 
+test('status of 5 dynos and 6 add-ons is one round of requests, all under way at once', async () => {
+  for (const plan of ['papertrail', 'newrelic', 'memcachier', 'heroku-redis', 'mailgun'])
+    await api(heroku, 'POST', '/apps/pony-staging/addons', { plan })
+  await well('scale:release=staging,worker=worker,to=4')
+  const from = heroku.seen.length
+  // Slow enough that a second round would begin after the first one's replies.
+  heroku.faults.add('GET', /./, { kind: 'delay', ms: 1500 }, 8)
+  const text = await well('status:release=staging')
+  heroku.faults.rules.length = 0
+  const calls = heroku.seen.slice(from)
+  expect(calls).toHaveLength(8)
+  expect(Math.max(...calls.map((call) => call.begun))).toBeLessThan(Math.min(...calls.map((call) => call.ended)))
+  expect(text.match(/(web|worker)\.\d/g)).toHaveLength(5)
+  await well('scale:release=staging,worker=worker,to=1')
+  for (const { name } of (await api(heroku, 'GET', '/apps/pony-staging/addons')) as { name: string }[])
+    if (!name.startsWith('postgresql')) await api(heroku, 'DELETE', `/apps/pony-staging/addons/${name}`)
+}, 120_000)
+
+test('what has nothing to do with Heroku loads nothing of it', async () => {
+  /** The files of this package that a command loaded. */
+  const loaded = async (...args: string[]): Promise<string[]> => {
+    const dir = join(project.dir, `coverage-${args.join('').replaceAll(/\W/g, '')}`)
+    const { status } = await project.run(built.tasks, args, { env: { ...heroku.env, NODE_V8_COVERAGE: dir } })
+    expect(status).toBe(0)
+    return readdirSync(dir)
+      .flatMap((file) => JSON.parse(readFileSync(join(dir, file), 'utf8')).result as { url: string }[])
+      .filter(({ url }) => url.startsWith('file:') && url.includes('/dist/'))
+      .map(({ url }) => readFileSync(fileURLToPath(url), 'utf8'))
+  }
+  const ofHeroku = (texts: string[]) => texts.filter((text) => text.includes('#region src/targets/heroku/')).length
+  const [listed, listedAgain, help] = [await loaded('--list'), await loaded('-l'), await loaded('--help')]
+  for (const texts of [listed, listedAgain, help]) {
+    expect(texts.length).toBeGreaterThan(0)
+    expect(ofHeroku(texts)).toBe(0)
+  }
+  expect(ofHeroku(await loaded('ps:release=staging'))).toBeGreaterThan(0)
+}, 60_000)
+
 test('settings are set, and commands end with their own status', async () => {
   await well('set_settings:release=staging', '--', 'BANNER=new words', 'EXTRA=1')
   expect((await visit('pony-staging', '/env?BANNER')).body).toBe('new words')
@@ -202,7 +241,7 @@ test('what only Heroku has', async () => {
   expect((await visit('pony-staging', '/pledges')).body).toEqual(before)
   const refused = await tasks('reset_db:release=staging')
   expect({ status: refused.status, err: refused.err }).toMatchObject({
-    status: 1,
+    status: 2,
     err: expect.stringContaining('pony-staging::DATABASE'),
   })
 }, 240_000)
