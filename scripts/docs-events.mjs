@@ -20,7 +20,7 @@ tasks deploy_staging --json > events.json
 slipway show --json
 \`\`\`
 
-A JSON schema of a line is in the package: \`slipway/schemas/events.schema.json\`. Beside it are those of \`tasks --list --json\` (\`tasks.schema.json\`), \`slipway doctor --json\` and \`slipway history --json\`.
+A JSON schema of a line is in the package: \`slipway/schemas/events.schema.json\`. Beside it are those of \`tasks --list --json\` (\`tasks.schema.json\`), \`slipway doctor --json\`, \`slipway history --json\` and \`slipway sandbox status --json\`.
 
 Each has \`v\` (the version of the form, now 1), \`type\`, \`at\` (milliseconds since 1970), \`run\` (the run's id), and \`task\` (the id of the task that it happened in, if any). Within a version, events and fields are only ever added. Secrets have been scrubbed. An \`Outcome\` is \`ok\`, \`failed\`, \`aborted\` (interrupted, or a sibling failed) or \`stopped\` (a dry run could not go on).
 

@@ -5,7 +5,13 @@ import ts from 'typescript'
 
 /** File name below schemas/ → the schema's text. */
 export function schemas(src) {
-  const types = declarations(src, ['events/events.ts', 'tasks/collect.ts', 'cli/doctor/finding.ts', 'output/runs.ts'])
+  const types = declarations(src, [
+    'events/events.ts',
+    'tasks/collect.ts',
+    'cli/doctor/finding.ts',
+    'output/runs.ts',
+    'sandbox/facts.ts',
+  ])
   const version = { description: 'The version of the form. Within one, fields are only ever added.', const: 1 }
   const object = (properties) => ({ type: 'object', required: Object.keys(properties), properties })
   const list = (name) => ({ type: 'array', items: { $ref: `#/$defs/${name}` } })
@@ -35,6 +41,11 @@ export function schemas(src) {
         ok: { description: 'Nothing has to be put right', type: 'boolean' },
         findings: list('Finding'),
       }),
+      types,
+    ),
+    'sandbox.schema.json': text(
+      '`slipway sandbox status --json`, and of its other commands',
+      { allOf: [object({ v: version }), { $ref: '#/$defs/SandboxFacts' }] },
       types,
     ),
     'history.schema.json': text('`slipway history --json`', object({ v: version, runs: list('RunSummary') }), types),

@@ -4,6 +4,7 @@ import { dirname, join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { UsageError } from '../events/errors.ts'
 import { quote } from '../shell/quote.ts'
+import type { SandboxFacts } from './facts.ts'
 import { type HerokuState, herokuState, startHeroku, stopHeroku } from './heroku.ts'
 import { sandboxPlace } from './place.ts'
 import { removeSandbox, startSandbox, stopSandbox } from './sandbox.ts'
@@ -40,7 +41,7 @@ export async function sandboxCommand(
     return 0
   }
   const done = await (heroku ? herokuCommands : commands)[command](dir)
-  if (json) print(`${JSON.stringify(await (heroku ? herokuFacts : facts)(dir), undefined, 2)}\n`)
+  if (json) print(`${JSON.stringify({ v: 1, ...(await (heroku ? herokuFacts : facts)(dir)) }, undefined, 2)}\n`)
   else print(`${done.says}\n${done.shows ? await (heroku ? herokuDescription : description)(dir) : ''}`)
   return done.status ?? 0
 }
@@ -76,7 +77,7 @@ const herokuCommands: Record<keyof typeof commands, (dir: string) => Promise<Don
   },
 }
 
-async function herokuFacts(dir: string): Promise<Record<string, unknown>> {
+async function herokuFacts(dir: string): Promise<SandboxFacts> {
   const state = await herokuState(dir)
   return state ? { up: true, url: state.url, environment: state.environment } : { up: false }
 }
@@ -124,7 +125,7 @@ async function reset(dir: string): Promise<Done> {
   return { says: 'The sandbox has been removed, and an empty one is up.', shows: true }
 }
 
-async function facts(dir: string): Promise<Record<string, unknown>> {
+async function facts(dir: string): Promise<SandboxFacts> {
   const state = await sandboxState(dir)
   if (!state) return { up: false }
   const { home, user, sshConfigFile, sshPort, httpPort } = state

@@ -9,6 +9,7 @@ import { type Finding, findingsText, fromError, ok } from './finding.ts'
 import { projectFindings, toolFindings } from './here.ts'
 import { deploymentFindings } from './running.ts'
 import { hostFindings } from './there.ts'
+import { tokenFindings } from './tokens.ts'
 
 export interface DoctorOptions {
   json?: boolean
@@ -47,7 +48,11 @@ async function thereFindings(config: Config, io: Io, sshConfigFile: string | und
   const deployments = Object.fromEntries(
     Object.entries(config.deployments).filter(([, { target }]) => target === 'vps' || !deaf),
   )
-  return [...hosts.findings, ...heroku, ...(await deploymentFindings({ ...config, deployments }, hosts.reached))]
+  const [tokens, running] = await Promise.all([
+    tokenFindings(config, hosts.reached),
+    deploymentFindings({ ...config, deployments }, hosts.reached),
+  ])
+  return [...hosts.findings, ...heroku, ...tokens, ...running]
 }
 
 /** Whether Heroku takes the token: it is asked whose it is. */

@@ -8,7 +8,7 @@ export interface Finding {
   area: string
   state: 'ok' | 'warning' | 'failure'
   text: string
-  /** What to do about it. */
+  /** What to do about it; whatever is not ok has one. */
   fix?: string
   /** More lines: a list of mistakes. */
   detail?: string
@@ -16,13 +16,13 @@ export interface Finding {
 
 export const ok = (area: string, text: string): Finding => ({ area, state: 'ok', text })
 
-export function bad(area: string, state: 'warning' | 'failure', text: string, fix?: string, detail?: string): Finding {
-  return { area, state, text, ...(fix ? { fix } : {}), ...(detail ? { detail } : {}) }
+export function bad(area: string, state: 'warning' | 'failure', text: string, fix: string, detail?: string): Finding {
+  return { area, state, text, fix, ...(detail ? { detail } : {}) }
 }
 
 export function fromError(area: string, error: unknown): Finding {
   const { code, message, next, detail } = asSlipwayError(error)
-  return bad(area, 'failure', message, next ?? nextSteps[code], detail)
+  return bad(area, 'failure', message, next ?? nextSteps[code] ?? 'Look at what it says.', detail)
 }
 
 const marks = { ok: ['green', '✓'], warning: ['yellow', '!'], failure: ['red', '✗'] } as const

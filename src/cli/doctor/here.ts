@@ -10,6 +10,7 @@ import { loadTaskFile } from '../load.ts'
 import { nearestTaskFile } from '../nearest.ts'
 import { packageVersion } from '../package.ts'
 import { bad, type Finding, fromError, ok } from './finding.ts'
+import { ownSecrets, settingFindings } from './settings.ts'
 
 const exec = promisify(execFile)
 
@@ -96,7 +97,7 @@ export async function projectFindings(dir: string): Promise<{ findings: Finding[
   try {
     const config = loadConfig(dir)
     findings.push(ok('project', `config/deploy.ini: ${Object.keys(config.deployments).join(', ')}`))
-    return { findings: [...findings, ...secretFindings(dir, config)], config }
+    return { findings: [...findings, ...settingFindings(dir, config), ...secretFindings(dir, config)], config }
   } catch (error) {
     const known = asSlipwayError(error)
     findings.push(
@@ -133,7 +134,7 @@ export function secretFindings(dir: string, config: Pick<Config, 'secretCommands
       findings.push(bad(area, 'failure', '.env is not ignored by git', 'echo .env >> .gitignore'))
     const lines = readFileSync(env, 'utf8').split('\n')
     for (const name of Object.keys(there)) {
-      if (used.has(name)) continue
+      if (used.has(name) || ownSecrets.test(name)) continue
       const line = lines.findIndex((text) => new RegExp(`^\\s*(export\\s+)?${name}\\s*=`).test(text)) + 1
       findings.push(
         bad(

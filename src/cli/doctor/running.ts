@@ -4,6 +4,7 @@ import { SlipwayError } from '../../events/errors.ts'
 import { host } from '../../hosts/index.ts'
 import { sh } from '../../shell/index.ts'
 import type { Deployment, DeploymentStatus } from '../../targets/deployment.ts'
+import type { Access } from '../../targets/vps/database/access.ts'
 import { bad, type Finding, fromError, ok } from './finding.ts'
 
 /** What there is to find only after a first deploy. */
@@ -25,16 +26,28 @@ async function findingsOf(config: Config, configured: DeploymentConfig, deployme
   const area = configured.name
   try {
     const status = await deployment.status()
+    const servers = await serverFindings(config, configured)
     return [
       ...statusFindings(status),
       ...(await portFindings(config, configured, status)),
-      ...(await databaseFindings(configured, deployment)),
+      ...servers,
+      // Sizes take the same way in: where a server doesn't let us in, that has been said.
+      ...(servers.some(({ state }) => state === 'failure') ? [] : await databaseFindings(configured, deployment)),
       ...(await domainFindings(configured, deployment, status)),
     ]
   } catch (error) {
     if (!(error instanceof SlipwayError) || !notYet.has(error.code)) return [fromError(area, error)]
-    const nothing = bad(area, 'warning', `nothing is deployed yet: ${error.message}`, error.next)
-    return [nothing, ...(await portFindings(config, configured, undefined))]
+    const nothing = bad(
+      area,
+      'warning',
+      `nothing is deployed yet: ${error.message}`,
+      error.next ?? `tasks deploy_${area}`,
+    )
+    return [
+      nothing,
+      ...(await portFindings(config, configured, undefined)),
+      ...(await serverFindings(config, configured)),
+    ]
   }
 }
 
@@ -83,33 +96,46 @@ export function statusFindings(status: DeploymentStatus): Finding[] {
           ),
         ]
       : []),
-    ...status.warnings.map((text) => bad(area, 'warning', text)),
+    ...status.warnings.map((text) => bad(area, 'warning', text, `tasks status:release=${area}`)),
   ]
 }
 
-/** Whether the app's port is its own: asked of the host's kernel, which needs no tool. */
+/** Whether the app's port is its own, on every host: asked of the kernel, which needs no tool. */
 async function portFindings(
   config: Config,
   deployment: DeploymentConfig,
   status: DeploymentStatus | undefined,
 ): Promise<Finding[]> {
-  const { listen } = deployment.app
-  if (deployment.target !== 'vps' || listen.kind !== 'port') return []
-  const [name = ''] = deployment.hosts
+  if (deployment.target !== 'vps' || deployment.app.listen.kind !== 'port') return []
+  const { port } = deployment.app.listen
+  const hosts = deployment.roles['web'] ?? deployment.hosts
+  const found = await Promise.all(
+    hosts.map((name) => portFinding(config, deployment, name, port, status).catch((error) => [fromError(name, error)])),
+  )
+  return found.flat()
+}
+
+async function portFinding(
+  config: Config,
+  deployment: DeploymentConfig,
+  name: string,
+  port: number,
+  status: DeploymentStatus | undefined,
+): Promise<Finding[]> {
   const area = deployment.name
   const { stdout } = await host(name).run(sh`cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || :`, {
     kind: 'probe',
     quiet: true,
   })
-  const others = sharing(config, deployment, listen.port)
-  const open = listening(stdout, listen.port)
+  const others = sharing(config, deployment, port)
+  const open = listening(stdout, port)
   const mine = status?.server.some(({ state }) => state === 'running') ?? false
   if (others.length > 0) {
     return [
       bad(
         area,
         'failure',
-        `port ${listen.port} on ${name} is also ${others.join("'s and ")}'s`,
+        `port ${port} on ${name} is also ${others.join("'s and ")}'s`,
         'Give each its own: listen = port … in their sections, or listen = socket in [app].',
       ),
     ]
@@ -119,12 +145,12 @@ async function portFindings(
       bad(
         area,
         'failure',
-        `port ${listen.port} on ${name} is taken by something else`,
-        `See what: ss -ltnp 'sport = :${listen.port}'. Or set another: listen = port …`,
+        `port ${port} on ${name} is taken by something else`,
+        `See what: ss -ltnp 'sport = :${port}'. Or set another: listen = port …`,
       ),
     ]
   }
-  return [ok(area, `port ${listen.port} is ${open ? 'its own' : 'free'}`)]
+  return [ok(area, `port ${port} on ${name} is ${open ? 'its own' : 'free'}`)]
 }
 
 /** Other deployments of the same host and port. Pure. */
@@ -162,6 +188,55 @@ async function databaseFindings(configured: DeploymentConfig, deployment: Deploy
   } catch (error) {
     return [fromError(area, error)]
   }
+}
+
+/** Asks each PostgreSQL or MySQL server, as the configured user; nothing has to be deployed for it. */
+async function serverFindings(config: Config, configured: DeploymentConfig): Promise<Finding[]> {
+  if (configured.target !== 'vps') return []
+  const [{ serverAccess }, { vpsContext }] = await Promise.all([
+    import('../../targets/vps/database/access.ts'),
+    import('../../targets/vps/create.ts'),
+  ])
+  return (await serverAccess(vpsContext(config, configured))).flatMap((access) =>
+    accessFindings(configured.name, access),
+  )
+}
+
+/** What a look at a database on a server says. Pure. */
+export function accessFindings(area: string, { name, database, facts, error }: Access): Finding[] {
+  if (!facts) return [fromError(area, error)]
+  const what = `database ${name}: ${database}`
+  if (!facts.exists)
+    return [
+      bad(
+        area,
+        'warning',
+        `${what} is not there, on a server that lets us in`,
+        'tasks init_staging_db, or create it on the server.',
+      ),
+    ]
+  if (!facts.accepts)
+    return [
+      bad(
+        area,
+        'failure',
+        `${what} takes no connections`,
+        'Another change may be under way: tasks status. Else open it on the server.',
+      ),
+    ]
+  return [
+    ok(area, `${what} lets us in: ${facts.version}, ${facts.tables} tables`),
+    ...(facts.canCreate
+      ? []
+      : [
+          bad(
+            area,
+            'warning',
+            `${what}: its user may not create databases, so backups can't be verified or restored beside`,
+            'Let it: ALTER ROLE … CREATEDB, or GRANT ALL ON `NAME%`.* on MySQL.',
+          ),
+        ]),
+  ]
 }
 
 /** Asks the web server for each domain, as a browser would. */

@@ -95,7 +95,11 @@ async function portFinding(name: string, { hostName, port, proxyJump, proxyComma
 }
 
 /** Why a port does not open, in words, and what to look at. Pure. */
-export function unopened({ code, message }: { code?: string; message: string }, hostName: string, port: number) {
+export function unopened(
+  { code, message }: { code?: string; message: string },
+  hostName: string,
+  port: number,
+): [why: string, fix: string] {
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
     return [
       'there is no such name',
@@ -231,7 +235,7 @@ export function homeFindings(area: string, mode: string, served: boolean): Findi
 
 export function clockFinding(area: string, there: number, here: number): Finding {
   const apart = Math.round(Math.abs(there - here))
-  if (!Number.isFinite(apart)) return bad(area, 'warning', 'its clock could not be read')
+  if (!Number.isFinite(apart)) return bad(area, 'warning', 'its clock could not be read', 'Try there: date +%s')
   if (apart <= clockSeconds) return ok(area, 'its clock agrees with this machine’s')
   return bad(
     area,

@@ -95,6 +95,8 @@ describe('the schema of', () => {
     ['tasks', 'tasks', ['--list', '--json']],
     ['history', 'slipway', ['history', '--json']],
     ['doctor', 'slipway', ['doctor', '--local', '--json']],
+    ['sandbox', 'slipway', ['sandbox', 'status', '--json']],
+    ['sandbox', 'slipway', ['sandbox', 'status', '--heroku', '--json']],
   ] as const)('%s holds', async (name, bin, args) => {
     const { out } = await project.run(built[bin], args)
     expect(mistakes(validator(name), JSON.parse(out))).toEqual([])

@@ -16,6 +16,7 @@ import {
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { resolveSshConfig } from '../../../src/hosts/ssh-config.ts'
 import {
@@ -28,6 +29,7 @@ import {
   stopSandbox,
 } from '../../../src/sandbox/index.ts'
 import { descendants, identify, isRunning } from '../../../src/sandbox/process.ts'
+import { repository } from '../../built.ts'
 import { ask } from '../../servers/pony.ts'
 
 const run = promisify(execFile)
@@ -103,6 +105,8 @@ describe('a sandbox', () => {
     expect(status).toBe(0)
     expect(text).toContain(`http://www.pony.example.org.localhost:${sandbox.httpPort}/`)
     const facts = JSON.parse((await output('status', '--json', '--dir', dir)).text) as { sites: { domain: string }[] }
+    const schema = JSON.parse(await readFile(join(repository, 'schemas/sandbox.schema.json'), 'utf8')) as object
+    expect(new Ajv2020({ strict: false }).compile(schema)(facts)).toBe(true)
     expect(facts.sites.map(({ domain }) => domain)).toEqual([
       'pony.example.org',
       'www.pony.example.org',

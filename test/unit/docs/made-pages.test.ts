@@ -12,7 +12,7 @@ test.each([
   'troubleshooting.md',
   'guide/events.md',
   'guide/configuration.md',
-  ...['events', 'tasks', 'doctor', 'history'].map((name) => `../schemas/${name}.schema.json`),
+  ...['events', 'tasks', 'doctor', 'history', 'sandbox'].map((name) => `../schemas/${name}.schema.json`),
 ])('docs/%s is what the source makes (else: node scripts/docs.mjs)', async (page) => {
   expect(readFileSync(join(repository, 'docs', page), 'utf8') === (await madePages())[page]).toBe(true)
 })
