@@ -3,7 +3,8 @@
  * `sh` that inherits two descriptors from us, sends the arguments and splices the bytes. Nothing is installed, no
  * second handshake is made, and no socket has a path.
  */
-import type { Duplex, Readable, Writable } from 'node:stream'
+import { Socket, type SocketConstructorOpts } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { Channel, RsyncShell, Transport } from './transport.ts'
 
 // Descriptor 3 carries bytes both ways, 4 the exit status back. The arguments go first: how many, then each ended by
@@ -31,7 +32,8 @@ export function rsyncBridge(exec: Transport['exec']): RsyncShell {
 }
 
 async function splice(exec: Transport['exec'], child: { stdio: readonly unknown[]; once?: unknown }): Promise<void> {
-  const bytes = child.stdio[3] as Duplex
+  const words = argumentReader()
+  const { socket: bytes, deliver } = reusingMemory(child.stdio[3] as Duplex)
   const status = child.stdio[4] as Duplex
   bytes.on('error', () => {})
   status.on('error', () => {})
@@ -44,15 +46,26 @@ async function splice(exec: Transport['exec'], child: { stdio: readonly unknown[
   }
   if ('once' in child && typeof child.once === 'function') child.once('exit', () => setImmediate(drop))
   try {
-    const { words, rest } = await readArguments(bytes)
-    // rsync speaks first, whichever way the files go: what it says goes with the command.
-    const beginning = rest.length > 0 ? rest : await firstChunk(bytes)
-    channel = await exec(remoteCommand(words), { input: { data: beginning, more: true } })
-    if (!channel.fed && beginning.length > 0) channel.stdin.write(beginning)
-    pipe(bytes, channel.stdin)
-    const answer = channel.stdout
+    deliver(words.take)
+    bytes.once('end', words.ended)
+    bytes.once('close', words.ended)
+    const { words: argv, rest } = await words.read
+    const opened = await exec(remoteCommand(argv))
+    channel = opened
+    opened.stdin.on('error', () => {})
+    if (rest.length > 0) opened.stdin.write(rest)
+    deliver((chunk, done) => {
+      if (opened.stdin.write(chunk, done)) return true
+      opened.stdin.once('drain', () => bytes.resume())
+      return false
+    })
+    if (bytes.readableEnded) opened.stdin.end()
+    else bytes.once('end', () => opened.stdin.end())
+    // It was paused after the arguments.
+    bytes.resume()
+    const answer = opened.stdout
     const complaints: Buffer[] = []
-    channel.stderr.on('data', (chunk: Buffer) => {
+    opened.stderr.on('data', (chunk: Buffer) => {
       if (complaints.length < 100) complaints.push(chunk)
     })
     await new Promise<void>((resolve) => {
@@ -66,7 +79,7 @@ async function splice(exec: Transport['exec'], child: { stdio: readonly unknown[
       answer.once('close', () => resolve())
       bytes.once('close', () => resolve())
     })
-    const { exitCode } = await channel.exit
+    const { exitCode } = await opened.exit
     bytes.end()
     if (complaints.length > 0) (child as { remoteStderr?: string }).remoteStderr = Buffer.concat(complaints).toString()
     status.end(`${exitCode ?? 255}\n`)
@@ -77,62 +90,65 @@ async function splice(exec: Transport['exec'], child: { stdio: readonly unknown[
   }
 }
 
-function pipe(from: Readable, to: Writable): void {
-  from.on('data', (chunk: Buffer) => {
-    if (!to.write(chunk)) {
-      from.pause()
-      to.once('drain', () => from.resume())
-    }
-  })
-  from.once('end', () => to.end())
-  // It was paused after the arguments, and a listener alone does not set a paused stream going.
-  from.resume()
-  to.on('error', () => {})
+/** Takes a chunk, and calls `done` when it is needed no more. False: nothing more, until `resume`. */
+type Take = (chunk: Buffer, done: () => void) => boolean
+
+interface Handle {
+  reading: boolean
+  readStop(): void
+  useUserBuffer?: unknown
 }
 
-/** The next bytes of a paused stream; none where it has ended. */
-function firstChunk(stream: Duplex): Promise<Buffer> {
-  return new Promise((resolve) => {
-    const done = (chunk: Buffer) => {
-      stream.off('data', done)
-      stream.off('end', ended)
-      stream.off('close', ended)
-      stream.pause()
-      resolve(chunk)
-    }
-    const ended = () => done(Buffer.alloc(0))
-    stream.on('data', done)
-    stream.on('end', ended)
-    stream.on('close', ended)
-    stream.resume()
-  })
+const chunkBytes = 128 * 1024
+
+/**
+ * `pipe`, whose chunks are read into buffers that are used again: a fresh one for each would be most of the work of
+ * passing bytes on. Nothing may have been read from it yet. Where Node is not as expected, it stays an ordinary stream.
+ */
+function reusingMemory(pipe: Duplex): { socket: Duplex; deliver(take: Take): void } {
+  let take: Take = () => false
+  const deliver = (next: Take) => {
+    take = next
+  }
+  const handle = (pipe as { _handle?: Handle })._handle
+  if (!handle || typeof handle.readStop !== 'function' || typeof handle.useUserBuffer !== 'function') {
+    pipe.on('data', (chunk: Buffer) => {
+      if (!take(chunk, () => {})) pipe.pause()
+    })
+    return { socket: pipe, deliver }
+  }
+  handle.readStop()
+  handle.reading = false
+  const free: Buffer[] = []
+  const onread = {
+    buffer: () => free.pop() ?? Buffer.allocUnsafeSlow(chunkBytes),
+    callback: (length: number, buffer: Buffer) => take(buffer.subarray(0, length), () => free.push(buffer)),
+  }
+  return { socket: new Socket({ handle, onread } as SocketConstructorOpts), deliver }
 }
 
-/** Reads the bridge's arguments off the beginning of the stream. */
-async function readArguments(stream: Duplex): Promise<{ words: string[]; rest: Buffer }> {
+/** Takes the bridge's arguments off the beginning of what it sends. */
+function argumentReader() {
   let held: Buffer = Buffer.alloc(0)
-  return new Promise((resolve, reject) => {
-    const done = () => {
-      stream.off('data', onData)
-      stream.off('end', onEnd)
-      stream.off('close', onEnd)
-      stream.pause()
-    }
-    const onEnd = () => {
-      done()
-      reject(new Error('rsync ended before it connected'))
-    }
-    const onData = (chunk: Buffer) => {
-      held = Buffer.concat([held, chunk])
-      const parsed = parseArguments(held)
-      if (!parsed) return
-      done()
-      resolve(parsed)
-    }
-    stream.on('data', onData)
-    stream.on('end', onEnd)
-    stream.on('close', onEnd)
+  let resolve: (read: { words: string[]; rest: Buffer }) => void
+  let reject: (error: Error) => void
+  const read = new Promise<{ words: string[]; rest: Buffer }>((settle, fail) => {
+    resolve = settle
+    reject = fail
   })
+  read.catch(() => {})
+  return {
+    read,
+    take: ((chunk, done) => {
+      // A copy: the memory of `chunk` is used again.
+      held = Buffer.concat([held, chunk])
+      done()
+      const parsed = parseArguments(held)
+      if (parsed) resolve(parsed)
+      return parsed === undefined
+    }) satisfies Take,
+    ended: () => reject(new Error('rsync ended before it connected')),
+  }
 }
 
 /** `3\na\0b\0c\0rest`: the arguments and what follows; undefined while incomplete. */

@@ -1,6 +1,7 @@
 /** Trees by rsync, over the connection that stands already. The plan (arguments, report) is pure; running it is not. */
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import type { SFTPWrapper } from 'ssh2'
@@ -98,7 +99,10 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
   const display = `rsync ${arrow}`
   if (!dryRun) await approve(run, site.name, display)
   const byRsync = async () => {
-    const transport = await site.transport()
+    const connecting = site.transport()
+    connecting.catch(() => {})
+    const builder = newBuilder()
+    const transport = await connecting
     const shell = await transport.rsyncShell()
     const plan: RsyncPlan = {
       up,
@@ -108,7 +112,7 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
         ? {}
         : { linkDest: await absolute(site, resolvePath(site.directory, options.linkDest)) }),
       dryRun,
-      progress: await understandsProgress(run),
+      progress: progress(run).understood,
       remoteShell: shell.remoteShell,
       user: site.user,
       options: {
@@ -116,9 +120,15 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
         ...(options.excludeFrom === undefined ? {} : { excludeFrom: localPath(run, options.excludeFrom) }),
       },
     }
-    const { default: Rsync } = (await import('rsync')) as unknown as { default: new () => RsyncBuilder }
-    return execute(run, site, transport, shell, rsyncArguments(plan, new Rsync()), display)
+    return execute(run, site, transport, shell, rsyncArguments(plan, builder), display)
   }
+  const byRsyncHere = () =>
+    byRsync().catch((error: unknown) => {
+      if (!(error instanceof SlipwayError && error.code === 'rsync-failed' && progress(run).understood)) throw error
+      if (!/unknown option|unrecogni[sz]ed option|illegal option/.test(error.detail ?? '')) throw error
+      progress(run).understood = false
+      return byRsync()
+    })
   const bySftp = async (missing: SlipwayError) => {
     const { sftp } = await site.transport()
     // SFTP is the login user's, whoever else the host is used as.
@@ -136,7 +146,7 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
       patterns,
     )
   }
-  const result = await withReconnects(run, site, byRsync).catch((error: unknown) => {
+  const result = await withReconnects(run, site, byRsyncHere).catch((error: unknown) => {
     if (error instanceof SlipwayError && error.code === 'rsync-missing') return bySftp(error)
     throw error
   })
@@ -194,14 +204,14 @@ async function copyBySftp(
         progress: false,
         options: same,
       }
-      const { default: Rsync } = (await import('rsync')) as unknown as { default: new () => RsyncBuilder }
+      const builder = newBuilder()
       const shell = await here.rsyncShell()
       const result = await execute(
         run,
         { ...site, user: undefined },
         here,
         shell,
-        rsyncArguments(plan, new Rsync()),
+        rsyncArguments(plan, builder),
         copy.display,
       )
       outcome = 'ok'
@@ -247,32 +257,17 @@ async function absolute(site: RsyncSite, path: string): Promise<string> {
   return path === '~' ? home : `${home}/${path.replace(/^~\//, '')}`
 }
 
-function understandsProgress(run: Run): Promise<boolean> {
-  return run.memo(
-    'rsync --version',
-    () =>
-      new Promise<boolean>((resolve, reject) => {
-        const child = spawn('rsync', ['--version'], { stdio: ['ignore', 'pipe', 'ignore'] })
-        let text = ''
-        child.stdout.setEncoding('utf8').on('data', (part: string) => {
-          text += part
-        })
-        child.on('error', (error: NodeJS.ErrnoException) =>
-          reject(
-            error.code === 'ENOENT'
-              ? new SlipwayError('rsync-missing-here', 'there is no rsync on this machine', {
-                  state: 'Nothing was copied.',
-                  next: 'Install it: apt-get install rsync, or brew install rsync.',
-                })
-              : error,
-          ),
-        )
-        child.on('close', () => {
-          const [, major, minor] = /rsync\s+version v?(\d+)\.(\d+)/.exec(text) ?? []
-          resolve(Number(major) > 3 || (Number(major) === 3 && Number(minor) >= 1))
-        })
-      }),
-  )
+/** Whether the rsync here takes `--info=progress2`. It is found out by use: asking first would be a process more. */
+function progress(run: Run): { understood: boolean } {
+  return run.memo('rsync progress', () => ({ understood: true }))
+}
+
+// Required, not imported: of a module in CommonJS that is half the time.
+const require = createRequire(import.meta.url)
+
+function newBuilder(): RsyncBuilder {
+  const Rsync = require('rsync') as new () => RsyncBuilder
+  return new Rsync()
 }
 
 let counter = 0
@@ -331,7 +326,11 @@ async function execute(
   if (run.signal.aborted) abort()
   const spliced = shell.attach(child)
   const code = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject)
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      run.signal.removeEventListener('abort', abort)
+      run.emit({ type: 'step.finished', id, outcome: 'failed', durationMs: performance.now() - startedAt })
+      reject(error.code === 'ENOENT' && program === 'rsync' ? missingHere() : error)
+    })
     // Not `close`: the descriptors that are ours stay open until we let go of them.
     child.once('exit', (status) => resolve(status))
   })
@@ -345,6 +344,13 @@ async function execute(
   if (!failed) return report.result()
   if (run.signal.aborted) throw run.signal.reason
   throw rsyncError(site, display, code, `${child.remoteStderr ?? ''}${complaint}`.trim(), gone)
+}
+
+function missingHere(): SlipwayError {
+  return new SlipwayError('rsync-missing-here', 'there is no rsync on this machine', {
+    state: 'Nothing was copied.',
+    next: 'Install it: apt-get install rsync, or brew install rsync.',
+  })
 }
 
 function rsyncError(site: RsyncSite, display: string, code: number | null, detail: string, gone: Error | undefined) {

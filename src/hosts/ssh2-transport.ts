@@ -16,6 +16,7 @@ import { rsyncBridge } from './rsync-bridge.ts'
 import { spareChannel } from './spare-channel.ts'
 import type { SshConfig } from './ssh-config.ts'
 import { planAuth } from './ssh2-auth.ts'
+import { bulk, limitWindow, windowFor } from './ssh2-packets.ts'
 import type { Channel, ExecOptions, Transport } from './transport.ts'
 
 // Required, not imported: the loader reads CommonJS twice when it is imported, and there are forty files of it.
@@ -43,6 +44,7 @@ export async function connectSsh2(config: SshConfig, stream: Duplex, check: Host
   let refusal: unknown
   let phase: 'key exchange' | 'authentication' = 'key exchange'
   let asking = false
+  let accepted: Buffer | undefined
   const clock = deadline(config.connectTimeoutMs ?? handshakeTimeoutMs)
   const options: ConnectConfig = {
     sock: stream,
@@ -52,10 +54,14 @@ export async function connectSsh2(config: SshConfig, stream: Duplex, check: Host
     keepaliveCountMax: config.serverAliveCountMax,
     algorithms: { serverHostKey: hostKeyOrder(check) } as unknown as ConnectConfig['algorithms'],
     hostVerifier: (key: Buffer, verify: (ok: boolean) => void) => {
+      // At once where the server renews its keys (RekeyLimit): while ssh2 waits for this it would send what comes
+      // under keys that hold no more.
+      if (accepted?.equals(key)) return verify(true)
       asking = true
       check.verify(key).then(
         () => {
           asking = false
+          accepted = Buffer.from(key)
           phase = 'authentication'
           verify(true)
         },
@@ -96,6 +102,7 @@ export async function connectSsh2(config: SshConfig, stream: Duplex, check: Host
   } finally {
     clock.stop()
   }
+  bulk(client, stream)
   return ssh2Transport(client, stream, config)
 }
 
@@ -229,6 +236,8 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
   }
   const early = earlyInput(client)
   const spare = spareChannel(client, always)
+  /** The least that a command's start has taken. */
+  let roundTripMs = Number.POSITIVE_INFINITY
   let reason: Error | undefined
   client.on('error', (error) => {
     reason ??= error
@@ -304,6 +313,7 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
         term: options.pty.term ?? 'xterm-256color',
       }
       let waiting = pty ? undefined : spare.take()
+      const askedAt = performance.now()
       const fed =
         options.input && !pty ? early.behind(command, options.input.data, options.input.more ?? false) : undefined
       // Adopted within the callback: a quick command's status and close can be in the same packet as its opening.
@@ -311,6 +321,8 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
         const started = (error: Error | undefined, channel: ClientChannel) => {
           if (error) return done(error, undefined as never)
           channel.on('close', leave)
+          roundTripMs = Math.min(roundTripMs, performance.now() - askedAt)
+          limitWindow(channel, windowFor(roundTripMs))
           done(undefined, { ...adopt(channel, lost), fed: fed?.sent })
         }
         const onSpare = waiting

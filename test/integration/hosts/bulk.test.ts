@@ -1,0 +1,99 @@
+/** Much data, and what it takes to move it: every cipher, keys renewed on the way, an rsync of another kind. */
+import { createHash, randomBytes } from 'node:crypto'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { host } from '../../../src/hosts/index.ts'
+import { limitWindow, windowFor } from '../../../src/hosts/ssh2-packets.ts'
+import { failure, inRun } from './inrun.ts'
+import { type Sshd, startSshd } from './sshd.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'slipway-bulk-'))
+const bytes = randomBytes(12_000_000)
+const hash = (data: Uint8Array) => createHash('sha256').update(data).digest('hex')
+
+beforeAll(() => {
+  mkdirSync(join(root, 'tree'))
+  writeFileSync(join(root, 'tree', 'big'), bytes)
+})
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+describe.each(['aes128-gcm@openssh.com', 'aes256-ctr', 'chacha20-poly1305@openssh.com'])(
+  'over %s, whose keys are renewed every megabyte,',
+  (cipher) => {
+    let sshd: Sshd
+    beforeAll(async () => {
+      sshd = await startSshd({ config: `Ciphers ${cipher}\nRekeyLimit 1M` })
+    })
+    afterAll(() => sshd.stop())
+
+    it('twelve megabytes arrive whole: as input, as output, and as a tree', () =>
+      inRun({ sshConfigFile: sshd.sshConfigFile, projectDir: root }, async () => {
+        const h = host('test')
+        expect((await h.run('sha256sum', { kind: 'probe' }).input(bytes).text()).split(' ')[0]).toBe(hash(bytes))
+        await h.rsync({ source: 'tree/', destination: '~/tree' })
+        expect(hash(readFileSync(join(sshd.home, 'tree', 'big')))).toBe(hash(bytes))
+        const parts: Buffer[] = []
+        for await (const part of h.run('cat tree/big', { kind: 'probe' }).stdout()) parts.push(part as Buffer)
+        expect(hash(Buffer.concat(parts))).toBe(hash(bytes))
+        await h.rsync({ direction: 'down', source: '~/tree/', destination: `back-${cipher}` })
+        expect(hash(readFileSync(join(root, `back-${cipher}`, 'big')))).toBe(hash(bytes))
+      }))
+  },
+)
+
+it('has less under way to a host nearby, which would only pile it up', () => {
+  expect(windowFor(0.4)).toBe(512 * 1024)
+  expect(windowFor(40)).toBe(Number.POSITIVE_INFINITY)
+  const channel = { outgoing: { window: 2_097_152 } }
+  limitWindow(channel, windowFor(40))
+  expect(channel.outgoing.window).toBe(2_097_152)
+  limitWindow(channel, windowFor(0.4))
+  expect(channel.outgoing.window).toBe(512 * 1024)
+})
+
+describe('this machine', () => {
+  let sshd: Sshd
+  const path = process.env.PATH
+  const bin = join(root, 'bin')
+  beforeAll(async () => {
+    sshd = await startSshd()
+    mkdirSync(bin)
+    for (const program of ['sh', 'cat', 'ssh']) symlinkSync(`/usr/bin/${program}`, join(bin, program))
+  })
+  afterAll(async () => {
+    process.env.PATH = path
+    await sshd.stop()
+  })
+  const copy = () =>
+    inRun({ sshConfigFile: sshd.sshConfigFile, projectDir: root }, async (told) => {
+      const result = await host('test').rsync({ source: 'tree/', destination: '~/copy' })
+      return { result, told }
+    })
+
+  it('without rsync says how to get it', async () => {
+    process.env.PATH = bin
+    const error = await failure(copy())
+    process.env.PATH = path
+    expect(error).toMatchObject({ code: 'rsync-missing-here', state: 'Nothing was copied.' })
+  })
+
+  it('with an rsync that knows no --info copies without progress', async () => {
+    const calls = join(root, 'calls')
+    writeFileSync(
+      join(bin, 'rsync'),
+      `#!/bin/sh
+for each; do case $each in --info=*) echo "info" >>${calls}; echo "rsync: $each: unknown option" >&2; exit 1;; esac; done
+echo plain >>${calls}
+exec /usr/bin/rsync "$@"
+`,
+    )
+    chmodSync(join(bin, 'rsync'), 0o755)
+    process.env.PATH = `${bin}:${path}`
+    const { result } = await copy()
+    process.env.PATH = path
+    expect(result.changed).toEqual(['big'])
+    expect(readFileSync(calls, 'utf8')).toBe('info\nplain\n')
+  })
+})
