@@ -203,7 +203,7 @@ export function herokuClient(options: ClientOptions = {}): HerokuClient {
           return parsed(parse, text === '' ? {} : JSON.parse(text), path)
         } catch (error) {
           if (!lost(error)) throw named(error, method, path)
-          if (!given.evenAborted && currentRun().signal.aborted) throw unknown(method, path, error)
+          if (!given.evenAborted && currentRun().signal.aborted) throw interrupted(method, path, error)
           if (!given.reread) throw unknown(method, path, error)
           const found = await given.reread().catch((cause: unknown) => {
             throw unknown(method, path, cause)
@@ -284,6 +284,12 @@ function unknown(method: string, path: string, cause: unknown): OutcomeUnknownEr
     state: 'Heroku may or may not have done it; it was not sent again.',
     next: 'Look with `tasks status`, then run the task again: it begins with what is really there.',
   })
+}
+
+/** Ctrl-C while a write was under way: an interruption like any other, whose effect is not known. */
+function interrupted(method: string, path: string, cause: unknown): AbortedError {
+  const { state, next } = unknown(method, path, cause)
+  return new AbortedError(`interrupted before a reply came to ${method} ${path}`, { cause, state, next })
 }
 
 function named(error: unknown, method: string, path: string): unknown {

@@ -119,6 +119,26 @@ describe('writes', () => {
       name: 'OutcomeUnknownError',
     })
   })
+  test('that are interrupted end as interrupted, and say that their effect is not known', async () => {
+    stage.heroku.faults.add('PATCH', /^\/apps\/app-5$/, { kind: 'delay', ms: 300 })
+    const controller = new AbortController()
+    const writing = within(
+      (client) =>
+        client.write('PATCH', '/apps/app-5', resource.app, {
+          body: { maintenance: true },
+          reread: async () => undefined,
+        }),
+      { signal: controller.signal },
+    )
+    while (stage.heroku.faults.rules.some((rule) => rule.times > 0))
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    controller.abort()
+    await expect(writing).rejects.toMatchObject({
+      code: 'aborted',
+      exitCode: 130,
+      state: expect.stringContaining('may or may not have done it'),
+    })
+  }, 20_000)
   test('are held back in a dry run, and looking at their result ends the task there', async () => {
     const before = calls('PATCH', /^\/apps\/app-6$/)
     const { events } = await within(
