@@ -4,12 +4,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Config } from '../../../src/config/types.ts'
 import { local } from '../../../src/hosts/index.ts'
 import type { Command } from '../../../src/shell/index.ts'
-import {
-  backupCommands,
-  explainStep,
-  type ServerDatabase,
-  serverDatabase,
-} from '../../../src/targets/vps/database/servers.ts'
+import { explained } from '../../../src/targets/vps/database/engines.ts'
+import { backupCommands, type ServerDatabase, serverDatabase } from '../../../src/targets/vps/database/servers.ts'
 import { startMariadb } from '../../servers/mariadb.ts'
 import { startPostgres } from '../../servers/postgres.ts'
 import { done, inRun } from './run.ts'
@@ -97,7 +93,7 @@ describe('a configured database', () => {
     )
     const command = backupCommands('main', database, 'three').dump(join(dir, 'never'))
     const error = await done(() => local().script([{ name: 'copy main', command }])).catch((reason) => reason)
-    expect(await explainStep(error, 'local', database)).toMatchObject({
+    expect(await explained(error, local(), new Map([['copy main', database.at]]))).toMatchObject({
       code: 'database-unreachable',
       message: 'copy main: the server does not answer: pony on 127.0.0.1:1 as app',
     })

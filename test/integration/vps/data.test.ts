@@ -105,7 +105,8 @@ test('a truncated backup is found out, and is not restored', async () => {
   })
   const rows = sql('ponyr2', 'pony', 'SELECT count(*) FROM settings')
   await expect(project.run((staging) => staging.database.restore(backup.id))).rejects.toMatchObject({
-    code: 'step-failed',
+    code: 'database-dump-damaged',
+    state: 'main and queue are as they were.',
   })
   expect(sql('ponyr2', 'pony', 'SELECT count(*) FROM settings')).toBe(rows)
   expect((await up()).status).toBe(200)

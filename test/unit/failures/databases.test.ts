@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { explain } from '../../../src/targets/vps/database/engine-errors.ts'
 import { mysqlErrors } from '../../../src/targets/vps/database/mysql-errors.ts'
 import { postgresErrors } from '../../../src/targets/vps/database/postgres-errors.ts'
+import { sqliteErrors } from '../../../src/targets/vps/database/sqlite-errors.ts'
 
 const attempt = {
   what: 'dump pony',
@@ -64,9 +65,18 @@ const either: [string, string][] = [
   ['something that nobody has seen before', 'database-failed'],
 ]
 
+const sqlite: [string, string][] = [
+  ['slipway: no database /srv/db/pony.sqlite', 'database-missing'],
+  ['slipway: /srv/db/pony.sqlite could not be copied: database is locked', 'database-locked'],
+  ['slipway: /srv/db/pony.sqlite could not be copied: database disk image is malformed', 'database-damaged'],
+  ['slipway: /srv/db/pony.sqlite is damaged: row 3 missing from index club', 'database-damaged'],
+  ['slipway: the scrubbing SQL failed: no such table: riders', 'database-scrub'],
+]
+
 describe.each([
   ['PostgreSQL', postgresErrors, [...postgres, ...either]],
   ['MySQL', mysqlErrors, [...mysql, ...either]],
+  ['SQLite', sqliteErrors, [...sqlite, ...either]],
 ] as const)('what %s says', (_server, known, said) => {
   test.each(said as [string, string][])('%s', (stderr, code) => {
     const error = explain(attempt, `some line before\n${stderr}\n`, 1, known)

@@ -1,10 +1,11 @@
 /** Backups of a deployment's databases, kept on its host: each a folder with the copies and a manifest. */
-import { randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
+import { createHash, randomBytes } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { currentRun, OutcomeUnknownError, SlipwayError } from '../../../events/index.ts'
 import { ScriptError } from '../../../hosts/errors.ts'
-import type { Host, ScriptStep, StepResult } from '../../../hosts/host.ts'
+import type { Host, ScriptStep } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
 import type { Backup } from '../../deployment.ts'
 import { audited, beginChange, type ChangeOn } from '../change.ts'
@@ -13,10 +14,10 @@ import { hostFacts } from '../facts.ts'
 import { inVersion } from '../install.ts'
 import { writeFile } from '../release-files.ts'
 import { evenIfAborted, inStep, lostDuring } from '../step.ts'
-import { engineFor, explained } from './engines.ts'
+import { explain } from './engine-errors.ts'
+import { engineFor, explained, knownErrors } from './engines.ts'
 import { databaseHost } from './index.ts'
 import { retention } from './scheduled.ts'
-import type { ServerDatabase } from './servers.ts'
 
 /** What `manifest.json` of a backup holds. */
 export interface Manifest {
@@ -121,7 +122,7 @@ find ${facts.app.backups} -maxdepth 1 -name ${`${context.deployment.name}-*.new`
     await evenIfAborted(async () => {
       await host.run(sh`rm -rf ${`${folder}.new`}`, { quiet: true, nothrow: true })
     }).catch(() => {})
-    throw await explained(error, host, new Map(engines.map(({ name, engine }) => [`copy ${name}`, engine.server])))
+    throw await explained(error, host, new Map(engines.map(({ name, engine }) => [`copy ${name}`, engine.at])))
   })
   if (currentRun().options.dryRun) return undefined
   const manifest: Manifest = {
@@ -220,13 +221,24 @@ export async function verifyBackup(context: VpsContext, id?: string): Promise<vo
     const engine = await engineFor(context, facts.release, name)
     await inStep(`verify ${name} of ${manifest.id}`, host.name, async () => {
       // A script, because it travels on standard input: a password may be part of it.
-      const [answer] = await host.script(
-        [{ name: `verify ${name}`, command: engine.verify(`${manifest.path}/${copy.file}`), nothrow: true }],
-        { kind: 'probe', quiet: true },
-      )
-      if (answer?.exitCode !== 0 && engine.server) {
-        const error = await explainFailure(`verify ${name}`, answer, host, engine.server)
-        // Of a server that refuses, nothing follows for the backup.
+      const [answer] = await host
+        .script([{ name: `verify ${name}`, command: engine.verify(`${manifest.path}/${copy.file}`), nothrow: true }], {
+          kind: 'probe',
+          quiet: true,
+        })
+        .catch((error: unknown) => {
+          throw lostDuring(
+            error,
+            'Nothing of the app or of the backup was changed; whether the backup is good is not known.',
+            `When the host can be reached: \`tasks verify_backup:release=${context.deployment.name}\`.`,
+          )
+        })
+      if (answer?.exitCode !== 0) {
+        const state = 'Nothing was changed; whether the backup is good is not known.'
+        const attempt = { what: `verify ${name}`, host: host.name, at: engine.at, state }
+        const known = await knownErrors(engine.kind)
+        const error = explain(attempt, answer?.stderr ?? '', answer?.exitCode ?? null, known)
+        // Of a server that refuses, or a full disk, nothing follows for the backup.
         if (error.code !== 'database-dump-damaged' && error.code !== 'database-no-dump') throw error
       }
       const problem =
@@ -243,22 +255,6 @@ export async function verifyBackup(context: VpsContext, id?: string): Promise<vo
   }
 }
 
-async function explainFailure(
-  what: string,
-  answer: StepResult | undefined,
-  host: Host,
-  { at, engine }: ServerDatabase,
-): Promise<SlipwayError> {
-  const [{ explain }, { postgresErrors }, { mysqlErrors }] = await Promise.all([
-    import('./engine-errors.ts'),
-    import('./postgres-errors.ts'),
-    import('./mysql-errors.ts'),
-  ])
-  const known = engine.kind === 'postgres' ? postgresErrors : mysqlErrors
-  const attempt = { what, host: host.name, at, state: 'Nothing was changed; whether the backup is good is not known.' }
-  return explain(attempt, answer?.stderr ?? '', answer?.exitCode ?? null, known)
-}
-
 /** What is different between a manifest's entry and what a test restore found; undefined where nothing is. Pure. */
 export function compare(
   wanted: { counts: Record<string, number>; sha256: string },
@@ -271,22 +267,47 @@ export function compare(
   return undefined
 }
 
-/** A fresh backup, brought to the operator's machine. Resolves with the paths. */
+/** A fresh backup, brought to the operator's machine and compared there. Resolves with the paths. */
 export async function fetchBackup(context: VpsContext, directory = '.'): Promise<string[]> {
   const taken = await backup(context)
   if (currentRun().options.dryRun) return []
   const host = databaseHost(context)
   const manifest = await findBackup(context, taken.id)
   const folder = join(currentRun().options.projectDir ?? process.cwd(), directory)
-  await mkdir(folder, { recursive: true })
   const paths: string[] = []
   for (const [name, copy] of Object.entries(manifest.databases)) {
     const path = join(
       folder,
       `${context.deployment.name}-${name}-${manifest.id.split('-').slice(1, 3).join('-')}-${copy.file}`,
     )
-    await inStep(`fetch ${name}`, host.name, () => host.download(`${manifest.path}/${copy.file}`, path))
+    await inStep(`fetch ${name}`, host.name, async () => {
+      try {
+        await mkdir(folder, { recursive: true })
+        await host.download(`${manifest.path}/${copy.file}`, path)
+        await requireSum(path, copy.sha256)
+      } catch (error) {
+        const state = `The backup ${manifest.id} is on ${host.name}, and whole; ${name} of it is not here.`
+        const next = `Fetch again: \`tasks fetch_db:release=${context.deployment.name}\`; or copy ${manifest.path}/${copy.file} yourself.`
+        if (error instanceof OutcomeUnknownError) throw lostDuring(error, state, next)
+        currentRun().signal.throwIfAborted()
+        const { message } = error as Error
+        throw new SlipwayError('fetch-failed', `${name} could not be fetched: ${message}`, {
+          host: host.name,
+          cause: error,
+          state,
+          next: /ENOSPC/.test(message) ? 'Make room on the disk here, or fetch it to another one: to=FOLDER.' : next,
+        })
+      }
+    })
     paths.push(path)
   }
   return paths
+}
+
+async function requireSum(path: string, sha256: string): Promise<void> {
+  const sum = createHash('sha256')
+  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) sum.update(chunk as Buffer)
+  if (sum.digest('hex') === sha256) return
+  await rm(path, { force: true })
+  throw new Error('what arrived has another checksum')
 }

@@ -14,11 +14,11 @@ import { audited, beginChange, type ChangeOn } from '../change.ts'
 import type { VpsContext } from '../context.ts'
 import { vpsContext } from '../create.ts'
 import { hostFacts } from '../facts.ts'
-import { evenIfAborted, inStep } from '../step.ts'
+import { evenIfAborted, inStep, lostDuring } from '../step.ts'
 import { takeBackup } from './backup.ts'
 import { carryFile, carryFolder } from './carry.ts'
 import { keptName, scratchName } from './engine.ts'
-import { type NamedServer, serversOn } from './engines.ts'
+import { explained, type NamedServer, serversOn } from './engines.ts'
 import { databaseHost } from './index.ts'
 import { confirmOver, hooks, type Replacements, replaceData } from './restore.ts'
 import { scrubDatabase } from './sqlite.ts'
@@ -72,7 +72,13 @@ export async function copyData(context: VpsContext, to: VpsContext): Promise<voi
       await dropCopies(toHost, swaps)
       throw error
     }
-    await copyMedia(here, there)
+    await copyMedia(here, there).catch((error: unknown) => {
+      throw lostDuring(
+        error,
+        `The databases of ${target.name} are those of ${source.name}, and it runs; of the media not all may have come.`,
+        'When the hosts can be reached, do it again.',
+      )
+    })
     await hooks(to, toHost, there.change, 'after_clone')
   })
 }
@@ -209,15 +215,12 @@ async function copyFiles(
       if (scrub?.name === name) {
         const sql = `${temporary}/scrub.sql`
         await to.host.write(sql, scrub.sql, { mode: 0o600 })
-        await to.host.script(
-          [
-            {
-              name: `scrub ${name} with ${scrub.file}`,
-              command: scrubDatabase(path, `${temporary}/scrubbed-${file}`, sql),
-            },
-          ],
-          { guard: to.change.guard },
-        )
+        const title = `scrub ${name} with ${scrub.file}`
+        const command = scrubDatabase(path, `${temporary}/scrubbed-${file}`, sql)
+        await to.host.script([{ name: title, command }], { guard: to.change.guard }).catch(async (error: unknown) => {
+          const at = { kind: 'sqlite' as const, database: path }
+          throw await explained(error, to.host, new Map([[title, at]]), `${to.context.deployment.name} is as it was.`)
+        })
         path = `${temporary}/scrubbed-${file}`
       }
       puts.push({ name, file: path })

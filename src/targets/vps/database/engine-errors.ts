@@ -32,9 +32,10 @@ export function explain(
   stderr: string,
   exitCode: number | null,
   known: readonly Known[],
+  cause?: unknown,
 ): SlipwayError {
   const detail = stderr.trim().split('\n').slice(-20).join('\n')
-  const details = { host: attempt.host, state: attempt.state, detail }
+  const details = { host: attempt.host, state: attempt.state, detail, ...(cause === undefined ? {} : { cause }) }
   for (const each of known) {
     const match = each.says.exec(stderr)
     if (!match) continue
@@ -50,14 +51,15 @@ export function explain(
   })
 }
 
+const packages = { sqlite: 'python3', postgres: 'postgresql-client', mysql: 'mariadb-client' }
+
 /** What is the same for every server, because this tool's own programs say it. */
 export const common: readonly Known[] = [
   {
     says: /slipway: there is no (\S+)|(?:^|[ :])(\S+): (?:command )?not found/m,
     code: 'database-tools-missing',
     message: ({ host }, match) => `there is no ${match[1] ?? match[2]} on ${host}`,
-    next: ({ at, host }) =>
-      `Install the client there (Debian: \`apt install ${at.kind === 'postgres' ? 'postgresql-client' : 'mariadb-client'}\`): \`slipway ssh ${host}\`.`,
+    next: ({ at, host }) => `Install it there (Debian: \`apt install ${packages[at.kind]}\`): \`slipway ssh ${host}\`.`,
   },
   {
     says: /slipway: (\S+) does not exist/,

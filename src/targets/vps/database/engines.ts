@@ -7,8 +7,10 @@ import type { Host } from '../../../hosts/host.ts'
 import type { Command } from '../../../shell/index.ts'
 import type { VpsContext } from '../context.ts'
 import type { ReleaseLayout } from '../layout.ts'
+import type { DatabaseAddress } from './engine.ts'
+import { explain, type Known } from './engine-errors.ts'
 import type { ServerDatabase } from './servers.ts'
-import { checkDatabase, copyDatabase, putDatabase, sizes } from './sqlite.ts'
+import { copyDatabase, putDatabase, sizes, tryDatabase } from './sqlite.ts'
 
 export interface Engine {
   kind: DatabaseConfig['kind']
@@ -22,6 +24,7 @@ export interface Engine {
   /** Over the database, verified first; what was there is kept as `kept`. Nothing may be using it. */
   put(file: string, kept: string): Command
   size(): Command
+  at: DatabaseAddress
   /** Of a database on a server. */
   server?: ServerDatabase
 }
@@ -43,7 +46,7 @@ export async function engineFor(context: VpsContext, release: ReleaseLayout, nam
   if (config.kind === 'sqlite') return sqliteEngine(name, `${release.shared}/${config.path}`, config.role)
   const { backupCommands, serverDatabase } = await import('./servers.ts')
   const database = await serverDatabase(context.config, name, config, credentialsFolder(release))
-  return { ...backupCommands(name, database, randomBytes(4).toString('hex')), server: database }
+  return { ...backupCommands(name, database, randomBytes(4).toString('hex')), at: database.at, server: database }
 }
 
 /** The same for a script on the host: no password is in its commands, but in the file that `password` writes. */
@@ -58,7 +61,7 @@ export async function scheduledEngine(
   const { password: _, ...database } = engine.server
   const password = writePassword(engine.server)
   return {
-    engine: backupCommands(name, database, 'scheduled'),
+    engine: { ...backupCommands(name, database, 'scheduled'), at: database.at },
     ...(password === undefined ? {} : { password }),
   }
 }
@@ -66,10 +69,11 @@ export async function scheduledEngine(
 export function sqliteEngine(name: string, path: string, role: 'data' | 'queue'): Engine {
   return {
     kind: 'sqlite',
+    at: { kind: 'sqlite', database: path },
     role,
     fileName: `${name}.sqlite`,
     dump: (file) => copyDatabase(path, file),
-    verify: (file) => checkDatabase(file, { full: true, sum: true }),
+    verify: (file) => tryDatabase(file),
     put: (file, kept) => putDatabase(file, path, `${kept}.sqlite`),
     size: () => sizes([path]),
   }
@@ -97,16 +101,28 @@ export async function serversOn(context: VpsContext, host: Host, release: Releas
   return found
 }
 
-/** What a failed step of a script failed of, in its server's words: `steps` names the database of each. */
+/** What the programs of a kind of database say when something fails. */
+export async function knownErrors(kind: DatabaseAddress['kind']): Promise<readonly Known[]> {
+  if (kind === 'sqlite') return (await import('./sqlite-errors.ts')).sqliteErrors
+  return kind === 'postgres'
+    ? (await import('./postgres-errors.ts')).postgresErrors
+    : (await import('./mysql-errors.ts')).mysqlErrors
+}
+
+/**
+ * What a failed step of a script failed of, in its database's words: its code, what is true now, what to type next.
+ * `steps` says which database each step is of; other errors are handed back as they are. `state` in place of: it is as
+ * it was.
+ */
 export async function explained(
   error: unknown,
-  host: Host,
-  steps: ReadonlyMap<string, ServerDatabase | undefined>,
+  host: Pick<Host, 'name'>,
+  steps: ReadonlyMap<string, DatabaseAddress>,
   state?: string,
 ): Promise<unknown> {
-  const name = error instanceof ScriptError ? error.step?.name : undefined
-  const database = name === undefined ? undefined : steps.get(name)
-  if (database === undefined) return error
-  const { explainStep } = await import('./servers.ts')
-  return explainStep(error, host.name, database, state)
+  const step = error instanceof ScriptError ? error.step : undefined
+  const at = step && steps.get(step.name)
+  if (step === undefined || at === undefined) return error
+  const attempt = { what: step.name, host: host.name, at, state: state ?? `${at.database} is as it was.` }
+  return explain(attempt, step.stderr, step.exitCode, await knownErrors(at.kind), error)
 }

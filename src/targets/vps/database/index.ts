@@ -88,7 +88,16 @@ async function init(context: VpsContext, options: { force?: boolean; unlessThere
           throw new SlipwayError('init-failed', `init_db ended with status ${exitCode}`, { host: host.name })
         return
       }
-      await host.env(answers).run(command, { label: app.initDb })
+      await host
+        .env(answers)
+        .run(command, { label: app.initDb })
+        .catch((error: unknown) => {
+          throw lostDuring(
+            error,
+            'init_db may have done all of it, a part, or nothing; what was there before, if anything, is in the backups.',
+            'When the host can be reached, begin again: `tasks init_staging_db:force`.',
+          )
+        })
     })
   })
 }
@@ -187,7 +196,7 @@ async function size(context: VpsContext): Promise<{ name: string; bytes: number 
   ]
   // A script, because it travels on standard input: a password may be part of it.
   const results = await host.script(steps, { kind: 'probe', quiet: true }).catch(async (error: unknown) => {
-    throw await explained(error, host, new Map(servers.map(([name, engine]) => [`size of ${name}`, engine.server])))
+    throw await explained(error, host, new Map(servers.map(([name, engine]) => [`size of ${name}`, engine.at])))
   })
   const read = (step: string) => {
     const index = steps.findIndex((each) => each.name === step)

@@ -66,9 +66,7 @@ export async function replaceData(
   const kept = `${facts.app.backups}/replaced-${context.deployment.name}-${currentRun().id}-${randomBytes(2).toString('hex')}`
   const there = await withData(context, host, change)
   if (there.length > 0) {
-    await inStep('back up what is there', host.name, async () => {
-      return (await takeBackup(context, host, change, (name) => there.includes(name)))?.id
-    })
+    await inStep('back up what is there', host.name, () => backupWhatIsThere(context, host, change, there))
   }
   const engines = await Promise.all(
     puts.map(async ({ name, file }) => ({ name, file, engine: await engineFor(context, release, name) })),
@@ -91,7 +89,7 @@ export async function replaceData(
         )
       }
       if (!(error instanceof ScriptError) || error.step === undefined) throw error
-      const databases = new Map(engines.map(({ name, engine }) => [`put ${name} in place`, engine.server]))
+      const databases = new Map(engines.map(({ name, engine }) => [`put ${name} in place`, engine.at]))
       const at = steps.findIndex((step) => step.name === error.step?.name)
       const state = stateAfter(names, Math.max(at - 1, 0), kept)
       const known = await explained(error, host, databases, state)
@@ -114,6 +112,36 @@ export async function replaceData(
     )
   })
 }
+
+/** A damaged file can't be backed up, and is what a restore is for: it is kept as it is when it is replaced. */
+async function backupWhatIsThere(
+  context: VpsContext,
+  host: Host,
+  change: ChangeOn,
+  names: readonly string[],
+): Promise<string | undefined> {
+  if (names.length === 0) return 'nothing can be backed up'
+  try {
+    return (await takeBackup(context, host, change, (name) => names.includes(name)))?.id
+  } catch (error) {
+    const damaged = names.find((name) => error instanceof SlipwayError && isDamaged(error, `copy ${name}`))
+    if (damaged === undefined) throw error
+    currentRun().emit({
+      type: 'warning',
+      host: host.name,
+      text: `${(error as Error).message}: no backup of it can be taken; the file is kept as it is`,
+    })
+    return backupWhatIsThere(
+      context,
+      host,
+      change,
+      names.filter((name) => name !== damaged),
+    )
+  }
+}
+
+const isDamaged = ({ code, cause }: SlipwayError, step: string): boolean =>
+  code === 'database-damaged' && cause instanceof ScriptError && cause.step?.name === step
 
 /** What is true when the `failed`-th of `names` could not be put in place. Pure. */
 export function stateAfter(names: readonly string[], failed: number, kept: string): string {
@@ -144,7 +172,7 @@ async function withData(context: VpsContext, host: Host, change: ChangeOn): Prom
 
 /** Stops workers and server if they run, and starts again what ran, whatever `fn` did. */
 async function whileStopped(context: VpsContext, host: Host, change: ChangeOn, fn: () => Promise<void>): Promise<void> {
-  const supervisor = await findDaemon(host, change.release)
+  const supervisor = await findDaemon(context, host, change.release)
   const processes = supervisor ? await supervisor.processes() : []
   supervisor?.close()
   const serverRan = processes.some((each) => /^app-[ab]$/.test(each.name) && isUp(each))

@@ -2,7 +2,6 @@
 import { resolveText } from '../../../config/secrets.ts'
 import type { Config, DatabaseConfig } from '../../../config/types.ts'
 import { currentRun, SlipwayError, UsageError } from '../../../events/index.ts'
-import { ScriptError } from '../../../hosts/errors.ts'
 import { type Command, lines, raw, Secret, sh } from '../../../shell/index.ts'
 import {
   type DatabaseAddress,
@@ -126,26 +125,6 @@ ${commands.inspect(at)}
 printf '%s\n' "$out" | awk -F '\t' ${sizeAsJson(at.database)}`,
       ),
   }
-}
-
-/**
- * A failed step of a script as what it failed of: its code, what is true now, what to type next. Other errors are
- * handed back as they are. `state` in place of: the database is as it was.
- */
-export async function explainStep(
-  error: unknown,
-  host: string,
-  database: ServerDatabase,
-  state = `${database.at.database} is as it was.`,
-): Promise<unknown> {
-  if (!(error instanceof ScriptError) || error.step === undefined) return error
-  const { explain } = await import('./engine-errors.ts')
-  const known =
-    database.engine.kind === 'postgres'
-      ? (await import('./postgres-errors.ts')).postgresErrors
-      : (await import('./mysql-errors.ts')).mysqlErrors
-  const { name, stderr, exitCode } = error.step
-  return explain({ what: name, host, at: database.at, state }, stderr, exitCode, known)
 }
 
 /** In a shell of its own: it ends with its own status, and its traps are its own. */

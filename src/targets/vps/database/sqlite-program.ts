@@ -3,7 +3,7 @@
  * sqlite3 command. Sent as text, run with `python3 -c`.
  *
  *   copy SOURCE TARGET [FULL]   a consistent copy while the app writes, verified, renamed into place
- *   check FILE [FULL]           integrity, by what it says and not by exit status alone
+ *   try FILE                    a test restore: a copy beside FILE, its integrity by what it says, and removed again
  *   put SOURCE TARGET KEPT      a verified copy of a backup over TARGET; what was there goes to KEPT
  *   scrub SOURCE TARGET SQL     a copy of SOURCE at TARGET on which the file SQL was run, all of it or nothing
  *   size FILE...                bytes with journals
@@ -15,10 +15,15 @@ export const sqliteProgram = `
 import hashlib, json, os, shutil, signal, sqlite3, sys
 from urllib.parse import quote
 
+# How long somebody else's transaction may last.
+patience = int(os.environ.get('SLIPWAY_SQLITE_WAIT') or 30)
+# Files that go where anything fails.
+unfinished = []
+
 def connect(path, mode='rw'):
     # mode=rw never creates, and recovers the journal that a killed writer left behind.
-    db = sqlite3.connect('file:' + quote(path) + '?mode=' + mode, uri=True, timeout=30, isolation_level=None)
-    db.execute('PRAGMA busy_timeout=30000')
+    db = sqlite3.connect('file:' + quote(path) + '?mode=' + mode, uri=True, timeout=patience, isolation_level=None)
+    db.execute('PRAGMA busy_timeout=%d' % (patience * 1000))
     return db
 
 def tables(db):
@@ -29,24 +34,38 @@ def counts(db):
     return {name: db.execute('SELECT count(*) FROM "' + name.replace('"', '""') + '"').fetchone()[0] for name in tables(db)}
 
 def fail(text):
-    print(text, file=sys.stderr)
+    print('slipway: ' + text, file=sys.stderr)
+    for path in unfinished:
+        drop(path)
     sys.exit(1)
 
-def check(path, full):
+def beside(path):
+    drop(path)
+    unfinished.append(path)
+    return path
+
+# What a damaged file is said to be: a backup cannot be read to its end, a database is damaged.
+def check(path, full, backup=False):
+    damaged = ' cannot be read to its end: ' if backup else ' is damaged: '
     if not os.path.exists(path):
         fail(path + ' does not exist')
     if os.path.getsize(path) == 0:
-        fail(path + ' is empty')
+        fail(path + damaged + 'it is empty')
     try:
         db = connect(path)
         said = [row[0] for row in db.execute('PRAGMA ' + ('integrity_check' if full else 'quick_check')).fetchall()]
         if said != ['ok']:
-            fail(path + ' is damaged: ' + '; '.join(map(str, said[:5])))
+            fail(path + damaged + '; '.join(map(str, said[:5])))
         found = counts(db)
         db.close()
+    except sqlite3.OperationalError as error:
+        fail(path + ': ' + words(error))
     except sqlite3.DatabaseError as error:
-        fail(path + ' cannot be read: ' + str(error))
+        fail(path + damaged + str(error))
     return found
+
+def words(error):
+    return 'No space left on device' if 'disk is full' in str(error) else str(error)
 
 def drop(path):
     for end in ('', '-wal', '-shm', '-journal'):
@@ -72,46 +91,54 @@ def room(source, folder):
     need = os.path.getsize(source) + (os.path.getsize(source + '-wal') if os.path.exists(source + '-wal') else 0)
     free = os.statvfs(folder)
     if free.f_bavail * free.f_frsize < need * 1.05:
-        fail('the disk has room for %d MB, and the copy of %s needs %d MB' % (free.f_bavail * free.f_frsize >> 20, source, need >> 20))
+        fail('No space left on device: the disk has room for %d MB, and the copy of %s needs %d MB' % (free.f_bavail * free.f_frsize >> 20, source, need >> 20))
 
 def copy(source, target, full):
     if not os.path.exists(source) or os.path.getsize(source) == 0:
-        fail(source + ' does not exist')
+        fail('no database ' + source)
     os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
     room(source, os.path.dirname(target))
-    new = target + '.new'
-    drop(new)
+    new = beside(target + '.new')
     try:
         db = connect(source)
         mode = db.execute('PRAGMA journal_mode').fetchone()[0]
-        before = db.execute('SELECT count(*) FROM sqlite_master').fetchone()[0]
         db.execute('VACUUM INTO ?', (new,))
         db.close()
-        os.chmod(new, 0o600)
-        found = check(new, full)
-        if mode == 'wal':
-            # VACUUM INTO drops the mode of the original.
-            copied = connect(new)
-            copied.execute('PRAGMA journal_mode=wal')
-            copied.close()
-        sync(new)
-        os.rename(new, target)
-        sync(target)
     except sqlite3.Error as error:
-        drop(new)
-        fail(source + ' could not be copied: ' + str(error))
+        fail(source + ' could not be copied: ' + words(error))
+    os.chmod(new, 0o600)
+    found = check(new, full)
+    if mode == 'wal':
+        # VACUUM INTO drops the mode of the original.
+        copied = connect(new)
+        copied.execute('PRAGMA journal_mode=wal')
+        copied.close()
+    sync(new)
+    os.rename(new, target)
+    sync(target)
     return {'bytes': os.path.getsize(target), 'counts': found, 'sha256': digest(target)}
 
+def trial(source):
+    if not os.path.exists(source):
+        fail(source + ' does not exist')
+    room(source, os.path.dirname(source))
+    scratch = beside(source + '.trial')
+    shutil.copyfile(source, scratch)
+    sha = digest(source)
+    if digest(scratch) != sha:
+        fail(source + ' cannot be read to its end: it is read differently each time')
+    found = check(scratch, True, backup=True)
+    drop(scratch)
+    return {'bytes': os.path.getsize(source), 'counts': found, 'sha256': sha}
+
 def put(source, target, kept):
-    wanted = check(source, False)
+    wanted = check(source, False, backup=True)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     room(source, os.path.dirname(target))
-    new = target + '.new'
-    drop(new)
+    new = beside(target + '.new')
     shutil.copyfile(source, new)
-    if check(new, True) != wanted:
-        drop(new)
-        fail('the copy of ' + source + ' has other rows than it')
+    if check(new, True, backup=True) != wanted:
+        fail('the rows differ: the copy of ' + source + ' has other rows than it')
     sync(new)
     # Between the two renames there is no database: nothing that a lost connection sends may come between.
     for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
@@ -130,7 +157,7 @@ def put(source, target, kept):
     return {'bytes': os.path.getsize(target), 'counts': wanted}
 
 def scrub(source, target, sql):
-    drop(target)
+    beside(target)
     shutil.copyfile(source, target)
     os.chmod(target, 0o600)
     try:
@@ -139,8 +166,7 @@ def scrub(source, target, sql):
             db.executescript('BEGIN;' + file.read() + '\\n;COMMIT;')
         db.close()
     except sqlite3.Error as error:
-        drop(target)
-        fail('the scrubbing SQL failed: ' + str(error))
+        fail('the scrubbing SQL failed: ' + words(error))
     return {'counts': check(target, False)}
 
 def size(path):
@@ -157,20 +183,26 @@ def has_data(path):
     except sqlite3.DatabaseError:
         return True
 
-action, *words = sys.argv[1:]
-if action == 'copy':
-    result = copy(words[0], words[1], 'full' in words[2:])
-elif action == 'check':
-    result = {'counts': check(words[0], 'full' in words[1:]), 'sha256': digest(words[0]) if 'sum' in words[1:] else ''}
-elif action == 'put':
-    result = put(*words[:3])
-elif action == 'scrub':
-    result = scrub(*words[:3])
-elif action == 'size':
-    result = {path: size(path) for path in words}
-elif action == 'has-data':
-    result = [path for path in words if has_data(path)]
-else:
+def main(action, names):
+    if action == 'copy':
+        return copy(names[0], names[1], 'full' in names[2:])
+    if action == 'try':
+        return trial(names[0])
+    if action == 'put':
+        return put(*names[:3])
+    if action == 'scrub':
+        return scrub(*names[:3])
+    if action == 'size':
+        return {path: size(path) for path in names}
+    if action == 'has-data':
+        return [path for path in names if has_data(path)]
     fail('no such action: ' + action)
-print(json.dumps(result))
+
+try:
+    print(json.dumps(main(sys.argv[1], sys.argv[2:])))
+except sqlite3.Error as error:
+    fail(words(error))
+except OSError as error:
+    # What the server's programs say, so that it is told the same way.
+    fail('%s: %s' % (error.filename or '', os.strerror(error.errno or 0)))
 `

@@ -8,8 +8,8 @@ const program = (...words: string[]): Command => sh`python3 -c ${sqliteProgram} 
 export const copyDatabase = (source: string, target: string, full = true): Command =>
   program('copy', source, target, ...(full ? ['full'] : []))
 
-export const checkDatabase = (file: string, options: { full?: boolean; sum?: boolean } = {}): Command =>
-  program('check', file, ...(options.full ? ['full'] : []), ...(options.sum ? ['sum'] : []))
+/** Restores a copy into a scratch file beside it, reads that from end to end, and removes it. */
+export const tryDatabase = (file: string): Command => program('try', file)
 
 /** A verified copy of `source` over `target`; what was there is kept at `kept`. Nothing may have `target` open. */
 export const putDatabase = (source: string, target: string, kept: string): Command =>

@@ -5,7 +5,9 @@ import { lines, sh } from '../../../shell/index.ts'
 import type { DeploymentStatus } from '../../deployment.ts'
 import type { VpsContext } from '../context.ts'
 import type { AppLayout, ReleaseLayout } from '../layout.ts'
+import { explain, type Known } from './engine-errors.ts'
 import { readFacts } from './engine-run.ts'
+import { knownErrors } from './engines.ts'
 import { databaseHost, sqliteFiles } from './index.ts'
 import { backupNote } from './scheduled.ts'
 import { sizes } from './sqlite.ts'
@@ -84,27 +86,25 @@ async function serverSteps(
       failures.set(name, error.message)
     }
   }
-  const [{ explain }, { postgresErrors }, { mysqlErrors }] =
-    servers.size === 0
-      ? [{ explain: undefined }, { postgresErrors: [] }, { mysqlErrors: [] }]
-      : await Promise.all([import('./engine-errors.ts'), import('./postgres-errors.ts'), import('./mysql-errors.ts')])
+  const known = new Map<string, readonly Known[]>()
+  for (const { at } of servers.values()) known.set(at.kind, await knownErrors(at.kind))
   return {
     steps,
     read(name, host, answer) {
       const server = servers.get(name)
-      if (server === undefined || explain === undefined) return { name, ok: false, detail: failures.get(name) }
+      if (server === undefined) return { name, ok: false, detail: failures.get(name) }
       if (answer?.exitCode === 0) {
         const facts = readFacts(answer.stdout)
         if (!facts.exists) return { name, ok: false, detail: `there is no ${server.at.database} on its server` }
         if (!facts.accepts) return { name, bytes: facts.bytes, ok: false, detail: 'it refuses connections' }
         return { name, bytes: facts.bytes, ok: true }
       }
-      const known = server.engine.kind === 'postgres' ? postgresErrors : mysqlErrors
       const attempt = { what: `look at ${name}`, host, at: server.at, state: '' }
       return {
         name,
         ok: false,
-        detail: explain(attempt, answer?.stderr ?? '', answer?.exitCode ?? null, known).message,
+        detail: explain(attempt, answer?.stderr ?? '', answer?.exitCode ?? null, known.get(server.at.kind) ?? [])
+          .message,
       }
     },
   }
