@@ -1,18 +1,16 @@
 /** A command under way: options chained first, started in the next microtask, ended with its whole process group. */
 import { randomBytes } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
-import { createWriteStream, type WriteStream } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { PassThrough, type Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 import { AbortedError, SlipwayError, StubbedResultError } from '../events/errors.ts'
 import { approve, currentRun, type Run, throwIfAborted } from '../events/run.ts'
 import { Secret } from '../shell/index.ts'
+import { Capture, type Captured } from './capture.ts'
 import { milliseconds } from './duration.ts'
 import { CommandError, connectionLost, TimeoutError } from './errors.ts'
 import type { Result, RunCommandOptions, Running } from './host.ts'
+import { OutputStream } from './output-stream.ts'
 import type { Channel, PtySize, Transport } from './transport.ts'
 import { AnnouncementFilter, type WireCommand } from './wire.ts'
 
@@ -55,7 +53,7 @@ class RunningCommand implements Running {
   readonly #display: string
   readonly #options: StartOptions
   readonly #result: Promise<Result>
-  #piped: PassThrough | undefined
+  #piped: OutputStream | undefined
   #kill: ((signal: string) => Promise<boolean>) | undefined
 
   constructor(site: CommandSite, display: string, options: StartOptions) {
@@ -109,11 +107,10 @@ class RunningCommand implements Running {
   }
   stdout(): Readable {
     if (!this.#piped) {
-      // Room for what comes while the reader is busy: a chunk at a time, each would wait for the other.
-      const piped = new PassThrough({ highWaterMark: 1024 * 1024 })
+      const piped = new OutputStream()
       this.#piped = piped
       this.#result.then(
-        () => piped.end(),
+        () => piped.finish(),
         (error: Error) => piped.destroy(error),
       )
     }
@@ -169,7 +166,7 @@ class Execution {
   readonly #site: CommandSite
   readonly #display: string
   readonly #options: StartOptions
-  readonly #piped: PassThrough | undefined
+  readonly #piped: OutputStream | undefined
   readonly #id = `c${++counter}`
   readonly #nonce = randomBytes(6).toString('hex')
   readonly #filter = new AnnouncementFilter(this.#nonce)
@@ -179,7 +176,7 @@ class Execution {
   /** Resolves once it is known which process the command is. */
   readonly #announced = withoutValue()
 
-  constructor(run: Run, site: CommandSite, display: string, options: StartOptions, piped: PassThrough | undefined) {
+  constructor(run: Run, site: CommandSite, display: string, options: StartOptions, piped: OutputStream | undefined) {
     this.#run = run
     this.#site = site
     this.#display = display
@@ -237,6 +234,8 @@ class Execution {
     run.signal.addEventListener('abort', abort, { once: true })
     alive()
 
+    out.onRoom = () => channel.stdout.resume()
+    err.onRoom = () => channel.stderr.resume()
     const asResult = this.#options.result ? { result: true } : {}
     const tell = (stream: 'stdout' | 'stderr') => {
       const decoder = new StringDecoder('utf8')
@@ -250,9 +249,9 @@ class Execution {
     const takeOut = (chunk: Buffer | undefined) => {
       if (!chunk) return
       if (this.#piped) {
-        if (!this.#piped.write(chunk)) {
+        if (!this.#piped.add(chunk)) {
           channel.stdout.pause()
-          this.#piped.once('drain', () => channel.stdout.resume())
+          this.#piped.once('room', () => channel.stdout.resume())
         }
         return
       }
@@ -260,7 +259,7 @@ class Execution {
         this.#options.tap.stdout(chunk)
         return
       }
-      out.add(chunk)
+      if (!out.add(chunk)) channel.stdout.pause()
       tellOut(chunk)
     }
     const withoutPrompt = promptRemover(wire.hiddenPrompt)
@@ -282,7 +281,7 @@ class Execution {
         this.#options.tap.stderr(own)
         return
       }
-      err.add(own)
+      if (!err.add(own)) channel.stderr.pause()
       tellErr(own)
     })
     for (const stream of [channel.stdin, channel.stdout, channel.stderr]) stream.on('error', () => {})
@@ -492,69 +491,6 @@ export async function orAborted<T>(signal: AbortSignal, promise: Promise<T>): Pr
 
 function ptySize(): PtySize {
   return { columns: process.stdout.columns || 80, rows: process.stdout.rows || 24, term: process.env.TERM }
-}
-
-interface Captured {
-  text: string
-  /** Where all of it is, when it was longer than what is kept. */
-  file?: string
-}
-
-/** The first `limit` bytes of a stream; all of it goes to a file once it is longer. */
-class Capture {
-  readonly #limit: number
-  readonly #name: string
-  #chunks: Buffer[] = []
-  #size = 0
-  #kept = 0
-  #pending: Buffer[] = []
-  #spill: Promise<{ file: string; stream: WriteStream }> | undefined
-
-  constructor(limit: number, name: string) {
-    this.#limit = limit
-    this.#name = name
-  }
-
-  add(chunk: Buffer): void {
-    this.#size += chunk.length
-    if (this.#spill) {
-      this.#pending.push(chunk)
-      void this.#flush()
-      return
-    }
-    this.#chunks.push(chunk)
-    if (this.#size <= this.#limit) {
-      this.#kept = this.#size
-      return
-    }
-    const all = this.#chunks
-    this.#pending = [...all]
-    this.#kept = this.#limit
-    this.#chunks = [Buffer.concat(all).subarray(0, this.#limit)]
-    this.#spill = mkdtemp(join(tmpdir(), 'slipway-output-')).then((dir) => {
-      const file = join(dir, this.#name)
-      return { file, stream: createWriteStream(file, { mode: 0o600 }) }
-    })
-    void this.#flush()
-  }
-
-  async #flush(): Promise<void> {
-    const spill = await this.#spill
-    for (let chunk = this.#pending.shift(); chunk; chunk = this.#pending.shift()) spill?.stream.write(chunk)
-  }
-
-  async finish(run: Run): Promise<Captured> {
-    const text = Buffer.concat(this.#chunks, this.#kept).toString('utf8')
-    if (!this.#spill) return { text }
-    const { file, stream } = await this.#spill
-    await this.#flush()
-    await new Promise<void>((resolve, reject) => {
-      stream.on('error', reject)
-      stream.end(resolve)
-    })
-    run.defer(() => rm(join(file, '..'), { recursive: true, force: true }))
-    return { text, file }
-  }
 }
 
 function makeResult(out: Captured, err: Captured, status: Ended, durationMs: number): Result {
