@@ -312,6 +312,18 @@ export const promote_staging_to_production = task({
   run: ({ close, ...options }) => app.promote(app.staging, app.production, { ...options, hold: !close }),
 })
 
+export const adopt_production = task({
+  group: 'production',
+  about: 'Make staging the production in place of an app that was deployed by hand, with its data',
+  params: {
+    from: string().about('the folder on the host in which that app lies, such as ~/webapps/pony2013r1'),
+    data: string().optional().about('where data lies in it, if it is not found: main=pony.sqlite,mail=spool'),
+    stop: string().optional().about('what stops it, run in that folder; TERM to its processes unless given'),
+    start: string().optional().about('what starts it again, should all go back'),
+  },
+  run: (options) => app.adopt(app.staging, app.production, options),
+})
+
 export const demote = task({
   group: 'production',
   about: 'Go back to what was production before the last promotion, with all that was written since',

@@ -3,16 +3,24 @@
  * With --proof: the promises of a promotion, measured (test/faults/proof.ts).
  */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 
 const entry = process.argv.includes('--proof') ? 'proof' : 'run'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = `${root}node_modules/.cache/slipway-faults`
 mkdirSync(folder, { recursive: true })
-// The paths in it are relative to test/faults, wherever the bundle lies.
-const define = { 'import.meta.url': JSON.stringify(new URL(`../test/faults/${entry}.ts`, import.meta.url).href) }
+// Paths are relative to the file that says them, wherever the bundle lies.
+const ownUrls = {
+  name: 'own urls',
+  setup(build) {
+    build.onLoad({ filter: /\/(src|test)\/.*\.ts$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8').replaceAll('import.meta.url', JSON.stringify(pathToFileURL(path).href)),
+      loader: 'ts',
+    }))
+  },
+}
 await build({
   entryPoints: [`${root}test/faults/${entry}.ts`],
   outfile: `${folder}/${entry}.mjs`,
@@ -21,7 +29,7 @@ await build({
   format: 'esm',
   packages: 'external',
   logLevel: 'error',
-  define,
+  plugins: [ownUrls],
 })
 // An interrupt is for the run itself, which ends its case first.
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {})

@@ -17,7 +17,10 @@ import type { HerokuDeployment } from './targets/heroku/deployment.ts'
 import { lazyHeroku } from './targets/heroku-lazy.ts'
 import { createVpsDeployment } from './targets/vps/create.ts'
 import type { VpsDeployment } from './targets/vps/deployment.ts'
-import type { PromoteOptions as VpsPromoteOptions } from './targets/vps/promotion/index.ts'
+import type {
+  AdoptOptions as VpsAdoptOptions,
+  PromoteOptions as VpsPromoteOptions,
+} from './targets/vps/promotion/index.ts'
 import { type ParamType, param } from './tasks/params.ts'
 
 export interface ApplicationOptions<Name extends string> {
@@ -27,6 +30,11 @@ export interface ApplicationOptions<Name extends string> {
 
 /** Of a promotion. `resume`, `undo`: of one that stopped on its way. */
 export type PromoteOptions = VpsPromoteOptions
+
+/** An app that was deployed by hand. */
+export interface AdoptOptions extends Omit<VpsAdoptOptions, 'data'> {
+  data?: string
+}
 
 export interface ApplicationBase {
   /** The checked configuration. */
@@ -45,6 +53,11 @@ export interface ApplicationBase {
   audit(deployment: Deployment, limit?: number): Promise<AuditLine[]>
   /** Makes what `from` runs that of `to`: `promote_staging_to_production`. */
   promote(from: Deployment, to: Deployment, options?: PromoteOptions): Promise<void>
+  /**
+   * Makes the release of `from` the production of `to`, in place of an app that was deployed by hand in a folder of the
+   * host, with its data. `data` is `NAME=PATH,…`. Hosts only.
+   */
+  adopt(from: Deployment, to: Deployment, options: AdoptOptions): Promise<void>
   /** Goes back to what was production before, with the data that was written since. Hosts only. */
   demote(from: Deployment, to: Deployment, options?: PromoteOptions): Promise<void>
   /** Past promotions of a deployment as text, newest first, with the times of their steps. Hosts only. */
@@ -72,6 +85,7 @@ export function application<const Name extends string>(options: ApplicationOptio
     unlock,
     audit,
     promote,
+    adopt,
     demote,
     promotions,
     prunePromotions,
@@ -202,6 +216,18 @@ async function promote(from: Deployment, to: Deployment, options: PromoteOptions
 async function demote(from: Deployment, to: Deployment, options: PromoteOptions = {}): Promise<void> {
   const { demote, contextOf } = await promotionOf()
   await demote(contextOf(from), contextOf(to), options)
+}
+
+async function adopt(from: Deployment, to: Deployment, { data, ...options }: AdoptOptions): Promise<void> {
+  const { promote, contextOf } = await promotionOf()
+  const places = data?.split(',').map((each) => each.split('=').map((word) => word.trim()))
+  if (places?.some(([name, path]) => !name || !path)) {
+    throw new UsageError('adopt-data', `"${data}" says not where data lies`, {
+      next: 'Write it as data=NAME=PATH,NAME=PATH.',
+    })
+  }
+  const given = places && { data: Object.fromEntries(places) as Record<string, string> }
+  await promote(contextOf(from), contextOf(to), { adopt: { ...options, ...given } })
 }
 
 async function promotions(deployment: Deployment): Promise<string[]> {

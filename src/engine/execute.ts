@@ -6,6 +6,7 @@ import {
   AbortedError,
   asSlipwayError,
   currentRun,
+  type ErrorDetails,
   OutcomeUnknownError,
   SlipwayError,
   scoped,
@@ -139,7 +140,8 @@ async function forward(
       }
     }
   } catch (error) {
-    throw await settled(plan, journal, current, error, options)
+    const step = error instanceof WindowFailed ? error.step : current
+    throw await settled(plan, journal, step, error, options)
   }
   await journal.append({ entry: 'end', at: now(), result: 'done' })
   return { journal: journal.id, result: 'done', times }
@@ -216,6 +218,16 @@ async function perform(step: Step, journal: Journal, record: StepRecord | undefi
   }
 }
 
+/** With the step of the window that failed: who runs the window knows only of the whole of it. */
+class WindowFailed extends SlipwayError {
+  readonly step: Step
+
+  constructor(step: Step, message: string, details: ErrorDetails) {
+    super('window-failed', message, details)
+    this.step = step
+  }
+}
+
 /** The window, which the host runs: afterwards the journal says what became of it. */
 async function throughWindow(plan: Plan, steps: readonly Step[], journal: Journal): Promise<Record<string, number>> {
   await plan.window?.forward(journal)
@@ -224,7 +236,8 @@ async function throughWindow(plan: Plan, steps: readonly Step[], journal: Journa
   if (open) {
     const failed = [...records.values()].find((record) => record.error !== undefined)
     const wentBack = steps.every((step) => !mayHaveHappened(records.get(step.id)))
-    throw new SlipwayError('window-failed', failed?.error ?? `the host stopped before: ${open.title}`, {
+    const step = failed && steps.find((each) => each.id === failed.step)
+    throw new WindowFailed(step ?? open, failed?.error ?? 'the host stopped before it', {
       state: wentBack ? 'The host went back by itself.' : `The host stopped at: ${open.title}.`,
     })
   }

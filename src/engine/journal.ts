@@ -58,6 +58,7 @@ export interface StepRecord {
   /** Everything kept for undo: from the intent, and from what `do` returned. */
   readonly data: UndoData
   readonly durationMs?: number
+  /** What it failed of. Stays when it is taken back: that is why it was. */
   readonly error?: string
 }
 
@@ -68,16 +69,18 @@ export function stepRecords(entries: readonly JournalEntry[]): Map<string, StepR
     if (entry.entry === 'intent') {
       const before = records.get(entry.step)
       const data = { ...before?.data, ...entry.data }
-      records.set(entry.step, { step: entry.step, direction: entry.direction, data })
+      const error = entry.direction === 'undo' && before?.error !== undefined ? { error: before.error } : {}
+      records.set(entry.step, { step: entry.step, direction: entry.direction, data, ...error })
     } else if (entry.entry === 'outcome') {
       const before = records.get(entry.step)
+      const error = entry.error ?? (entry.direction === 'undo' ? before?.error : undefined)
       records.set(entry.step, {
         step: entry.step,
         direction: entry.direction,
         ok: entry.ok,
         data: { ...before?.data, ...entry.data },
         durationMs: entry.durationMs,
-        ...(entry.error === undefined ? {} : { error: entry.error }),
+        ...(error === undefined ? {} : { error }),
       })
     }
   }

@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import ssl
 import subprocess
 import time
@@ -18,8 +19,9 @@ import time
 import databases
 import ports
 import servers
+from adopted import processes_of
 from processes import (POLL, Daemon, Demand, Failure, Watch, ask, clean_environment, connection_to, connections_to, cpu_ms_of,
-                       health_fault, healthy_on, marked, wait_for)
+                       health_fault, healthy_on, marked, send, top_of, wait_for)
 
 
 class Step:
@@ -72,6 +74,50 @@ class Stop(Step):
         health = self.spec.get('health')
         if health and running:
             healthy_on(health['socket'], health, health['release'], 30)
+
+
+class StopAdopted(Step):
+    """Ends an app that was deployed by hand, by its own command or by TERM, and proves that no process of it is left. What
+    does not end is not killed: nobody here knows what it is at."""
+
+    def processes(self):
+        return processes_of(self.spec['folder'], self.spec['files'])
+
+    def state(self):
+        return 'todo' if self.processes() else 'done'
+
+    def prepare(self):
+        return {'running': sorted(self.processes().values())}
+
+    def do(self, kept):
+        began = time.monotonic()
+        if self.spec['stop']:
+            run_command(['/bin/sh', '-c', self.spec['stop']], self.change.at_most(self.spec['seconds']), self.spec['folder'])
+        else:
+            for pid in top_of(list(self.processes())):
+                send(pid, signal.SIGTERM)
+        wait_for(lambda: not self.processes(), self.change.at_most(self.spec['seconds']),
+                 lambda: 'what was deployed by hand still runs: %s' % '; '.join(sorted(self.processes().values())))
+        return {'stopMs': ms(began)}
+
+    def undo(self, kept):
+        if not kept.get('running'):
+            return
+        # Told to end, it may not have ended yet; what is there after a while has stayed.
+        end = time.monotonic() + 5
+        while self.processes():
+            if time.monotonic() > end:
+                return
+            time.sleep(POLL)
+        if self.spec.get('holder'):
+            # It needs the port that the requests wait at.
+            self.change.step(self.spec['holder']).end()
+        # A daemon that it leaves keeps what it was given, so that is no pipe.
+        with open(self.change.path('started-again.log'), 'ab') as log:
+            done = subprocess.run(['/bin/sh', '-c', self.spec['start']], cwd=self.spec['folder'], stdin=subprocess.DEVNULL,
+                                  stdout=log, stderr=log, start_new_session=True, timeout=60, env=clean_environment())
+        if done.returncode != 0:
+            raise Failure('exit status %d: %s' % (done.returncode, self.spec['start']))
 
 
 class Start(Step):
@@ -704,7 +750,7 @@ class Discard(Step):
 
 
 KINDS = {
-    'stop': Stop, 'start': Start, 'hold': Hold, 'let-go': LetGo, 'close': Close, 'open': Open,
+    'stop': Stop, 'stop-adopted': StopAdopted, 'start': Start, 'hold': Hold, 'let-go': LetGo, 'close': Close, 'open': Open,
     'fence': Fence, 'copy': Copy, 'move': Move, 'link': Link,
     'flip': Flip, 'files': Files, 'command': Command, 'rehearse': Rehearse, 'trial': Trial, 'gate': Gate, 'roles': Roles,
     'boot': Boot, 'unboot': Unboot, 'retire': Retire, 'discard': Discard,

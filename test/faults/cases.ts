@@ -6,11 +6,13 @@ import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { demote, promote } from '../../src/targets/vps/promotion/index.ts'
 import { ask } from '../servers/pony.ts'
+import { type Ground, type GroundName, makeGround } from './ground.ts'
 import { type FaultName, faults, hostIsBusy, journalText, until } from './inject.ts'
 import { audit } from './load.ts'
-import { mailsLost, makeWorld, marksIn, type World } from './world.ts'
 
 export interface Case {
+  /** `sockets` unless given. */
+  ground?: GroundName
   step: string
   when: 'before' | 'after'
   fault: FaultName
@@ -30,7 +32,7 @@ export interface CaseResult extends Case {
   seconds: number
 }
 
-export const before = [
+const before = [
   'stop-staging-workers',
   'detach-staging',
   'stop-staging',
@@ -40,7 +42,7 @@ export const before = [
   'rehearse',
   'trial',
 ]
-export const window = [
+const window = [
   'arm',
   'drain-workers',
   'hold',
@@ -57,17 +59,40 @@ export const window = [
   'retire-old',
   'disarm',
 ]
-export const after = ['tidy', 'outside']
+const after = ['tidy', 'outside']
+
+/** The steps of the window, wherever they are done. */
+const windowSteps = [...window, 'close', 'let-in', 'fence-servers', 'copy-servers']
+
+/** The steps of each kind of app; of the others, those that the first has not, or has otherwise. */
+const steps: Record<GroundName, string[]> = {
+  sockets: [...before, ...window, ...after],
+  ports: ['close', 'hold', 'stop-old', 'let-in', 'copy', 'flip', 'roles', 'attach', 'end-relay'],
+  postgres: [
+    'rehearse-servers',
+    'trial',
+    'drop-rehearsal',
+    'fence-servers',
+    'copy-servers',
+    'migrate',
+    'flip',
+    'keep-servers',
+  ],
+}
 
 /** Every step, before and after its action, with every fault that can be there. */
 export function allCases(): Case[] {
   const cases: Case[] = []
-  for (const step of [...before, ...window, ...after]) {
-    for (const when of ['before', 'after'] as const) {
-      for (const fault of faults) {
-        if (fault.window && !window.includes(step)) continue
-        if (fault.name === 'kill-holder' && !isHeld(step, when)) continue
-        for (const round of ['resume', 'undo'] as const) cases.push({ step, when, fault: fault.name, round })
+  for (const [ground, names] of Object.entries(steps) as [GroundName, string[]][]) {
+    for (const step of names) {
+      for (const when of ['before', 'after'] as const) {
+        for (const fault of faults) {
+          if (fault.window && !windowSteps.includes(step)) continue
+          if (fault.name === 'kill-holder' && !isHeld(ground, step, when)) continue
+          // The server's files are elsewhere.
+          if (fault.name === 'disk-full' && ground === 'postgres') continue
+          for (const round of ['resume', 'undo'] as const) cases.push({ ground, step, when, fault: fault.name, round })
+        }
       }
     }
   }
@@ -75,7 +100,10 @@ export function allCases(): Case[] {
 }
 
 /** Whether requests wait there. */
-function isHeld(step: string, when: 'before' | 'after'): boolean {
+function isHeld(ground: GroundName, step: string, when: 'before' | 'after'): boolean {
+  // On ports from when the old app is gone until nothing comes to its port any more.
+  if (ground === 'ports') return !['close', 'hold', 'stop-old', 'end-relay'].includes(step)
+  if (['fence-servers', 'copy-servers'].includes(step)) return true
   const index = window.indexOf(step)
   return (step === 'hold' && when === 'after') || (index > window.indexOf('hold') && index <= window.indexOf('flip'))
 }
@@ -87,7 +115,7 @@ export async function runCase(tool: string, test: Case): Promise<CaseResult> {
   const began = Date.now()
   const fault = faults.find((each) => each.name === test.fault)
   if (!fault) throw new Error(`there is no fault ${test.fault}`)
-  const world = await makeWorld({ ...(test.fault === 'disk-full' ? { diskMegabytes: 120 } : {}) })
+  const world = await makeGround(test.ground ?? 'sockets', test.fault === 'disk-full' ? 120 : undefined)
   const load = world.load({ connections: 6 })
   let way = ''
   let problem: string | undefined
@@ -105,7 +133,7 @@ export async function runCase(tool: string, test: Case): Promise<CaseResult> {
   const times = client.failed.map((each) => each.at)
   const outage = times.length > 0 ? (Math.max(...times) - Math.min(...times)) / 1000 : 0
   try {
-    problem ??= await verdict(world, client, fault.hurts ?? false, outage)
+    problem ??= await verdict(world, client, world.refuses || (fault.hurts ?? false), outage)
   } catch (error) {
     problem = (error as Error).message
   }
@@ -124,9 +152,9 @@ export async function runCase(tool: string, test: Case): Promise<CaseResult> {
 }
 
 /** Promotes up to the step, does the fault, and lets the operator go on. How it went. */
-async function through(world: World, tool: string, test: Case): Promise<string> {
+async function through(world: Ground, tool: string, test: Case): Promise<string> {
   const fault = faults.find((each) => each.name === test.fault)
-  const inWindow = window.includes(test.step)
+  const inWindow = windowSteps.includes(test.step)
   const child = spawn(process.execPath, [tool, world.dir, 'promote', ...(inWindow ? [] : [test.step, test.when])], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -156,7 +184,7 @@ async function through(world: World, tool: string, test: Case): Promise<string> 
   return operatorGoesOn(world, test)
 }
 
-async function operatorGoesOn(world: World, test: Case): Promise<string> {
+async function operatorGoesOn(world: Ground, test: Case): Promise<string> {
   const ended = /"entry":"end","result":"(\w+)"\}\n$/.exec(journalText(world))?.[1]
   if (test.round === 'resume') {
     if (ended === 'done') return 'went on by itself'
@@ -184,34 +212,33 @@ async function operatorGoesOn(world: World, test: Case): Promise<string> {
 }
 
 async function verdict(
-  world: World,
+  world: Ground,
   client: Parameters<typeof audit>[0],
   mayFail: boolean,
   outage: number,
 ): Promise<string | undefined> {
   const production = world.roles()['production'] as string
-  const answer = await ask({ port: world.sandbox.httpPort }, { path: '/up', headers: { host: 'pony.example.org' } })
+  const answer = await ask({ port: world.sandbox.httpPort }, { path: '/up', headers: { host: world.domain } })
   if (answer.status !== 200) return `production answers ${answer.status}`
   if (!String(answer.headers['x-release']).startsWith(`${production}/`))
     return `${answer.headers['x-release']} answers, and ${production} is production`
-  const { missing, twice } = audit(client, marksIn(world, production))
+  const { missing, twice } = audit(client, world.marks())
   if (missing.length > 0) return `${missing.length} acknowledged writes are missing: ${missing.slice(0, 3)}`
   if (twice.length > 0) return `${twice.length} writes are there twice: ${twice.slice(0, 3)}`
-  const mails = await mailsLost(world, production, [], client.acknowledged)
-  if (mails.lost.length > 0) return `${mails.lost.length} jobs are lost`
-  if (mails.twice.length > 0) return `${mails.twice.length} jobs were run twice`
+  const jobs = await world.jobs(client.acknowledged)
+  if (jobs !== undefined) return jobs
   if (!mayFail && client.failed.length > 0) return `${client.failed.length} requests failed: ${client.failed[0]?.what}`
   if (outage > boundSeconds) return `requests failed over ${outage} s`
   return undefined
 }
 
-function changeFolder(world: World): string | undefined {
-  const changes = `${world.home}/.slipway/pony/changes`
+function changeFolder(world: Ground): string | undefined {
+  const changes = `${world.home}/.slipway/${world.app}/changes`
   const name = existsSync(changes) ? readdirSync(changes)[0] : undefined
   return name && existsSync(`${changes}/${name}/spec.json`) ? `${changes}/${name}` : undefined
 }
 
-function pausedFile(world: World): string | undefined {
+function pausedFile(world: Ground): string | undefined {
   const file = `${changeFolder(world)}/paused`
   return existsSync(file) ? file : undefined
 }

@@ -3,7 +3,10 @@ import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { sandboxMarker } from '../../src/sandbox/standins.ts'
-import type { World } from './world.ts'
+import type { World as PonyWorld } from './world.ts'
+
+/** What a fault needs to know of a host. */
+export type World = Pick<PonyWorld, 'app' | 'home' | 'sandbox'>
 
 export type FaultName =
   | 'kill-tool'
@@ -114,12 +117,21 @@ export function killAll(world: World): void {
   all.forEach(kill)
 }
 
-/** Whether scripts or holders of the world's changes run on the host. */
-export const hostIsBusy = (world: World): boolean => scripts(world, /window\.py|hold\.py/).length > 0
+/**
+ * Whether scripts or holders of the world's changes are at work on the host. Holders that relay wait for nobody: for apps
+ * on ports they do so until the operator has led the domain to the new one.
+ */
+export const hostIsBusy = (world: World): boolean =>
+  scripts(world, /window\.py/).length > 0 || (scripts(world, /hold\.py/).length > 0 && !relays(world))
+
+function relays(world: World): boolean {
+  const changes = `${world.home}/.slipway/${world.app}/changes`
+  return readdirSync(changes).some((id) => readdirSync(`${changes}/${id}`).includes('hold.json.target'))
+}
 
 /** Whether the journal of the newest change has not ended. */
 export function journalText(world: World): string {
-  const folder = `${world.home}/.slipway/pony/journals`
+  const folder = `${world.home}/.slipway/${world.app}/journals`
   const name = readdirSync(folder)
     .filter((each) => each.endsWith('.journal'))
     .sort()

@@ -1,6 +1,6 @@
 /**
  * `npm run test:faults`: all steps × all faults, each with resume and with undo, and a table at the end.
- *   --steps a,b   --faults a,b   --rounds resume   --when before   --jobs 2   --out table.md   --minutes 30   --sample 40
+ *   --grounds sockets,ports,postgres   --steps a,b   --faults a,b   --rounds resume   --when before   --jobs 2   --out table.md   --minutes 30   --sample 40
  */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -9,6 +9,7 @@ import { allCases, type CaseResult, runCase } from './cases.ts'
 
 const { values } = parseArgs({
   options: {
+    grounds: { type: 'string' },
     steps: { type: 'string' },
     faults: { type: 'string' },
     rounds: { type: 'string' },
@@ -22,6 +23,7 @@ const { values } = parseArgs({
 const within = (given: string | undefined, value: string) => given === undefined || given.split(',').includes(value)
 const cases = allCases().filter(
   (each) =>
+    within(values.grounds, each.ground ?? 'sockets') &&
     within(values.steps, each.step) &&
     within(values.faults, each.fault) &&
     within(values.rounds, each.round) &&
@@ -48,9 +50,9 @@ async function worker(): Promise<void> {
       seconds: 0,
     }))
     results.push(result)
-    const { step, when, fault, round, ok, way, problem, failed, outage, seconds } = result
+    const { ground, step, when, fault, round, ok, way, problem, failed, outage, seconds } = result
     console.log(
-      `${ok ? 'ok  ' : 'FAIL'} ${results.length}/${wanted} ${fault} ${when} ${step}, ${round}: ${way}${problem ? ` | ${problem}` : ''} | ${failed} failed over ${outage.toFixed(1)} s | ${seconds.toFixed(0)} s`,
+      `${ok ? 'ok  ' : 'FAIL'} ${results.length}/${wanted} ${fault} ${when} ${step} (${ground}), ${round}: ${way}${problem ? ` | ${problem}` : ''} | ${failed} failed over ${outage.toFixed(1)} s | ${seconds.toFixed(0)} s`,
     )
   }
 }
@@ -68,9 +70,9 @@ process.exit(bad.length > 0 ? 1 : 0)
 /** A row a step and moment, a column a fault; in a cell what became of both rounds, and the failed requests. */
 function tableOf(all: readonly CaseResult[]): string {
   const names = [...new Set(all.map((each) => each.fault))]
-  const rows = [...new Set(all.map((each) => `${each.when} ${each.step}`))]
+  const rows = [...new Set(all.map((each) => `${each.ground}: ${each.when} ${each.step}`))]
   const cell = (row: string, fault: string) => {
-    const found = all.filter((each) => `${each.when} ${each.step}` === row && each.fault === fault)
+    const found = all.filter((each) => `${each.ground}: ${each.when} ${each.step}` === row && each.fault === fault)
     if (found.length === 0) return ''
     const failed = Math.max(...found.map((each) => each.failed))
     return `${found.every((each) => each.ok) ? '✓' : '✗'}${failed > 0 ? ` ${failed}` : ''}`

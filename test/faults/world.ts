@@ -45,6 +45,8 @@ const repository = fileURLToPath(new URL('../..', import.meta.url))
 export const gateToken = 'open-sesame'
 
 export interface World {
+  readonly app: string
+  readonly domain: string
   readonly dir: string
   readonly home: string
   readonly sandbox: Sandbox
@@ -122,6 +124,8 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   }
 
   const world: World = {
+    app: 'pony',
+    domain: 'pony.example.org',
     dir,
     home,
     sandbox,

@@ -79,7 +79,7 @@ async function provideSite(context: VpsContext, host: Host, change: ChangeOn): P
 
 /**
  * A port that the release keeps, whatever it becomes: as its provider says, or the configured one, or the next that no
- * other release on the host has.
+ * other release on the host has and nobody uses.
  */
 async function providePort(context: VpsContext, host: Host, change: ChangeOn): Promise<void> {
   const { app, domain } = context.deployment
@@ -96,7 +96,9 @@ async function providePort(context: VpsContext, host: Host, change: ChangeOn): P
   const first = told ?? app.listen.port
   const choose = sh`mkdir -p ${release.records}
 p=${String(first)}
-while [ ${told === undefined ? 'choose' : 'told'} = choose ] && cat ${others}/*/.slipway/port 2>/dev/null | grep -qx "$p"; do p=$((p + 1)); done
+# Its own port may be in use already, by the release itself; one further on is somebody else's then.
+used() { [ "$p" != ${String(first)} ] && awk -v p=":$(printf %04X "$p")" 'substr($2, length($2) - 4) == p { used = 1 } END { exit !used }' /proc/net/tcp /proc/net/tcp6 2>/dev/null; }
+while [ ${told === undefined ? 'choose' : 'told'} = choose ] && { cat ${others}/*/.slipway/port 2>/dev/null | grep -qx "$p" || used; }; do p=$((p + 1)); done
 printf '%s\n' "$p" >${file}.new; mv -f ${file}.new ${file}`
   await inStep(`a port for ${release.name}`, host.name, () =>
     host.script([{ name: 'its own port', command: choose }], { guard }),

@@ -2,7 +2,7 @@
  * A Django project on PostgreSQL, with Celery workers on redis, on a real host: a sandbox (sshd, nginx) and servers of
  * its own. Each deployment has its own database and its own broker.
  */
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -32,7 +32,10 @@ export interface WorldOptions {
 }
 
 export interface World {
+  readonly app: string
+  readonly domain: string
   readonly dir: string
+  readonly sandbox: Sandbox
   readonly home: string
   readonly redis: Redis
   /** As the database server's administrator; rows as lines. */
@@ -52,6 +55,7 @@ export interface World {
   load(name?: 'staging' | 'production', more?: Partial<LoadOptions>): Load
   /** Rows of a query on a deployment's database. */
   query(name: 'staging' | 'production', sql: string): string[]
+  roles(): Record<string, string>
   /** Jobs that wait in a deployment's broker. */
   queued(name: 'staging' | 'production'): number
   remove(): Promise<void>
@@ -222,7 +226,10 @@ function worldOf(
       { ...question, headers: { host: domainOf(name), 'content-type': 'application/json' } },
     )
   return {
+    app: 'rides',
+    domain: domainOf('production'),
     dir,
+    sandbox,
     home: sandbox.home,
     redis,
     sql: server.sql,
@@ -258,6 +265,8 @@ function worldOf(
         .sql(sql, name === 'production' ? 'rides' : 'rides_staging')
         .split('\n')
         .filter(Boolean),
+    roles: () =>
+      JSON.parse(readFileSync(`${sandbox.home}/.slipway/rides/roles.json`, 'utf8')) as Record<string, string>,
     queued: (name) => Number(redis.ask(brokers[name], 'LLEN', 'celery')),
   }
 }

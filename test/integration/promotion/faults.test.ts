@@ -30,7 +30,7 @@ describe('a promotion in which something dies', () => {
   it('is tried with every fault at every step, before and after its action, resumed and undone', () => {
     const cases = allCases()
     expect(cases.length).toBeGreaterThan(600)
-    expect(new Set(cases.map((each) => each.step)).size).toBe(25)
+    expect(new Set(cases.map((each) => each.step)).size).toBe(34)
     expect(new Set(cases.map((each) => each.fault)).size).toBe(9)
   })
 })

@@ -1,6 +1,6 @@
 /** What a promotion rests on, read from the host in two rounds. What may vary (sizes, rates) is kept apart. */
 import { randomBytes } from 'node:crypto'
-import { currentRun, SlipwayError } from '../../../events/index.ts'
+import { currentRun, SlipwayError, UsageError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
 import type { Binding } from '../../domains/provider.ts'
@@ -12,6 +12,7 @@ import { listCommand, reversal as reversalOf } from '../migrations.ts'
 import { requireDomain } from '../nginx.ts'
 import { programs } from '../programs.ts'
 import { appName, providerOf } from '../provider.ts'
+import { type Adopted, type AdoptOptions, adoptedSide, lookAt } from './adopt.ts'
 import { type ServerData, serversOf } from './servers.ts'
 import { readSite, type Site } from './site.ts'
 
@@ -67,6 +68,8 @@ export interface PromotionFacts {
   staging?: Side
   old?: Side
   items: Data[]
+  /** What was production is no release: it was deployed by hand. */
+  adopt?: Adopted
   /** Databases on servers. */
   servers?: ServerData[]
   /** They are handed over as they are, instead of copied. */
@@ -123,6 +126,8 @@ export interface GatherOptions {
   hold?: boolean
   /** The release that becomes production again: for going back. */
   demoteTo?: string
+  /** Production is an app that was deployed by hand: taken over with its data. */
+  adopt?: AdoptOptions
   /** The migrations that were applied before it was replaced, if they were listed. */
   migrationsThen?: readonly string[]
 }
@@ -131,8 +136,25 @@ export interface GatherOptions {
 const reserveSeconds = 15
 
 /** Reads the host. Rejects with what stands in the way. Changes nothing. */
+/** The window's programs speak to the supervisord of each release, and may end it. */
+function requireOwnDaemons(...sides: readonly VpsContext[]): void {
+  for (const { config, deployment } of sides) {
+    if (deployment.services === 'supervisor' && !deployment.systemSupervisor) continue
+    const what = deployment.services === 'systemd' ? 'services = systemd' : 'supervisor_conf'
+    throw new UsageError(
+      'promotion-services',
+      `[${deployment.name}] ${what}: a promotion needs releases with a supervisord of their own`,
+      {
+        state: 'Nothing was changed.',
+        next: `Take ${what} out of ${config.file} and install and start both releases again; or deploy to production directly.`,
+      },
+    )
+  }
+}
+
 export async function gather(from: VpsContext, to: VpsContext, options: GatherOptions = {}): Promise<Gathered> {
   const host = oneHost(from, to)
+  requireOwnDaemons(from, to)
   const { app } = to.deployment
   const onPorts = needsPorts(to)
   const [staging, production] = [await hostFacts(from.deployment, host), await hostFacts(to.deployment, host)]
@@ -149,14 +171,22 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       next: 'Begin a new release: `tasks new_staging_release`.',
     })
   }
+  if (options.adopt && oldName !== undefined) {
+    throw new SlipwayError('already-production', `${host.name} knows ${oldName} as ${to.deployment.name} already`, {
+      host: host.name,
+      state: 'Nothing was changed.',
+      next: 'Promote in its place: `tasks promote_staging_to_production`.',
+    })
+  }
   const layout = (name: string) => releaseLayout(app.root, production.home, name)
   const next = layout(nextName)
   const old = oldName === undefined ? undefined : layout(oldName)
   const items = dataOf(to)
   const handover = to.deployment.database === 'handover'
-  const carrying = old === undefined ? 'init' : handover ? 'handover' : 'copy'
+  const carrying = old === undefined && !options.adopt ? 'init' : handover ? 'handover' : 'copy'
   const { servers, bytes: serverBytes } = await serversOf(from, to, host, carrying)
   const probed = await probe(host, to, production, { next, old, items })
+  const taken = options.adopt && (await lookAt(host, probed.python, production.home, options.adopt, items))
   const health = {
     path: app.health.path,
     status: app.health.status,
@@ -212,7 +242,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       next: `Deploy to it first: \`tasks deploy_${from.deployment.name}\`.`,
     })
   }
-  const data = old === undefined ? 'init' : (options.data ?? 'copy')
+  const data = taken ? 'copy' : old === undefined ? 'init' : (options.data ?? 'copy')
   if (data === 'fresh' && servers.length > 0) {
     throw new SlipwayError(
       'fresh-database',
@@ -249,6 +279,8 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     ...(old && probed.oldVersion
       ? { old: side(to, production, old, probed.oldVersion, onPorts ? 'app-a' : probed.oldLive, oldPort) }
       : {}),
+    ...(taken ? { old: adoptedSide(to.deployment.name, taken.adopted, onPorts ? taken.port : undefined) } : {}),
+    ...(taken ? { adopt: taken.adopted } : {}),
     items,
     ...(servers.length > 0 ? { servers } : {}),
     ...(servers.length > 0 && carrying === 'handover' ? { handover: true } : {}),
@@ -267,6 +299,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     supervisord,
     python: probed.python,
   }
+  Object.assign(probed.bytes, taken?.bytes)
   const total = Object.values(probed.bytes).reduce((sum, bytes) => sum + bytes, 0)
   return {
     facts,

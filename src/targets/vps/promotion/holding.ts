@@ -8,6 +8,10 @@ const maintenance = (places: Places): string => `${places.site}/maintenance.on`
 const closes = (facts: PromotionFacts): boolean =>
   facts.lead === undefined ? !facts.hold : facts.lead.provider === 'nginx'
 
+/** Apps on ports: whether requests wait at the port that the old one has, and are relayed from there. */
+export const holdsPort = ({ lead, old, data }: PromotionFacts): boolean =>
+  lead !== undefined && old?.port !== undefined && data === 'copy'
+
 /** Before the old app is stopped. */
 export function holding(facts: PromotionFacts, places: Places, old: Side, socketOf: SocketOf): StepSpec[] {
   const steps: StepSpec[] = []
@@ -85,7 +89,8 @@ export function lettingGo(facts: PromotionFacts, places: Places, socketOf: Socke
 }
 
 /** Apps on ports: the domain is led to the new one, which the old port's requests reach already. */
-export function leading({ lead, next, old, domain, data }: PromotionFacts): StepSpec[] {
+export function leading(facts: PromotionFacts): StepSpec[] {
+  const { lead, next, old, domain } = facts
   if (!lead) return []
   const { before } = lead
   return [
@@ -95,12 +100,12 @@ export function leading({ lead, next, old, domain, data }: PromotionFacts): Step
       title: `lead ${domain} to ${lead.app} at ${lead.provider}, if it still leads to ${before?.app ?? 'nothing'}; wait until it does. Its certificates stay where they are`,
       undoTitle: before ? `lead it to ${before.app} again` : 'nothing: it led nowhere before',
     },
-    ...(old && data === 'copy'
+    ...(holdsPort(facts)
       ? [
           {
             id: 'end-relay',
             kind: 'end-relay',
-            title: `stop relaying from port ${old.port} to ${next.port}, once nothing comes there`,
+            title: `stop relaying from port ${old?.port} to ${next.port}, once nothing comes there`,
             hold: 'hold',
             seconds: 60,
           },

@@ -1,3 +1,4 @@
+export type { AdoptOptions } from './adopt.ts'
 export { demote } from './demote.ts'
 export { gather, type PromotionFacts } from './facts.ts'
 export { buildPlan } from './plan.ts'

@@ -39,7 +39,11 @@ export function buildPlan(facts: PromotionFacts, id: string, to: VpsContext, not
     steps: spec.steps.map((step) => stepOf(step, scripts, facts, id, to, host)),
     notes,
     pointOfNoReturn: spec.pointOfNoReturn,
-    afterwards: old ? '`tasks demote`, which carries the data back' : 'nothing to go back to',
+    afterwards: facts.adopt
+      ? `no way back by itself: what was in ${facts.adopt.folder} is kept there, its data renamed`
+      : old
+        ? '`tasks demote`, which carries the data back'
+        : 'nothing to go back to',
     window: {
       ...scripts.window,
       async forward(journal) {

@@ -18,6 +18,8 @@ function expectedConnections(gathered: Gathered, given: number | undefined): num
 /** The lines below a plan. */
 export function notesOf(gathered: Gathered, connections?: number): string[] {
   const { facts, measures } = gathered
+  const { adopt } = facts
+  const holds = facts.hold && !adopt
   const sizes = Object.entries(measures.bytes).map(([name, bytes]) => `${name} ${size(bytes)}`)
   const queued = Object.entries(measures.queued).map(([name, count]) => `${count} in ${name}`)
   return [
@@ -26,9 +28,9 @@ export function notesOf(gathered: Gathered, connections?: number): string[] {
     ...(facts.data === 'copy' && facts.old
       ? [
           `writes wait for about ${guessedWindowSeconds(gathered).toFixed(1)} s by the sizes; the rehearsal measures it`,
-          facts.hold
+          holds
             ? `requests that come then: about ${expectedConnections(gathered, connections)}; room for ${facts.backlog}`
-            : `requests that come then: about ${expectedConnections(gathered, connections)}; they are answered 503`,
+            : `requests that come then: about ${expectedConnections(gathered, connections)}; ${adopt ? 'whoever leads the domain to it now answers them, with an error' : 'they are answered 503'}`,
         ]
       : []),
     ...(facts.data === 'fresh' && facts.old
@@ -83,7 +85,7 @@ export function refusals(gathered: Gathered, connections?: number): SlipwayError
   }
   const socket = `${placesOf(facts, idForm).folder}/hold.sock`
   const tooLong = Buffer.byteLength(socket) + besideRoom - longestSocket
-  if (facts.hold && facts.old && !facts.lead && tooLong > 0) {
+  if (facts.hold && facts.old && !facts.adopt && !facts.lead && tooLong > 0) {
     found.push(
       new SlipwayError(
         'hold-socket-path',

@@ -100,7 +100,8 @@ async function prunable(
   let kept = 0
   for (const { id, result } of ended) {
     const facts = await recordedFacts(store, id)
-    const old = facts.old?.release
+    // What was deployed by hand is not ours to delete.
+    const old = facts.adopt ? undefined : facts.old?.release
     if (result === 'done' && kept < keep && old !== undefined && !inUse.has(old)) {
       inUse.add(old)
       kept += 1

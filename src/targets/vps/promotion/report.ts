@@ -49,7 +49,7 @@ export function reportOf(entries: readonly JournalEntry[]): PromotionReport {
     ...(windowMs === undefined ? {} : { windowMs }),
     ...(predictedMs === undefined ? {} : { predictedMs }),
     release: facts.next.release,
-    ...(facts.old ? { former: facts.old.release } : {}),
+    ...(facts.old && !facts.adopt ? { former: facts.old.release } : {}),
     ...(failed?.error ? { error: `${failed.step}: ${failed.error}` } : {}),
     lines: [],
   }

@@ -4,7 +4,7 @@
  */
 import { quote } from '../../../shell/index.ts'
 import type { Data, PromotionFacts, Side } from './facts.ts'
-import { holding, leading, lettingGo, lettingIn } from './holding.ts'
+import { holding, holdsPort, leading, lettingGo, lettingIn } from './holding.ts'
 import { keptIn, serverEntry } from './servers.ts'
 
 /** One step. What it needs beyond this is for its kind, in templates/hold/steps.py. */
@@ -71,6 +71,9 @@ const socketFile = (side: Side, name: string): string => `${side.dir}/run/${name
 const socketOf = (side: Side, name: string): string =>
   side.port === undefined ? socketFile(side, name) : `port:${side.port}`
 const shared = (side: Side, item: Data): string => `${side.dir}/shared/${item.path}`
+/** Where data is that the release is to get. */
+const source = (facts: PromotionFacts, item: Data): string =>
+  facts.adopt?.paths[item.name] ?? (facts.old ? shared(facts.old, item) : '')
 const earlier = (facts: PromotionFacts, item: Data): string => `${shared(facts.next, item)}.earlier`
 
 function daemon(facts: Pick<PromotionFacts, 'supervisord'>, side: Side) {
@@ -182,7 +185,7 @@ function rehearsal(facts: PromotionFacts, places: Places, id: string): StepSpec[
       items: items.map((item) => ({
         name: item.name,
         kind: item.kind,
-        from: shared(old, item),
+        from: source(facts, item),
         to: earlier(facts, item),
       })),
     }),
@@ -257,7 +260,7 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
   const names = list(servers.map((server) => server.at.database))
   const link = `${places.site}/current.sock`
   const copied = facts.handover ? [] : servers
-  const relays = facts.lead !== undefined && old !== undefined && data === 'copy'
+  const relays = holdsPort(facts)
   const steps: StepSpec[] = []
   steps.push({
     id: 'arm',
@@ -267,35 +270,13 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
   })
   if (old && data === 'copy') {
     steps.push(
-      {
-        id: 'drain-workers',
-        kind: 'stop',
-        title: `let the workers of ${old.release} finish, and stop them: ${list(old.workers)} (up to ${old.workerSeconds} s)`,
-        undoTitle: 'start them',
-        daemon: daemon(facts, old),
-        programs: old.workers,
-        seconds: old.workerSeconds,
-      },
-      ...holding(facts, places, old, (side) => socketOf(side, program)),
-      {
-        id: 'stop-old',
-        kind: 'stop',
-        title: `stop ${old.release} once it has answered what it has`,
-        undoTitle: `start ${old.release}, and wait until it is healthy`,
-        daemon: daemon(facts, old),
-        programs: old.server,
-        seconds: Math.min(old.serverSeconds, Math.floor(facts.deadline / 2)),
-        sockets: facts.lead ? [] : old.server.map((name) => socketOf(old, name)),
-        health: old.live ? health(facts, old, old.live) : null,
-        ...(facts.lead ? { holder: 'hold' } : {}),
-      },
-      ...lettingIn(facts, places),
+      ...(facts.adopt ? stopAdopted(facts, places, old) : stopOld(facts, places, old)),
       ...some(items, {
         id: 'fence',
         kind: 'fence',
         title: `rename ${list(items.map((item) => item.path))} of ${old.release}, so that nobody writes to them`,
         undoTitle: 'rename them back',
-        items: items.map((item) => ({ kind: item.kind, path: shared(old, item) })),
+        items: items.map((item) => ({ kind: item.kind, path: source(facts, item) })),
       }),
       ...some(copied, {
         id: 'fence-servers',
@@ -311,7 +292,7 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
         undoTitle: 'delete the copies',
         items: items.map((item) => ({
           kind: item.kind,
-          from: shared(old, item),
+          from: source(facts, item),
           to: shared(next, item),
           earlier: earlier(facts, item),
         })),
@@ -377,20 +358,23 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
       title: relays
         ? `let the requests that wait, and all that come to port ${old?.port}, go to ${next.release} at port ${next.port}`
         : `point ${facts.domain} at ${next.release}: one rename`,
-      undoTitle: old ? `point it at ${old.release} again` : 'point it at nothing again',
+      undoTitle: old && !facts.adopt ? `point it at ${old.release} again` : 'point it at nothing again',
       links: [{ path: link, target: socketFile(next, program) }],
       ...(relays ? { hold: 'hold', socket: socketOf(next, program) } : {}),
     },
   )
-  if (old && data === 'copy') {
+  if (old && data === 'copy' && !facts.adopt) {
     steps.push(...lettingGo(facts, places, (side) => socketOf(side, program)))
   }
-  const record: Record<string, string> = { [facts.production]: next.release, ...(old ? { former: old.release } : {}) }
+  const record: Record<string, string> = {
+    [facts.production]: next.release,
+    ...(old && !facts.adopt ? { former: old.release } : {}),
+  }
   steps.push(
     {
       id: 'roles',
       kind: 'roles',
-      title: `record on the host that ${next.release} is production${old ? `, and ${old.release} was` : ''}`,
+      title: `record on the host that ${next.release} is production${old && !facts.adopt ? `, and ${old.release} was` : ''}`,
       path: places.roles,
       set: record,
       unset: Object.keys(facts.roles).filter(
@@ -413,6 +397,58 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
   return steps.map((step) => ({ ...step, window: true }))
 }
 
+/** Its workers finish, requests are held, and it answers what it has. */
+function stopOld(facts: PromotionFacts, places: Places, old: Side): StepSpec[] {
+  return [
+    {
+      id: 'drain-workers',
+      kind: 'stop',
+      title: `let the workers of ${old.release} finish, and stop them: ${list(old.workers)} (up to ${old.workerSeconds} s)`,
+      undoTitle: 'start them',
+      daemon: daemon(facts, old),
+      programs: old.workers,
+      seconds: old.workerSeconds,
+    },
+    ...holding(facts, places, old, (side) => socketOf(side, program)),
+    {
+      id: 'stop-old',
+      kind: 'stop',
+      title: `stop ${old.release} once it has answered what it has`,
+      undoTitle: `start ${old.release}, and wait until it is healthy`,
+      daemon: daemon(facts, old),
+      programs: old.server,
+      seconds: Math.min(old.serverSeconds, Math.floor(facts.deadline / 2)),
+      sockets: facts.lead ? [] : old.server.map((name) => socketOf(old, name)),
+      health: old.live ? health(facts, old, old.live) : null,
+      ...(facts.lead ? { holder: 'hold' } : {}),
+    },
+    ...lettingIn(facts, places),
+  ]
+}
+
+/** An app that was deployed by hand: what it was started with ends it, or TERM. */
+function stopAdopted(facts: PromotionFacts, places: Places, old: Side): StepSpec[] {
+  const { adopt } = facts
+  if (!adopt) return []
+  const holds = holdsPort(facts)
+  return [
+    ...(holds ? holding(facts, places, old, (side) => socketOf(side, program)) : []),
+    {
+      id: 'stop-adopted',
+      kind: 'stop-adopted',
+      title: `stop what runs in ${adopt.folder}: ${adopt.stop ? `\`${adopt.stop}\`` : 'TERM to its processes'}; prove that none is left`,
+      undoTitle: adopt.start ? `start it again: \`${adopt.start}\`` : 'nothing: nothing ran',
+      folder: adopt.folder,
+      files: Object.values(adopt.paths),
+      stop: adopt.stop ?? null,
+      start: adopt.start ?? ':',
+      seconds: old.serverSeconds,
+      ...(holds ? { holder: 'hold' } : {}),
+    },
+    ...(holds ? lettingIn(facts, places) : []),
+  ]
+}
+
 /** One database that both releases use: nobody is in it, and how it was is kept where it will be changed. */
 function handOver(facts: PromotionFacts, entries: readonly ReturnType<typeof serverEntry>[]): StepSpec {
   const names = list(entries.map((entry) => entry.handOver.database))
@@ -429,7 +465,7 @@ function handOver(facts: PromotionFacts, entries: readonly ReturnType<typeof ser
 }
 
 function retireOld({ old, data, ...facts }: PromotionFacts): StepSpec[] {
-  if (!old) return []
+  if (!old || facts.adopt) return []
   return [
     {
       id: 'retire-old',
