@@ -32,8 +32,10 @@ export async function install(context: VpsContext, options: InstallOptions = {})
     context,
     'install',
     async (note) => {
-      const installed = await onEach(context.hosts, (host) => installOn(context, host, options, note))
-      version = [...installed.values()][0] as Version
+      version =
+        [...context.hosts].length === 1
+          ? await installOn(context, context.home(), options, note)
+          : await installOnSeveral(context, options)
       await cloneOnDeploy(context)
       return version
     },
@@ -56,56 +58,146 @@ async function cloneOnDeploy(context: VpsContext): Promise<void> {
   await copyData(vpsContext(context.config, from), context)
 }
 
-async function installOn(context: VpsContext, host: Host, options: InstallOptions, note?: AuditNote): Promise<Version> {
+/** What an install on one host works with. */
+interface Installing {
+  host: Host
+  change: ChangeOn
+  record: VersionRecord
+  /** The record as it is once it is installed. */
+  installed: VersionRecord
+}
+
+/** The uploaded version on a host; undefined in a dry run, which uploaded none. */
+async function beginInstall(context: VpsContext, host: Host): Promise<Installing | undefined> {
   const change = await beginChange(context, host, `install ${context.deployment.name}`)
-  const { facts, release, guard } = change
-  const record = installable(facts.records)
-  if (!record) {
-    if (currentRun().options.dryRun) return heldBack(context)
-    throw new SlipwayError('nothing-uploaded', `there is no uploaded version in ${release.name} on ${host.name}`, {
-      host: host.name,
-      state: 'Nothing was changed.',
-      next: 'Upload the code first: `tasks rsync_code`.',
-    })
+  const record = installable(change.facts.records)
+  if (record) {
+    const installed: VersionRecord = {
+      ...record,
+      state: record.state === 'live' ? 'live' : 'installed',
+      installedAt: new Date().toISOString(),
+      deployment: context.deployment.name,
+    }
+    return { host, change, record, installed }
   }
-  const installedRecord: VersionRecord = {
-    ...record,
-    state: record.state === 'live' ? 'live' : 'installed',
-    installedAt: new Date().toISOString(),
-    deployment: context.deployment.name,
-  }
-  // With a clone to come, it is not over yet.
-  const log = context.deployment.cloneOnDeploy === undefined ? note?.entry(facts, record.commit) : undefined
-  const steps = [
+  if (currentRun().options.dryRun) return undefined
+  throw new SlipwayError('nothing-uploaded', `there is no uploaded version in ${change.release.name} on ${host.name}`, {
+    host: host.name,
+    state: 'Nothing was changed.',
+    next: 'Upload the code first: `tasks rsync_code`.',
+  })
+}
+
+/** The version's folder, files and commands: nothing that another host or the running app would notice. */
+async function readySteps(
+  context: VpsContext,
+  { host, change, record }: Installing,
+  options: InstallOptions,
+): Promise<ScriptStep[]> {
+  const { facts, release } = change
+  return [
     folderStep(context, facts, release),
     ...prepareSteps(context, change, record, options),
     ...(await releaseFileSteps(context, host, facts, release, record.id)),
+    ...installSteps(context, release, record.id),
+  ]
+}
+
+/** What is applied is listed before and after, for a rollback of the schema. */
+function schemaSteps(context: VpsContext, { change: { facts, release }, record }: Installing): ScriptStep[] {
+  return [
     ...(facts.current !== undefined && facts.current !== record.id
       ? recordMigrations(context, release, facts.current)
       : []),
-    ...commandSteps(context, release, record.id),
+    ...migrateSteps(context, release, record.id),
     ...recordMigrations(context, release, record.id),
-    writeRecord(release, installedRecord, 'record that it is installed'),
-    ...switchSteps(context, change, record.id),
+  ]
+}
+
+const currentSteps = (context: VpsContext, { change, record, installed }: Installing): ScriptStep[] => [
+  writeRecord(change.release, installed, 'record that it is installed'),
+  ...switchSteps(context, change, record.id),
+]
+
+async function noteInstalled(context: VpsContext, { host, change: { facts, release }, record, installed }: Installing) {
+  await noteFacts(context.deployment, host, {
+    current: record.id,
+    records: withRecord(facts.records, installed),
+    roles: { ...facts.roles, [context.deployment.name]: release.name },
+    hasGenerated: facts.hasGenerated || generates(context),
+  })
+}
+
+const installTitle = ({ change, record }: Installing): string => `install ${record.id} in ${change.release.name}`
+
+/** On the only host: one script for all of it. */
+async function installOn(context: VpsContext, host: Host, options: InstallOptions, note?: AuditNote): Promise<Version> {
+  const installing = await beginInstall(context, host)
+  if (!installing) return heldBack(context)
+  const { change, record } = installing
+  // With a clone to come, it is not over yet.
+  const log = context.deployment.cloneOnDeploy === undefined ? note?.entry(change.facts, record.commit) : undefined
+  const steps = [
+    ...(await readySteps(context, installing, options)),
+    ...schemaSteps(context, installing),
+    ...currentSteps(context, installing),
     ...(log
       ? [{ name: 'a line in the audit log', command: sh`umask 077; printf '%s' ${log[1]} >> ${log[0]}`, nothrow: true }]
       : []),
   ]
   try {
-    await inStep(`install ${record.id} in ${release.name}`, host.name, async () => {
-      const results = await host.script(steps, { guard })
+    await inStep(installTitle(installing), host.name, async () => {
+      const results = await host.script(steps, { guard: change.guard })
       if (log && note && !currentRun().options.dryRun) note.left = results.at(-1)?.exitCode === 0
     })
   } catch (error) {
-    throw await afterFailure(context, host, change, record, error, options)
+    throw await afterFailure(context, installing, error, options)
   }
-  await noteFacts(context.deployment, host, {
-    current: record.id,
-    records: withRecord(facts.records, installedRecord),
-    roles: { ...facts.roles, [context.deployment.name]: release.name },
-    hasGenerated: facts.hasGenerated || generates(context),
-  })
-  return asVersion(installedRecord, record.id)
+  await noteInstalled(context, installing)
+  return asVersion(installing.installed, record.id)
+}
+
+/**
+ * On several: made ready everywhere, migrated once, by the first host, and then made current everywhere. What fails on
+ * one is taken back on all.
+ */
+async function installOnSeveral(context: VpsContext, options: InstallOptions): Promise<Version> {
+  const begun = await onEach(context.hosts, (host) => beginInstall(context, host))
+  const all = [...begun.values()].filter((each) => each !== undefined)
+  const first = all.find((each) => each.host.name === context.home().name)
+  if (!first) return heldBack(context)
+  const failed: { installing: Installing; error: unknown }[] = []
+  const onAll = (part: string, stepsOf: (installing: Installing) => ScriptStep[] | Promise<ScriptStep[]>) =>
+    onEach(context.hosts, async (host) => {
+      const installing = begun.get(host)
+      if (installing) await on(installing, part, await stepsOf(installing))
+    })
+  const on = async (installing: Installing, part: string, steps: ScriptStep[]): Promise<void> => {
+    if (steps.length === 0) return
+    try {
+      await inStep(`${installTitle(installing)}: ${part}`, installing.host.name, async () => {
+        await installing.host.script(steps, { guard: installing.change.guard })
+      })
+    } catch (error) {
+      failed.push({ installing, error })
+      throw error
+    }
+  }
+  try {
+    await onAll('make it ready', (installing) => readySteps(context, installing, options))
+    await on(first, 'migrate', schemaSteps(context, first))
+    await onAll('make it current', (installing) => currentSteps(context, installing))
+  } catch (error) {
+    const [cause] = failed
+    if (!cause) throw error
+    const told = await afterFailure(context, cause.installing, cause.error, options)
+    for (const installing of all) {
+      if (installing !== cause.installing) await afterFailure(context, installing, cause.error, options)
+    }
+    throw told
+  }
+  for (const installing of all) await noteInstalled(context, installing)
+  return asVersion(first.installed, first.record.id)
 }
 
 function heldBack(context: VpsContext): Version {
@@ -193,8 +285,8 @@ const hook = (context: VpsContext, release: ReleaseLayout, id: string, name: Hoo
     command: inVersion(release, id, command),
   }))
 
-/** Install, build and migration, with their hooks, in the new version's folder. Pure. */
-export function commandSteps(context: VpsContext, release: ReleaseLayout, id: string): ScriptStep[] {
+/** Install and build, with their hooks, in the new version's folder. Pure. */
+function installSteps(context: VpsContext, release: ReleaseLayout, id: string): ScriptStep[] {
   const { app } = context.deployment
   const step = (command: string): ScriptStep => ({ name: command, command: inVersion(release, id, command) })
   return [
@@ -202,13 +294,16 @@ export function commandSteps(context: VpsContext, release: ReleaseLayout, id: st
     ...app.install.map(step),
     ...app.build.map(step),
     ...hook(context, release, id, 'after_install'),
-    ...(app.migrate === undefined
-      ? []
-      : [
-          ...hook(context, release, id, 'before_migrate'),
-          { name: `migrate: ${app.migrate}`, command: migrateCommand(context, release, id, app.migrate) },
-          ...hook(context, release, id, 'after_migrate'),
-        ]),
+  ]
+}
+
+function migrateSteps(context: VpsContext, release: ReleaseLayout, id: string): ScriptStep[] {
+  const { migrate } = context.deployment.app
+  if (migrate === undefined) return []
+  return [
+    ...hook(context, release, id, 'before_migrate'),
+    { name: `migrate: ${migrate}`, command: migrateCommand(context, release, id, migrate) },
+    ...hook(context, release, id, 'after_migrate'),
   ]
 }
 
@@ -260,9 +355,7 @@ function switchSteps(context: VpsContext, { facts, release }: ChangeOn, id: stri
 /** Marks the version as failed, puts `current` back, and removes the remains unless they are to be kept. */
 async function afterFailure(
   context: VpsContext,
-  host: Host,
-  change: ChangeOn,
-  record: VersionRecord,
+  { host, change, record }: Installing,
   error: unknown,
   options: InstallOptions,
 ): Promise<unknown> {

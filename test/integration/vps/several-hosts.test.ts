@@ -1,5 +1,5 @@
 /** A deployment on two machines: code on both, one after the other restarted, workers only where they belong. */
-import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Sshd, startSshd } from '../../servers/sshd.ts'
@@ -39,6 +39,7 @@ afterAll(async () => {
 })
 
 const release = (index: number) => (index === 0 ? project.release : join(second.home, 'webapps/ponyr2'))
+const currents = () => [0, 1].map((index) => readlinkSync(join(release(index), 'current')))
 const up = (index: number) =>
   ask(join(index === 0 ? project.home : second.home, '.slipway/pony/sites/staging/current.sock'), '/up')
 
@@ -73,3 +74,46 @@ test('a version that is not well on the first machine never reaches visitors of 
   expect([0, 1].map((index) => readlinkSync(join(release(index), 'current')))).toEqual([served, served])
   expect(existsSync(join(project.home, '.slipway/pony/locks/staging.lock'))).toBe(false)
 }, 90_000)
+
+test('an install is made ready everywhere, migrated once, and current on all or none', async () => {
+  const before = currents()
+  project.edit('app/pony/web.py', (text) => text.replace(`raise SystemExit('broken')\n`, ''))
+  project.configure((text) =>
+    text.concat(
+      '\n[app.hooks]\nafter_install = [ ! -e "$HOME/refuse" ]\nbefore_migrate = echo once >> "$HOME/migrations"\n',
+    ),
+  )
+  writeFileSync(join(second.home, 'refuse'), '')
+  await expect(project.run((staging) => staging.deploy(), { sshConfigFile })).rejects.toMatchObject({
+    code: 'install-failed',
+    host: 'web-2',
+    state: expect.stringContaining('The running app is untouched'),
+  })
+  expect(currents()).toEqual(before)
+  for (const folder of [release(0), release(1)]) {
+    const { versions, failed } = versionsIn(folder)
+    expect(failed.length).toBeGreaterThan(0)
+    expect(versions).not.toContain(failed.at(-1))
+  }
+  expect(existsSync(join(project.home, 'migrations'))).toBe(false)
+
+  rmSync(join(second.home, 'refuse'))
+  await project.run((staging) => staging.deploy(), { sshConfigFile })
+  const [first, other] = currents()
+  expect(first).toBe(other)
+  expect(first).not.toBe(before[0])
+  expect(readFileSync(join(project.home, 'migrations'), 'utf8')).toBe('once\n')
+  expect(existsSync(join(second.home, 'migrations'))).toBe(false)
+}, 90_000)
+
+/** The folders of versions, and the ids of those that failed. */
+function versionsIn(folder: string): { versions: string[]; failed: string[] } {
+  const records = readdirSync(join(folder, '.slipway/versions')).filter((name) => name.endsWith('.json'))
+  const failed = records.filter((name) =>
+    readFileSync(join(folder, '.slipway/versions', name), 'utf8').includes('"failed"'),
+  )
+  return {
+    versions: readdirSync(join(folder, 'versions')),
+    failed: failed.map((name) => name.replace('.json', '')).sort(),
+  }
+}
