@@ -17,6 +17,7 @@ import subprocess
 import time
 
 import databases
+import elsewhere
 import ports
 import servers
 from adopted import processes_of
@@ -759,6 +760,7 @@ KINDS = {
 
 KINDS.update(ports.steps(Hold, Flip, Step, lambda target, path: link(target, path)))
 KINDS.update(servers.steps(Step, lambda path, text: write_file(path, text)))
+KINDS.update(elsewhere.steps(Step, lambda path, text: write_file(path, text)))
 
 
 def ms(began, ended=None):

@@ -19,6 +19,7 @@ import { type Mariadb, startMariadb } from '../../servers/mariadb.ts'
 import { type Answer, ask } from '../../servers/pony.ts'
 import { type Postgres, startPostgres } from '../../servers/postgres.ts'
 import { type Redis, startRedis } from '../../servers/redis.ts'
+import { startSshd } from '../../servers/sshd.ts'
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url))
 export const password = 'django-password-of-a-test'
@@ -29,6 +30,8 @@ export interface WorldOptions {
   app?: 'django' | 'alembic' | 'mysql'
   /** The whole of deploy.ini, changed. */
   ini?: (text: string) => string
+  /** Workers run on a host of their own, `rides-worker`. */
+  workersApart?: boolean
 }
 
 export interface World {
@@ -37,6 +40,8 @@ export interface World {
   readonly dir: string
   readonly sandbox: Sandbox
   readonly home: string
+  /** The home on the workers' host, where they have one. */
+  readonly workersHome?: string
   readonly redis: Redis
   /** As the database server's administrator; rows as lines. */
   sql(text: string, database?: string): string
@@ -119,6 +124,11 @@ domain = rides.example.org
 provider = nginx
 `
 
+const apart = (text: string): string =>
+  text
+    .replaceAll('hosts = rides-host', 'hosts = rides-host, rides-worker')
+    .concat(...['staging', 'production'].map((name) => `\n[${name}.roles]\nweb = rides-host\nworker = rides-worker\n`))
+
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const app = options.app ?? 'django'
   const dir = mkdtempSync('/tmp/sdj-')
@@ -134,7 +144,8 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     mkdirSync(join(dir, 'config'))
     cpSync(fixture(`${app}-app`), join(dir, 'app'), { recursive: true })
     if (app === 'mysql') cpSync(fixture('django-app/serve.py'), join(dir, 'app/serve.py'))
-    const ini = options.ini?.(configuration(app)) ?? configuration(app)
+    const given = options.workersApart ? apart(configuration(app)) : configuration(app)
+    const ini = options.ini?.(given) ?? given
     writeFileSync(join(dir, 'config/deploy.ini'), ini)
     const { url } = server
     writeFileSync(
@@ -154,7 +165,14 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       await removeSandbox({ dir })
     })
     await writeSites(dir, sandbox)
-    return { ...worldOf(dir, app, ini, sandbox, server, redis), remove }
+    if (!options.workersApart) return { ...worldOf(dir, app, ini, sandbox, server, redis), remove }
+    const workers = await startSshd()
+    undo.push(() => workers.stop())
+    const own = readFileSync(workers.sshConfigFile, 'utf8').replace(/^Host .*$/m, 'Host rides-worker')
+    const sshConfigFile = join(dir, 'ssh_config')
+    writeFileSync(sshConfigFile, `${own}\n${readFileSync(sandbox.sshConfigFile, 'utf8')}`)
+    const world = worldOf(dir, app, ini, { ...sandbox, sshConfigFile }, server, redis)
+    return { ...world, workersHome: workers.home, remove }
   } catch (error) {
     await remove()
     throw error

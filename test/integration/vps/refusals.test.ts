@@ -55,7 +55,7 @@ describe('refused', () => {
     ],
     [
       'several-hosts',
-      'a promotion across several hosts is not supported: pony-host, other-host',
+      'a promotion takes the same hosts for both: pony-host and other-host',
       () => app.promote(app.staging, app.production),
       (ini) => ini.replace(/(\[production\]\ntarget = vps\nhosts = )pony-host/, '$1other-host'),
     ],

@@ -86,7 +86,9 @@ test('it is a script of sh, and a dry form of it changes nothing', () => {
 test('it lets the account test nginx, reload it and have it open its logs anew, and nothing else', () => {
   expect(runHere()).toMatchObject({ status: 0 })
   const rule = readFileSync(join(root, 'etc/sudoers.d/slipway'), 'utf8')
-  expect(rule).toBe('deploy ALL=(root) NOPASSWD: /usr/sbin/nginx -t, /usr/sbin/nginx -s reload, /usr/sbin/nginx -s reopen\n')
+  expect(rule).toBe(
+    'deploy ALL=(root) NOPASSWD: /usr/sbin/nginx -t, /usr/sbin/nginx -s reload, /usr/sbin/nginx -s reopen\n',
+  )
   execFileSync('/usr/sbin/visudo', ['-c', '-f', join(root, 'etc/sudoers.d/slipway')], { stdio: 'pipe' })
 })
 

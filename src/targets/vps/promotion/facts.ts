@@ -13,6 +13,7 @@ import { requireDomain } from '../nginx.ts'
 import { programs } from '../programs.ts'
 import { appName, providerOf } from '../provider.ts'
 import { type Adopted, type AdoptOptions, adoptedSide, lookAt } from './adopt.ts'
+import { coordinator, gatherElsewhere, hasWorkers, type WorkerHost } from './elsewhere.ts'
 import { type ServerData, serversOf } from './servers.ts'
 import { readSite, type Site } from './site.ts'
 
@@ -70,6 +71,8 @@ export interface PromotionFacts {
   items: Data[]
   /** What was production is no release: it was deployed by hand. */
   adopt?: Adopted
+  /** Hosts beside this one, which only run workers. */
+  elsewhere?: WorkerHost[]
   /** Databases on servers. */
   servers?: ServerData[]
   /** They are handed over as they are, instead of copied. */
@@ -135,7 +138,6 @@ export interface GatherOptions {
 /** The reserve below the web server's timeout: starting the old app again, should all go back at the deadline. */
 const reserveSeconds = 15
 
-/** Reads the host. Rejects with what stands in the way. Changes nothing. */
 /** The window's programs speak to the supervisord of each release, and may end it. */
 function requireOwnDaemons(...sides: readonly VpsContext[]): void {
   for (const { config, deployment } of sides) {
@@ -152,8 +154,9 @@ function requireOwnDaemons(...sides: readonly VpsContext[]): void {
   }
 }
 
+/** Reads the host. Rejects with what stands in the way. Changes nothing. */
 export async function gather(from: VpsContext, to: VpsContext, options: GatherOptions = {}): Promise<Gathered> {
-  const host = oneHost(from, to)
+  const host = coordinator(from, to)
   requireOwnDaemons(from, to)
   const { app } = to.deployment
   const onPorts = needsPorts(to)
@@ -219,7 +222,9 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     live?: string,
     port?: number,
   ): Side => {
-    const all = programs(context.deployment.app, facts.scale)
+    const all = programs(context.deployment.app, facts.scale).filter(
+      (each) => each.kind === 'server' || hasWorkers(context, host),
+    )
     const { workers, drainSeconds } = context.deployment.app
     return {
       deployment: context.deployment.name,
@@ -255,14 +260,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     )
   }
   const listing = listCommand(app.migrations)
-  const facts: PromotionFacts = {
-    kind: options.demoteTo === undefined ? 'promote' : 'demote',
-    app: app.name,
-    home: production.home,
-    host: host.name,
-    production: to.deployment.name,
-    data,
-    hold: options.hold ?? true,
+  const sides = {
     next: side(to, production, next, probed.nextVersion, undefined, nextPort),
     ...(options.demoteTo === undefined
       ? {
@@ -280,8 +278,20 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       ? { old: side(to, production, old, probed.oldVersion, onPorts ? 'app-a' : probed.oldLive, oldPort) }
       : {}),
     ...(taken ? { old: adoptedSide(to.deployment.name, taken.adopted, onPorts ? taken.port : undefined) } : {}),
+  }
+  const elsewhere = await gatherElsewhere(from, to, { ...sides, items })
+  const facts: PromotionFacts = {
+    kind: options.demoteTo === undefined ? 'promote' : 'demote',
+    app: app.name,
+    home: production.home,
+    host: host.name,
+    production: to.deployment.name,
+    data,
+    hold: options.hold ?? true,
+    ...sides,
     ...(taken ? { adopt: taken.adopted } : {}),
     items,
+    ...(elsewhere.length > 0 ? { elsewhere } : {}),
     ...(servers.length > 0 ? { servers } : {}),
     ...(servers.length > 0 && carrying === 'handover' ? { handover: true } : {}),
     ...(app.migrate && options.demoteTo === undefined ? { migrate: app.migrate } : {}),
@@ -406,21 +416,6 @@ async function reversal(
   const now = await host.run(sh`/bin/sh ${old.start} run ${listing}`, { kind: 'probe', quiet: true }).lines()
   const commands = reversalOf(migrations, options.migrationsThen, now.filter(Boolean))
   return commands.length === 0 ? {} : { reverse: commands.join(' && ') }
-}
-
-function oneHost(from: VpsContext, to: VpsContext): Host {
-  const names = new Set([...from.hosts, ...to.hosts].map((host) => host.name))
-  if (names.size !== 1) {
-    throw new SlipwayError(
-      'several-hosts',
-      `a promotion across several hosts is not supported: ${[...names].join(', ')}`,
-      {
-        state: 'Nothing was changed.',
-        next: 'Give both deployments the same single host.',
-      },
-    )
-  }
-  return to.home()
 }
 
 /** The databases and spools that production has, in the order in which they are copied. */

@@ -12,16 +12,20 @@ import { releaseLayout } from '../layout.ts'
 import { reloadNginx, siteText } from '../nginx.ts'
 import { providerOf } from '../provider.ts'
 import { releaseFileSteps, writeFile } from '../release-files.ts'
+import { factsOn, hostNamed } from './elsewhere.ts'
 import type { PromotionFacts } from './facts.ts'
 import { askOutside } from './outside.ts'
 import { predictedWindow } from './prediction.ts'
 import { gateOnly } from './site.ts'
-import { placesOf, type StepSpec, specOf } from './spec.ts'
+import { type ChangeSpec, placesOf, type StepSpec, specOf } from './spec.ts'
 import { type Scripts, scriptsOn } from './window.ts'
 
 export interface BuiltPlan {
   plan: Plan
-  scripts: Scripts
+  /** Puts the scripts on every host that has a part in it. */
+  place(): Promise<void>
+  /** Removes them: nothing was begun. */
+  remove(): Promise<void>
 }
 
 /** The plan of change `id`. Pure but for what its steps do when they are done. */
@@ -30,13 +34,28 @@ export function buildPlan(facts: PromotionFacts, id: string, to: VpsContext, not
   const spec = specOf(facts, id)
   const titles = new Map(spec.steps.map((step) => [step.id, step.title]))
   const scripts = scriptsOn(host, facts.python, placesOf(facts, id).folder, titles)
+  const parts: Part[] = [
+    { facts, host, scripts, spec: { ...spec, steps: spec.steps.filter((step) => step.on === undefined) } },
+    ...(facts.elsewhere ?? []).map((on): Part => {
+      const [there, other] = [factsOn(facts, on), hostNamed(to, on.host)]
+      const places = placesOf(there, id)
+      const steps = spec.steps.filter((step) => step.on === on.host)
+      return {
+        facts: there,
+        host: other,
+        scripts: scriptsOn(other, on.python, places.folder, titles),
+        spec: { ...spec, journal: places.journal, steps },
+      }
+    }),
+  ]
+  const partOf = (step: StepSpec): Part => parts.find((part) => part.host.name === step.on) ?? (parts[0] as Part)
   const old = facts.old?.release
   const plan: Plan = {
     kind: facts.kind,
     title: `${facts.app}: ${facts.next.release} becomes ${facts.production}${old ? `, in place of ${old}` : ''}`,
     facts: { ...facts },
     locks: [...new Set([facts.production, facts.staging?.deployment ?? 'staging'])],
-    steps: spec.steps.map((step) => stepOf(step, scripts, facts, id, to, host)),
+    steps: spec.steps.map((step) => stepOf(step, partOf(step), id, to)),
     notes,
     pointOfNoReturn: spec.pointOfNoReturn,
     afterwards: facts.adopt
@@ -53,10 +72,26 @@ export function buildPlan(facts: PromotionFacts, id: string, to: VpsContext, not
       },
     },
   }
-  return { plan, scripts }
+  return {
+    plan,
+    async place() {
+      await Promise.all(parts.map((part) => part.scripts.place(part.spec)))
+    },
+    async remove() {
+      await Promise.all(parts.map((part) => part.scripts.remove()))
+    },
+  }
 }
 
-function stepOf(spec: StepSpec, scripts: Scripts, facts: PromotionFacts, id: string, to: VpsContext, host: Host): Step {
+/** One host's part: what is true of it, its scripts, and the steps that they are for. */
+interface Part {
+  facts: PromotionFacts
+  host: Host
+  scripts: Scripts
+  spec: ChangeSpec
+}
+
+function stepOf(spec: StepSpec, { facts, host, scripts }: Part, id: string, to: VpsContext): Step {
   const shown = {
     id: spec.id,
     title: spec.title,

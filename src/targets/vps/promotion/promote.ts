@@ -7,12 +7,13 @@ import { audited, owner as ownerOf } from '../change.ts'
 import type { VpsContext } from '../context.ts'
 import { forgetFacts } from '../facts.ts'
 import { vpsStore } from '../store/index.ts'
+import { requireAll } from './elsewhere.ts'
 import { type Gathered, type GatherOptions, gather, type PromotionFacts } from './facts.ts'
 import { buildPlan } from './plan.ts'
 import { notesOf, refusals } from './preflight.ts'
 import { type PromotionReport, reportOf } from './report.ts'
 import { placePasswords } from './servers.ts'
-import { placesOf, specOf } from './spec.ts'
+import { placesOf } from './spec.ts'
 
 export interface PromoteOptions extends GatherOptions {
   /** Go on with the unfinished promotion, or go back. */
@@ -51,7 +52,7 @@ export async function begin(
   const run = currentRun()
   const { facts } = gathered
   const id = changeId(run.id)
-  const { plan, scripts } = buildPlan(facts, id, to, notesOf(gathered, options.connections))
+  const { plan, place, remove } = buildPlan(facts, id, to, notesOf(gathered, options.connections))
   const refused = refusals(gathered, options.connections)
   for (const line of planText(plan))
     run.emit(run.options.planOnly ? { type: 'result', text: line } : { type: 'note', text: line })
@@ -59,11 +60,11 @@ export async function begin(
   if (run.options.planOnly || run.options.dryRun) return undefined
   await confirm(facts)
   const again = async () => {
-    for (const context of [from, to]) forgetFacts(context.deployment, to.home())
+    forgetAll(from, to)
     return { ...(await gather(from, to, options)).facts }
   }
   return audited(to, what, async () => {
-    await scripts.place(specOf(facts, id))
+    await place()
     await placePasswords(to, placesOf(facts, id).folder)
     try {
       const result = await execute(plan, store, owner(what), {
@@ -73,8 +74,8 @@ export async function begin(
       })
       return await finished(store, result, from, to)
     } catch (error) {
-      if (isBeforeBegin(error)) await scripts.remove().catch(() => {})
-      for (const context of [from, to]) forgetFacts(context.deployment, to.home())
+      if (isBeforeBegin(error)) await remove().catch(() => {})
+      forgetAll(from, to)
       throw error
     }
   })
@@ -94,7 +95,7 @@ export async function goOn(
     })
   }
   const facts = await recordedFacts(store, unfinished.id)
-  const { plan, scripts } = buildPlan(facts, unfinished.id, to)
+  const { plan, place } = buildPlan(facts, unfinished.id, to)
   const verb = options.undo ? 'undo' : 'resume'
   const run = currentRun()
   run.emit({
@@ -106,9 +107,10 @@ export async function goOn(
     return undefined
   }
   const what = `${verb} ${facts.kind} ${facts.next.release}`
+  await requireAll(facts, to, options.undo ? 'going back' : 'going on')
   return audited(to, what, async () => {
     // The scripts of this very version of the tool, in case they were never wholly put there.
-    await scripts.place(specOf(facts, unfinished.id))
+    await place()
     await placePasswords(to, placesOf(facts, unfinished.id).folder)
     const result = options.undo
       ? await undo(unfinished.id, plan, store, owner(what))
@@ -123,11 +125,15 @@ async function finished(
   from: VpsContext,
   to: VpsContext,
 ): Promise<PromotionReport> {
-  for (const context of [from, to]) forgetFacts(context.deployment, to.home())
+  forgetAll(from, to)
   if (result.result === 'done') await takeUpSchedule(to)
   const report = reportOf(await (await store.open(result.journal)).entries())
   for (const line of report.lines) currentRun().emit({ type: 'note', text: line })
   return report
+}
+
+function forgetAll(from: VpsContext, to: VpsContext): void {
+  for (const context of [from, to]) for (const host of to.hosts) forgetFacts(context.deployment, host)
 }
 
 /** The crontab's lines name a release: from now on the one that is production. */

@@ -1,6 +1,7 @@
 /** Past promotions, and what is left of them. */
 import type { ChangeStore } from '../../../engine/types.ts'
 import { currentRun, SlipwayError } from '../../../events/index.ts'
+import type { Host } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
 import { audited } from '../change.ts'
 import type { VpsContext } from '../context.ts'
@@ -49,17 +50,20 @@ export async function prunePromotions(to: VpsContext, options: PruneOptions = {}
   const store = vpsStore(host, app.name)
   const facts = await hostFacts(to.deployment, host)
   const found = await prunable(store, facts.roles, options.keep ?? 1)
-  const releases = found.releases.map((name) => releaseLayout(app.root, facts.home, name).dir)
-  const changes = found.changes.flatMap((id) => [`${facts.app.dir}/archive/${id}`, `${facts.app.dir}/changes/${id}`])
-  const there = (
-    await host
+  const there: { host: Host; path: string }[] = []
+  for (const each of to.hosts) {
+    const { home, app: places } = await hostFacts(to.deployment, each)
+    const releases = found.releases.map((name) => releaseLayout(app.root, home, name).dir)
+    const changes = found.changes.flatMap((id) => [`${places.dir}/archive/${id}`, `${places.dir}/changes/${id}`])
+    const paths = await each
       .run(sh`for p in ${[...releases, ...changes]}; do [ -e "$p" ] && echo "$p"; done; :`, {
         kind: 'probe',
         quiet: true,
       })
       .lines()
-  ).filter(Boolean)
-  for (const path of there) run.emit({ type: 'note', host: host.name, text: `to be deleted: ${path}` })
+    there.push(...paths.filter(Boolean).map((path) => ({ host: each, path })))
+  }
+  for (const { host: on, path } of there) run.emit({ type: 'note', host: on.name, text: `to be deleted: ${path}` })
   if (there.length === 0 || run.options.planOnly || run.options.dryRun) return []
   if (
     !run.options.yes &&
@@ -74,14 +78,17 @@ export async function prunePromotions(to: VpsContext, options: PruneOptions = {}
     const { owner } = await import('./promote.ts')
     const lock = await store.lock([to.deployment.name], owner('prune promotions'))
     try {
-      for (const path of there) {
-        await refuseRunning(to, path)
-        await host.remove(path, { recursive: true })
+      for (const { host: on, path } of there) {
+        await refuseRunning(on, path)
+        await on.remove(path, { recursive: true })
       }
-      const former = facts.roles['former']
-      if (former !== undefined && found.releases.includes(former)) await forgetFormer(to, facts.app.roles)
-      forgetFacts(to.deployment, host)
-      return there
+      for (const each of to.hosts) {
+        const { roles, app: places } = await hostFacts(to.deployment, each)
+        const former = roles['former']
+        if (former !== undefined && found.releases.includes(former)) await forgetFormer(each, places.roles)
+        forgetFacts(to.deployment, each)
+      }
+      return there.map(({ path }) => path)
     } finally {
       await lock.release()
     }
@@ -113,8 +120,7 @@ async function prunable(
   return { releases: former, changes }
 }
 
-async function refuseRunning(to: VpsContext, path: string): Promise<void> {
-  const host = to.home()
+async function refuseRunning(host: Host, path: string): Promise<void> {
   const alive = await host
     .run(sh`grep -lsazE ${`^SLIPWAY_PROCESS=${path}:`} /proc/[0-9]*/environ 2>/dev/null | head -n 1; :`, {
       kind: 'probe',
@@ -128,8 +134,8 @@ async function refuseRunning(to: VpsContext, path: string): Promise<void> {
   })
 }
 
-async function forgetFormer(to: VpsContext, file: string): Promise<void> {
-  await to.home().edit(file, (text) => {
+async function forgetFormer(host: Host, file: string): Promise<void> {
+  await host.edit(file, (text) => {
     const { former: _, ...rest } = JSON.parse(text) as Record<string, string>
     return `${JSON.stringify(rest)}\n`
   })

@@ -3,6 +3,7 @@
  * order that loses nothing: until the flip everything can be taken back, and nothing is deleted before it. Pure.
  */
 import { quote } from '../../../shell/index.ts'
+import { drainElsewhere, readyElsewhere, startElsewhere } from './elsewhere.ts'
 import type { Data, PromotionFacts, Side } from './facts.ts'
 import { holding, holdsPort, leading, lettingGo, lettingIn } from './holding.ts'
 import { keptIn, serverEntry } from './servers.ts'
@@ -16,6 +17,8 @@ export interface StepSpec {
   undoTitle?: string
   irreversible?: string
   window?: boolean
+  /** The host that it is done on, where that is not the one with the app. */
+  on?: string
   [more: string]: unknown
 }
 
@@ -56,10 +59,13 @@ export function specOf(facts: PromotionFacts, id: string): ChangeSpec {
   const places = placesOf(facts, id)
   const steps = [
     ...newSite(facts),
+    ...readyElsewhere(facts, id),
     ...emptyStaging(facts, places),
     ...rehearsal(facts, places, id),
     ...initialise(facts),
+    ...drainElsewhere(facts),
     ...windowOf(facts, places, id),
+    ...startElsewhere(facts, id),
     ...afterwards(facts, places, id),
   ]
   return { id, journal: places.journal, deadline: facts.deadline, pointOfNoReturn: 'flip', steps }
