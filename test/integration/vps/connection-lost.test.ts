@@ -54,8 +54,10 @@ async function cutAt(
   fn: (staging: VpsDeployment) => Promise<unknown>,
 ): Promise<{ error: SlipwayError; events: RunEvent[]; cut: boolean }> {
   const config = loadConfig(project.dir)
+  const ended = new AbortController()
   const run = createRun({
     options: { projectDir: project.dir, sshConfigFile: join(project.dir, 'ssh_config') },
+    signal: ended.signal,
   })
   const events: RunEvent[] = []
   let cut = false
@@ -71,7 +73,8 @@ async function cutAt(
     if (error instanceof SlipwayError) return { error, events, cut }
     throw error
   } finally {
-    // The lock can't be given back either.
+    // The lock can't be given back either: nobody waits for that.
+    ended.abort()
     await withRun(run, () => run.finish()).catch(() => {})
   }
   throw new Error('it did not fail')
@@ -85,10 +88,10 @@ const sql = (text: string) =>
 const up = () => ask(join(project.home, '.slipway/pony/sites/staging/current.sock'), '/up')
 
 /** A run whose line was cut could not give its lock back: that is told, and `unlock` is for it. */
-async function unlock(): Promise<void> {
+async function unlock(deployment = 'staging'): Promise<void> {
   await project.run(async (staging) => {
     const { vpsStore } = await import('../../../src/targets/vps/store/index.ts')
-    await vpsStore(staging.hosts.first(), 'pony').breakLock('staging', {
+    await vpsStore(staging.hosts.first(), 'pony').breakLock(deployment, {
       run: 'test',
       user: 'u',
       machine: 'm',
@@ -161,3 +164,69 @@ test('of a rollback: the app goes on, and going back again, or a restart, is rig
   expect(readdirSync(join(project.release, 'versions'))).toContain(target)
   expect((await up()).status).toBe(200)
 }, 90_000)
+
+test('of a fetch: the backup is whole on the host, nothing half is here, and fetching again is right', async () => {
+  const { error, cut } = await cutAt(step(/^fetch main$/), (staging) => staging.database.fetch('fetched'))
+  expect(cut).toBe(true)
+  // Whether the command had begun is a matter of luck.
+  expect(['connection-lost', 'fetch-failed']).toContain(error.code)
+  expect(error.state).toMatch(/^The backup staging-\S+ is on pony-host, and whole; main of it is not here\.$/)
+  expect(error.next).toContain('tasks fetch_db:release=staging')
+  expect((await up()).status).toBe(200)
+  expect(readdirSync(join(project.dir, 'fetched'))).toEqual([])
+  await unlock()
+  const { value: paths } = await project.run((staging) => staging.database.fetch('fetched'))
+  expect(paths).toHaveLength(2)
+}, 60_000)
+
+test('of a test restore: nothing was changed, and it can be done again', async () => {
+  const { error, cut } = await cutAt(step(/^verify main of/), (staging) => staging.database.verify())
+  expect(cut).toBe(true)
+  expect(error.code).toBe('connection-lost')
+  expect(error.state).toMatch(/^Nothing of the app or of the backup was changed/)
+  expect((await up()).status).toBe(200)
+  await project.run((staging) => staging.database.verify())
+}, 60_000)
+
+test('of a clone: staging has its data or the other, whole, and what to type starts it', async () => {
+  project.configure((text) =>
+    text.replace('[production]\ntarget = vps\n', '[production]\ntarget = vps\nrelease = r1\n'),
+  )
+  await project.run(
+    async (production) => {
+      await production.upload()
+      await production.install()
+      await production.database.init()
+    },
+    { deployment: 'production' },
+  )
+  sql("UPDATE settings SET value = 'of staging' WHERE name = 'colour'")
+  const clone = async (staging: VpsDeployment) => {
+    const config = loadConfig(project.dir)
+    await createVpsDeployment(config, config.deployments['production'] as VpsConfig).database.copyTo(staging)
+  }
+  const { error, cut } = await cutAt(step(/^put main in place$/), clone)
+  expect(cut).toBe(true)
+  expect(error.code).toBe('connection-lost')
+  expect(error.state).toMatch(/main.*as before, or replaced as a whole/)
+  expect(error.next).toContain('start_app:release=staging')
+  await unlock()
+  await unlock('production')
+  await expect.poll(() => sql('PRAGMA integrity_check')).toBe('ok')
+  await project.run(async (staging) => {
+    await staging.server.start()
+    await clone(staging)
+  })
+  expect(sql("SELECT count(*) FROM settings WHERE name = 'colour'")).toBe('0')
+  expect((await up()).status).toBe(200)
+}, 120_000)
+
+test('of an init: it is not known how far it came, and what was there is in the backups', async () => {
+  const { error, cut } = await cutAt(step(/^init the database of/), (staging) => staging.database.init({ force: true }))
+  expect(cut).toBe(true)
+  expect(error.code).toBe('connection-lost')
+  expect(error.state).toMatch(/all of it, a part, or nothing; what was there before, if anything, is in the backups/)
+  await unlock()
+  await project.run((staging) => staging.database.init({ force: true }))
+  expect((await up()).status).toBe(200)
+}, 60_000)
