@@ -3,17 +3,19 @@
  * One master process holds the connection; commands are sessions of it. The interface, and the promises, are the same.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Duplex, type Readable, type Writable } from 'node:stream'
+import { Duplex, type Readable, Transform, type Writable } from 'node:stream'
 import { currentRun } from '../events/run.ts'
 import { defaultConnectTimeoutMs } from './dial.ts'
 import { ConnectError } from './errors.ts'
 import { createGate } from './gate.ts'
 import type { SshConfig } from './ssh-config.ts'
-import type { Channel, ExecOptions, Transport } from './transport.ts'
+import type { Channel, ExecOptions, PtySize, Transport } from './transport.ts'
+import { AnnouncementFilter, quoteForAnyShell } from './wire.ts'
 
 const commandChannels = 4
 
@@ -111,13 +113,47 @@ function opensshTransport(
       leave()
       throw missing
     }
-    const child = spawn('ssh', [...session(socket), options.pty ? '-tt' : '-T', '--', 'host', command], {
+    const nonce = randomBytes(6).toString('hex')
+    const line = options.pty ? onTerminal(command, options.pty, nonce) : command
+    const child = spawn('ssh', [...session(socket), options.pty ? '-tt' : '-T', '--', 'host', line], {
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,
+      ...(options.pty?.term === undefined ? {} : { env: { ...process.env, TERM: options.pty.term } }),
     })
     child.once('close', leave)
     child.once('error', leave)
-    return adopt(child, gone, lost)
+    const channel = adopt(child, gone, lost)
+    if (!options.pty) return channel
+    const filter = new AnnouncementFilter(nonce)
+    let wanted: PtySize | undefined
+    let under = false
+    // A size that is told before it is known which process there is meant waits for that.
+    const resize = async () => {
+      if (under || filter.pid === undefined) return
+      under = true
+      for (let size = wanted; size; size = wanted) {
+        wanted = undefined
+        await quietly(socket, resizeLine(filter.pid, size))
+      }
+      under = false
+    }
+    const own = new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        const rest = filter.push(chunk)
+        void resize()
+        done(null, rest)
+      },
+      flush: (done) => done(null, filter.flush()),
+    })
+    const stdout = channel.stdout.pipe(own)
+    return {
+      ...channel,
+      stdout,
+      resize: (size) => {
+        wanted = size
+        void resize()
+      },
+    }
   }
 
   async function openStream(path: string): Promise<Duplex> {
@@ -169,6 +205,27 @@ function opensshTransport(
     }),
     close,
   }
+}
+
+/**
+ * `command` on a terminal of `size`. The ssh here has no terminal of its own whose size it could pass on, so the shell
+ * there sets it, and says which process it is: whose terminal that is, is asked when the size changes.
+ */
+function onTerminal(command: string, size: PtySize, nonce: string): string {
+  const body = `printf '\\036${nonce} %s\\n' "$$"; stty rows ${size.rows} cols ${size.columns} 2>/dev/null; ${command}`
+  return `sh -c ${quoteForAnyShell(body)}`
+}
+
+function resizeLine(pid: number, size: PtySize): string {
+  const body = `t=$(ps -o tty= -p ${pid} | tr -d ' ') && stty rows ${size.rows} cols ${size.columns} <"/dev/$t"`
+  return `sh -c ${quoteForAnyShell(body)}`
+}
+
+/** Runs `line` over the master, and lets it fail: a terminal's size is not worth an error. */
+function quietly(socket: string, line: string): Promise<void> {
+  return new Promise((resolve) => {
+    execFile('ssh', [...session(socket), '-T', '--', 'host', line], { timeout: 5000 }, () => resolve())
+  })
 }
 
 function control(socket: string, command: string, args: readonly string[]): Promise<void> {

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import type { AuthenticationType, AuthHandlerMiddleware, ParsedKey } from 'ssh2'
 import { currentRun } from '../events/run.ts'
 import { Secret } from '../shell/index.ts'
+import { agentKeys } from './agent-keys.ts'
 import { fingerprint } from './known-hosts.ts'
 import { readOnce, textOnce } from './read-once.ts'
 import type { SshConfig } from './ssh-config.ts'
@@ -64,21 +65,17 @@ async function* candidates(
   const username = config.user
   const { utils } = loadSsh2()
   if (config.pubkeyAuthentication) {
-    const agentKeys = await agentIdentities(config, tried)
+    const usable = await agentIdentities(config, tried)
     const publicParts = new Set<string>()
     for (const file of config.identityFiles) {
       const blob = await publicBlob(file)
       if (blob) publicParts.add(blob)
     }
-    const inConfig = agentKeys.filter((key) => publicParts.has(blobOf(key)))
-    const others = config.identitiesOnly ? [] : agentKeys.filter((key) => !publicParts.has(blobOf(key)))
+    const inConfig = usable.filter((key) => publicParts.has(blobOf(key)))
+    const others = config.identitiesOnly ? [] : usable.filter((key) => !publicParts.has(blobOf(key)))
     const offered = new Set<string>()
     for (const key of [...inConfig, ...others]) {
       const label = `agent key ${key.type} ${fingerprint(key.getPublicSSH())}`
-      if (/^sk-|-cert-v01/.test(key.type)) {
-        beyond.push(label)
-        continue
-      }
       offered.add(blobOf(key))
       yield { kind: 'agent', label, method: { type: 'agent', username, agent: singleKeyAgent(config, key) } }
     }
@@ -100,6 +97,15 @@ async function* candidates(
       if (key) yield { kind: 'publickey', label: `key ${file}`, method: { type: 'publickey', username, key } }
     }
   }
+  if (config.pubkeyAuthentication && config.identityAgent !== undefined) {
+    const named = new Set(await Promise.all(config.identityFiles.map(publicBlob)))
+    for (const { type, blob } of await agentKeys(config.identityAgent)) {
+      if (!/^sk-|-cert-v01/.test(type) || (config.identitiesOnly && !named.has(blob.toString('base64')))) continue
+      beyond.push(`agent key ${type} ${fingerprint(blob)}`)
+    }
+  }
+  // Keys before passwords, as OpenSSH does: the system's ssh goes on from here.
+  if (beyond.length > 0 && config.note === undefined) return undefined
   const run = currentRun()
   if (config.batchMode || !run.prompter.interactive) {
     if (config.passwordAuthentication) tried.push('password: there is no terminal to ask for one')
