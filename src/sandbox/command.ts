@@ -5,13 +5,18 @@ import { parseArgs } from 'node:util'
 import { UsageError } from '../events/errors.ts'
 import { quote } from '../shell/quote.ts'
 import type { SandboxFacts } from './facts.ts'
-import { type HerokuState, herokuState, startHeroku, stopHeroku } from './heroku.ts'
+import { namedFaults } from './heroku/faults.ts'
+import { type HerokuState, herokuState, setFaults, startHeroku, stopHeroku } from './heroku.ts'
 import { sandboxPlace } from './place.ts'
 import { removeSandbox, startSandbox, stopSandbox } from './sandbox.ts'
 import { sandboxSites } from './sites.ts'
 import { recordedState, type SandboxState, sandboxState } from './state.ts'
 
-export const sandboxUsage = `usage: slipway sandbox <command> [--heroku] [--dir DIR] [--json]
+const faultLines = Object.entries(namedFaults)
+  .map(([name, { about }]) => `             ${name.padEnd(20)}${about}`)
+  .join('\n')
+
+export const sandboxUsage = `usage: slipway sandbox <command> [--heroku [--fault NAME]] [--dir DIR] [--json]
 
   up       start the throwaway host: sshd and nginx on loopback, as you, with a home of its own
   status   whether it is up, its addresses, its sites (exit status 1 when it is down)
@@ -19,6 +24,8 @@ export const sandboxUsage = `usage: slipway sandbox <command> [--heroku] [--dir 
   reset    remove its files too, and start an empty one if it was up
 
   --heroku the Heroku platform's emulator in place of the host; up prints the environment that a client needs
+  --fault  with up --heroku: what goes wrong from now on, and nothing else; again for several; none for none:
+${faultLines}
   --dir    the project; by default the nearest folder here or above with a task file or config/deploy.ini
   --json   print facts for programs
 
@@ -35,12 +42,18 @@ export async function sandboxCommand(
   argv: readonly string[],
   print: Print = (text) => process.stdout.write(text),
 ): Promise<number> {
-  const { command, dir, json, help, heroku } = parse(argv)
+  const { command, dir, json, help, heroku, faults } = parse(argv)
   if (help) {
     print(sandboxUsage)
     return 0
   }
   const done = await (heroku ? herokuCommands : commands)[command](dir)
+  if (faults) {
+    await setFaults(dir, faults)
+    const says =
+      faults.length > 0 ? `From now on: ${faults.join(', ')}.\n` : 'Nothing goes wrong on purpose any more.\n'
+    if (!json) print(says)
+  }
   if (json) print(`${JSON.stringify({ v: 1, ...(await (heroku ? herokuFacts : facts)(dir)) }, undefined, 2)}\n`)
   else print(`${done.says}\n${done.shows ? await (heroku ? herokuDescription : description)(dir) : ''}`)
   return done.status ?? 0
@@ -175,7 +188,20 @@ function parse(argv: readonly string[]) {
     )
   }
   if (rest.length > 0) throw new UsageError('sandbox-usage', `sandbox ${name} takes no ${rest.join(' ')}`)
+  const faults = parsed.values.fault?.filter((fault) => fault !== 'none')
+  if (faults && (parsed.values.heroku !== true || name !== 'up')) {
+    throw new UsageError('sandbox-usage', '--fault goes with up --heroku', {
+      next: `slipway sandbox up --heroku${faults.map((fault) => ` --fault ${fault}`).join('')}`,
+    })
+  }
+  const unknown = faults?.filter((fault) => !(fault in namedFaults)) ?? []
+  if (unknown.length > 0) {
+    throw new UsageError('sandbox-usage', `there is no fault ${unknown.join(', ')}`, {
+      next: `One of: ${Object.keys(namedFaults).join(', ')}, none.`,
+    })
+  }
   return {
+    faults,
     command: name as keyof typeof commands,
     dir: parsed.values.dir ?? projectDir(process.cwd()),
     json: parsed.values.json === true,
@@ -193,6 +219,7 @@ function tryParse(argv: readonly string[]) {
         dir: { type: 'string' },
         json: { type: 'boolean' },
         heroku: { type: 'boolean' },
+        fault: { type: 'string', multiple: true },
         help: { type: 'boolean', short: 'h' },
       },
     })

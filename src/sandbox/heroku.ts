@@ -62,6 +62,26 @@ export async function startHeroku(projectDir: string): Promise<HerokuState & { s
   return { ...state, started: true }
 }
 
+/** From now on these faults, by name, and no others. The emulator has to be up. */
+export async function setFaults(projectDir: string, names: readonly string[]): Promise<void> {
+  const state = await herokuState(projectDir)
+  if (!state)
+    throw new SlipwayError('sandbox-heroku-down', "the sandbox's Heroku emulator is not up", {
+      state: 'Nothing was switched.',
+      next: 'Start it: slipway sandbox up --heroku',
+    })
+  const answer = await fetch(`${state.url}/_faults`, {
+    method: 'PUT',
+    headers: {
+      Authorization: `Bearer ${state.environment['HEROKU_API_KEY']}`,
+      'Content-Type': 'application/json',
+    },
+    body: JSON.stringify({ names }),
+    signal: AbortSignal.timeout(10_000),
+  })
+  if (!answer.ok) throw new Error(`the emulator answered ${answer.status}: ${await answer.text()}`)
+}
+
 /** Ends the emulator with its dynos and databases. Resolves with whether it ran. */
 export async function stopHeroku(projectDir: string): Promise<boolean> {
   const place = await sandboxPlace(projectDir)

@@ -13,7 +13,7 @@ import { dataRoutes } from './data.ts'
 import { dynoRoutes } from './dynos.ts'
 import { Faults } from './faults.ts'
 import { gitRoutes } from './git.ts'
-import { createApiServer, type Seen } from './http.ts'
+import { ApiError, createApiServer, type Seen } from './http.ts'
 import { logRoutes } from './logs.ts'
 import { pipelineRoutes } from './pipelines.ts'
 import { postgresCluster } from './postgres.ts'
@@ -76,6 +76,16 @@ export async function startHerokuEmulator(options: EmulatorOptions): Promise<Her
   logRoutes(world)
   dataRoutes(world)
   gitRoutes(world)
+  api.route('PUT', '/_faults', ({ body }) => {
+    const names = (body as { names?: string[] }).names ?? []
+    try {
+      faults.only(names)
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      throw new ApiError(422, 'invalid_params', `There is no fault ${error.message}.`)
+    }
+    return { body: { names } }
+  })
   api.server.keepAliveTimeout = 1000
   await new Promise<void>((resolve) => api.server.listen(options.port ?? 0, '127.0.0.1', resolve))
   const address = api.server.address()

@@ -46,24 +46,142 @@ export interface Switches {
   promotionDelayMs: number
 }
 
+const calm = (): Switches => ({
+  stuckProvisioning: false,
+  failProvisioning: false,
+  failBuild: false,
+  failRelease: false,
+  crashDynos: new Set(),
+  cutStreamsAfter: undefined,
+  cutPushesAfter: undefined,
+  expireSessions: false,
+  clockSkewMs: 0,
+  failTransfers: 'no',
+  splitRendezvous: false,
+  logFormat: 'negotiate',
+  dynoQuota: 100,
+  planBytes: 1e9,
+  promotionDelayMs: 0,
+})
+
+/** Faults that users rehearse with, by name: `slipway sandbox up --heroku --fault failing-build`. */
+export const namedFaults: Readonly<Record<string, { about: string; switchOn(faults: Faults): void }>> = {
+  'rate-limit': {
+    about: 'the next call is refused with 429',
+    switchOn: (faults) => faults.add('GET', anyCall, { kind: 'rate-limit' }),
+  },
+  unavailable: {
+    about: 'the next two reads are answered 503',
+    switchOn: (faults) =>
+      faults.add('GET', anyCall, { kind: 'status', status: 503, id: 'unavailable', message: 'Try again later.' }, 2),
+  },
+  'lost-replies': {
+    about: 'the next two writes take effect, and their replies are lost',
+    switchOn(faults) {
+      for (const method of ['POST', 'PATCH']) faults.add(method, anyCall, { kind: 'lose-reply' })
+    },
+  },
+  'stuck-provisioning': {
+    about: 'add-ons stay "provisioning"',
+    switchOn: ({ on }) => {
+      on.stuckProvisioning = true
+    },
+  },
+  'failed-provisioning': {
+    about: 'add-ons end as "deprovisioned"',
+    switchOn: ({ on }) => {
+      on.failProvisioning = true
+    },
+  },
+  'failing-build': {
+    about: 'builds fail',
+    switchOn: ({ on }) => {
+      on.failBuild = true
+    },
+  },
+  'failing-release': {
+    about: 'release phases fail',
+    switchOn: ({ on }) => {
+      on.failRelease = true
+    },
+  },
+  'crashing-dynos': {
+    about: 'web dynos exit as soon as they start',
+    switchOn: ({ on }) => on.crashDynos.add('web'),
+  },
+  'cut-streams': {
+    about: 'the next output or log stream is cut after 60 bytes',
+    switchOn: ({ on }) => {
+      on.cutStreamsAfter = 60
+    },
+  },
+  'cut-push': {
+    about: 'the next git push loses its connection after 120 bytes; its build goes on',
+    switchOn: ({ on }) => {
+      on.cutPushesAfter = 120
+    },
+  },
+  'expired-sessions': {
+    about: 'log sessions are expired at once',
+    switchOn: ({ on }) => {
+      on.expireSessions = true
+    },
+  },
+  'failing-transfer': {
+    about: 'the next restore or copy of a database fails',
+    switchOn: ({ on }) => {
+      on.failTransfers = 'error'
+    },
+  },
+  'missing-extension': {
+    about: 'the next restore or copy misses an extension',
+    switchOn: ({ on }) => {
+      on.failTransfers = 'extensions'
+    },
+  },
+  'small-plans': {
+    about: 'database plans hold 1 MB',
+    switchOn: ({ on }) => {
+      on.planBytes = 1e6
+    },
+  },
+  quota: {
+    about: 'the account may run one dyno an app',
+    switchOn: ({ on }) => {
+      on.dynoQuota = 1
+    },
+  },
+  'slow-promotions': {
+    about: 'a promotion begins after ten seconds: time for Ctrl-C',
+    switchOn: ({ on }) => {
+      on.promotionDelayMs = 10_000
+    },
+  },
+  'clock-skew': {
+    about: "the platform's clock is ten minutes ahead",
+    switchOn: ({ on }) => {
+      on.clockSkewMs = 10 * 60_000
+    },
+  },
+}
+
+/** Calls of the API; the emulator's own paths begin with an underscore. */
+const anyCall = /^\/(?!_)/
+
 export class Faults {
   readonly rules: Rule[] = []
-  readonly on: Switches = {
-    stuckProvisioning: false,
-    failProvisioning: false,
-    failBuild: false,
-    failRelease: false,
-    crashDynos: new Set(),
-    cutStreamsAfter: undefined,
-    cutPushesAfter: undefined,
-    expireSessions: false,
-    clockSkewMs: 0,
-    failTransfers: 'no',
-    splitRendezvous: false,
-    logFormat: 'negotiate',
-    dynoQuota: 100,
-    planBytes: 1e9,
-    promotionDelayMs: 0,
+  readonly on: Switches = calm()
+
+  /** These, by name, and no others from now on. Throws a RangeError on a name that there is not. */
+  only(names: readonly string[]): void {
+    const chosen = names.map((name) => {
+      const fault = namedFaults[name]
+      if (!fault) throw new RangeError(name)
+      return fault
+    })
+    this.rules.length = 0
+    Object.assign(this.on, calm())
+    for (const { switchOn } of chosen) switchOn(this)
   }
 
   /** The next `times` calls that match get `fault`. */

@@ -73,11 +73,33 @@ test('the same task file is rehearsed there: from nothing to a promotion', async
   expect(existsSync(join(dirname(project.dir), '.slipway'))).toBe(false)
 }, 240_000)
 
+test('faults are switched on and off in the running emulator, and a task meets them', async () => {
+  const on = await slipway('up', '--heroku', '--fault', 'failing-build', '--fault', 'lost-replies')
+  expect(on).toMatchObject({ status: 0, out: expect.stringContaining('From now on: failing-build, lost-replies.') })
+  const failed = await tasks('deploy_staging')
+  expect(failed.status).toBe(1)
+  expect(failed.err).toContain('the build failed')
+  expect(failed.err).toContain('compile step: configured to fail')
+  expect(await slipway('up', '--heroku', '--fault', 'none')).toMatchObject({
+    status: 0,
+    out: expect.stringContaining('Nothing goes wrong on purpose any more.'),
+  })
+  expect(await tasks('deploy_staging')).toMatchObject({ status: 0 })
+  expect(await slipway('up', '--heroku', '--fault', 'failing-bild')).toMatchObject({
+    status: 2,
+    err: expect.stringContaining('there is no fault failing-bild'),
+  })
+  expect(await slipway('status', '--heroku', '--fault', 'quota')).toMatchObject({
+    status: 2,
+    err: expect.stringContaining('--fault goes with up --heroku'),
+  })
+}, 120_000)
+
 test('down ends it with everything that it started', async () => {
   const { url } = await facts()
   const page = (await tasks('open:release=production')).out.trim()
   expect((await slipway('down')).out).toContain('is down')
   await expect(fetch(url)).rejects.toThrow()
   await expect(fetch(page)).rejects.toThrow()
-  expect(await facts()).toEqual({ up: false })
+  expect(await facts()).toEqual({ v: 1, up: false })
 }, 60_000)

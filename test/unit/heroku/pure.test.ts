@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util'
 import type * as Schema from '@heroku-cli/schema'
 import fc from 'fast-check'
 import { describe, expect, expectTypeOf, test } from 'vitest'
+import { Faults, namedFaults } from '../../../src/sandbox/heroku/faults.ts'
 import { apiError } from '../../../src/targets/heroku/errors.ts'
 import { parseLine } from '../../../src/targets/heroku/logs.ts'
 import { StatusFinder } from '../../../src/targets/heroku/one-off.ts'
@@ -123,4 +125,16 @@ test('what is parsed is what the official types say', () => {
   expectTypeOf<Dyno['state']>().toExtend<NonNullable<Schema.Dyno['state']>>()
   expectTypeOf<Release['version']>().toExtend<NonNullable<Schema.Release['version']>>()
   expectTypeOf<Build['status']>().toExtend<NonNullable<Schema.Build['status']>>()
+})
+
+test('each fault that users can name changes something, and none is left when they are ended', () => {
+  const faults = new Faults()
+  const calm = structuredClone(faults.on)
+  for (const name of Object.keys(namedFaults)) {
+    faults.only([name])
+    expect([name, faults.rules.length > 0 || !isDeepStrictEqual(faults.on, calm)]).toEqual([name, true])
+  }
+  expect(() => faults.only(['earthquake'])).toThrow('earthquake')
+  faults.only([])
+  expect([faults.rules, faults.on]).toEqual([[], calm])
 })
