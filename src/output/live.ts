@@ -2,11 +2,13 @@
 import type { RunEvent } from '../events/events.ts'
 import type { Paint } from './style.ts'
 import { bytes, createLines, duration, printable } from './text.ts'
-import { truncate } from './width.ts'
+import { truncate, width } from './width.ts'
 
 const frames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏']
 /** Milliseconds before a command that nobody asked to see is shown as running. */
 const quietFor = 400
+/** Columns of a label that still say what it is. */
+const leastLabel = 16
 
 interface Running {
   kind: 'connect' | 'command' | 'step'
@@ -126,9 +128,7 @@ export function createLive(paint: Paint): Live {
       const frame = paint('cyan', frames[Math.floor(now / 100) % frames.length]!)
       const shown = [...running.values()].filter((each) => !each.quiet || now - each.since >= quietFor)
       const lines = [
-        ...[...progress.values()].map(
-          (each) => `${frame} ${name(each.host, paint)}${progressText(each, now, columns, paint)}`,
-        ),
+        ...[...progress.values()].map((each) => `${frame} ${progressText(each, now, columns - 3, paint)}`),
         ...shown.map((each) => {
           const last = each.last ? paint('dim', ` ${each.last}`) : ''
           return `${frame} ${name(each.host, paint)}${each.title}${last} ${paint('dim', duration(now - each.since))}`
@@ -146,19 +146,27 @@ export function createLive(paint: Paint): Live {
 const hostOf = ({ host }: { host?: string }) => (host === undefined ? {} : { host })
 const name = (host: string | undefined, paint: Paint) => (host === undefined ? '' : `${paint('cyan', `[${host}]`)} `)
 
+/** The bar and the numbers are what one looks for: where room is short, the label is cut, and the host left out. */
 function progressText(
-  { label, done, total, unit, since, from }: Progress,
+  { host, label, done, total, unit, since, from }: Progress,
   now: number,
   columns: number,
   paint: Paint,
 ): string {
+  const placed = (rest: string): string => {
+    const whose = name(host, paint)
+    const room = columns - width(rest) - 1
+    return room - width(whose) >= Math.min(width(label), leastLabel)
+      ? `${whose}${truncate(label, room - width(whose))} ${rest}`
+      : `${truncate(label, room)} ${rest}`
+  }
   const amount = (count: number) => (unit === 'bytes' ? bytes(count) : String(count))
   const seconds = (now - since) / 1000
   const rate = unit === 'bytes' && seconds >= 0.5 ? `, ${bytes(Math.round((done - from) / seconds))}/s` : ''
-  if (!total) return `${label} ${amount(done)}${rate}`
+  if (!total) return placed(`${amount(done)}${rate}`)
   const share = Math.min(1, done / total)
   const size = columns >= 60 ? 20 : 8
   const filled = Math.round(share * size)
   const bar = paint('green', '━'.repeat(filled)) + paint('dim', '━'.repeat(size - filled))
-  return `${label} ${bar} ${Math.floor(share * 100)} % ${amount(done)} of ${amount(total)}${rate}`
+  return placed(`${bar} ${Math.floor(share * 100)} % ${amount(done)} of ${amount(total)}${rate}`)
 }

@@ -9,10 +9,12 @@ import type { Writers } from './plain.ts'
 import type { Sink } from './sink.ts'
 import type { Paint } from './style.ts'
 import { duration, printable, taskTitle } from './text.ts'
-import { width } from './width.ts'
+import { width, wrap } from './width.ts'
 
 const frameMs = 50
 const spinMs = 100
+/** Shown as it came, for the terminal to break: what a program printed, and results. */
+const verbatim = new Set<RunEvent['type']>(['command.output', 'command.finished', 'log.line', 'result', 'error'])
 /** Below this, how long a task took is not worth a line. */
 const worthMs = 500
 
@@ -45,6 +47,14 @@ export function terminalSink(options: TerminalOptions): TerminalSink {
     const last = pending.at(-1)
     if (last?.to === to) last.text += text
     else pending.push({ to, text })
+  }
+
+  const begun = new Map<string, number>()
+  /** What goes on is below, in the live part; of what took a moment, the sum stays. */
+  const finishes = ({ id, at, done, total }: Extract<RunEvent, { type: 'progress' }>): boolean => {
+    const since = begun.get(id) ?? at
+    begun.set(id, since)
+    return total !== undefined && done >= total && at - since >= worthMs
   }
 
   /** The sequence that takes back what was drawn, whatever the width is now. */
@@ -91,7 +101,7 @@ export function terminalSink(options: TerminalOptions): TerminalSink {
     event(event) {
       live.event(event)
       const heading = verbosity === 'quiet' ? undefined : tree.heading(event)
-      const shown = format(event)
+      const shown = event.type === 'progress' && !finishes(event) ? undefined : format(event)
       if (heading !== undefined) add('err', heading)
       else if (shown) {
         if (shown.raw !== undefined) options[shown.to](shown.raw)
@@ -103,7 +113,12 @@ export function terminalSink(options: TerminalOptions): TerminalSink {
               ? ''
               : tree.prefix(event, shown.host)
           let text = ''
-          for (const line of shown.lines) text += `${prefix}${line}\n`
+          if (verbatim.has(event.type)) for (const line of shown.lines) text += `${prefix}${line}\n`
+          else {
+            const { columns } = size()
+            const indent = `${/^ */.exec(prefix)?.[0] ?? ''}    `
+            for (const line of shown.lines) text += `${wrap(`${prefix}${line}`, columns, indent).join('\n')}\n`
+          }
           add(shown.to, text)
         }
       }

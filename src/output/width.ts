@@ -48,3 +48,26 @@ export function truncate(text: string, columns: number): string {
   }
   return shown
 }
+
+/**
+ * `text` as lines of at most `columns`, broken between words and indented from the second on. A word that is longer
+ * (a path) stays whole, for the terminal to break: it can be copied then.
+ */
+export function wrap(text: string, columns: number, indent: string): string[] {
+  if (text.length <= columns || width(text) <= columns) return [text]
+  const lines: string[] = []
+  let line = ''
+  let used = 0
+  for (const word of text.split(/(?<=\S) /)) {
+    const size = width(word)
+    if (line !== '' && used + 1 + size > columns) {
+      lines.push(line)
+      line = `${indent}${word}`
+      used = indent.length + size
+    } else {
+      used += line === '' ? size : size + 1
+      line = line === '' ? word : `${line} ${word}`
+    }
+  }
+  return [...lines, line]
+}

@@ -112,6 +112,50 @@ describe('the view on a terminal', () => {
     expect(screen.text()).toBe('')
   })
 
+  it.each([
+    [100, /^. \[deploy@pony\.example\.org\] dump pony to backups\/202611… ━{20} 50 % 2\.0 MB of 4\.0 MB$/],
+    [80, /^. dump pony to backups\/20261127-101… ━{20} 50 % 2\.0 MB of 4\.0 MB$/],
+    [40, /^. dump … ━{8} 50 % 2\.0 MB of 4\.0 MB$/],
+  ])('shows the bar whole at %d columns: the label is cut, then the host left out', (columns, shown) => {
+    const { screen, tell } = view({ columns })
+    const label = 'dump pony to backups/20261127-101500/main.pgdump'
+    const progress = {
+      type: 'progress',
+      id: 'd',
+      host: 'deploy@pony.example.org',
+      label,
+      total: 4e6,
+      unit: 'bytes',
+    } as const
+    tell({ ...progress, done: 2e6 })
+    expect(screen.text()).toMatch(shown)
+    expect(width(screen.text())).toBeLessThan(columns)
+  })
+
+  it('breaks long lines between words, under their own beginning; paths and what programs print stay whole', () => {
+    const { screen, tell } = view({ columns: 40 })
+    const path = '/home/deploy/webapps/pony2026r2/versions/20261127-101500-ab12cd/pony'
+    tell(
+      started('1', 'deploy'),
+      { type: 'note', host: 'web1', text: `the folder ${path} is what it was, 日本語 and all 🎉 of it too` },
+      {
+        type: 'command.output',
+        id: 'c',
+        host: 'web1',
+        stream: 'stdout',
+        quiet: false,
+        text: `${'word '.repeat(12)}\n`,
+      },
+    )
+    expect(screen.text().split('\n').slice(1)).toEqual([
+      '[web1] the folder',
+      `    ${path}`,
+      '    is what it was, 日本語 and all 🎉 of',
+      '    it too',
+      `[web1] ${'word '.repeat(12)}`.trimEnd(),
+    ])
+  })
+
   it('never wraps what is going on, and takes it back when the terminal was made narrower', () => {
     const { screen, tell } = view({ columns: 40 })
     tell({
@@ -123,7 +167,7 @@ describe('the view on a terminal', () => {
     expect(screen.text().split('\n')).toHaveLength(1)
     expect(width(screen.text())).toBeLessThan(40)
     tell({ type: 'step.finished', id: 's', outcome: 'unchanged', durationMs: 1 })
-    expect(screen.text()).toContain('= a title that is far too long for such a narrow terminal')
+    expect(screen.text()).toContain('[web1] = a title that is far too long\n    for such a narrow terminal')
   })
 
   it('writes a thousand lines in a few frames', () => {
