@@ -329,11 +329,28 @@ function deployment(pass: Pass, name: string, appValues: Values, shared: AppConf
     database: (values['database'] as 'copy' | 'handover' | undefined) ?? 'copy',
     scrub: values['scrub'] as string | undefined,
     services: (values['services'] as 'supervisor' | 'systemd' | undefined) ?? 'supervisor',
+    ...systemSupervisor(pass, name, values),
     backups: values['backups'] as string | undefined,
     keepBackups: (values['keep_backups'] as number | undefined) ?? 14,
     maintenanceAllow: (values['maintenance_allow'] as string[] | undefined) ?? [],
     maintenanceVariable: values['maintenance_variable'] as VpsConfig['maintenanceVariable'],
   }
+}
+
+/** `supervisor_conf` makes it the system's supervisord; the socket alone means nothing. */
+function systemSupervisor(pass: Pass, name: string, values: Values): Pick<VpsConfig, 'systemSupervisor'> {
+  const conf = values['supervisor_conf'] as string | undefined
+  const socket = values['supervisor_socket'] as string | undefined
+  const lineOf = (key: string) => pass.places[`${name}.${key}`]?.line ?? 1
+  if (conf === undefined) {
+    if (socket !== undefined)
+      complain(pass, lineOf('supervisor_socket'), `[${name}] has supervisor_socket, and needs supervisor_conf with it`)
+    return {}
+  }
+  if (values['services'] === 'systemd') {
+    complain(pass, lineOf('supervisor_conf'), `[${name}] supervisor_conf is for services = supervisor, not systemd`)
+  }
+  return { systemSupervisor: { conf: conf.replace(/\/+$/, ''), socket: socket ?? '/var/run/supervisor.sock' } }
 }
 
 /** Of `values`, those that are keys of [app] and not of the deployment itself. */

@@ -148,8 +148,19 @@ export const vpsKeys: Keys = {
     'An SQL file of the project, run on the first database of data when another deployment is cloned into this one, before anyone can use it.',
     'config/scrub.sql',
   ),
-  services: key(kind.oneOf('supervisor', 'systemd'), 'What runs server and workers.', 'supervisor', {
-    standard: 'supervisor',
+  services: key(
+    kind.oneOf('supervisor', 'systemd'),
+    "What runs server and workers: a supervisord, the release's own unless supervisor_conf is set, or units of the user's systemd.",
+    'supervisor',
+    { standard: 'supervisor' },
+  ),
+  supervisor_conf: key(
+    kind.absolutePath,
+    "The folder that the system's supervisord includes its programs from, for releases that run under that one. The account has to be able to write there.",
+    '/etc/supervisor/conf.d',
+  ),
+  supervisor_socket: key(kind.absolutePath, "The socket of the system's supervisord.", '/var/run/supervisor.sock', {
+    standard: '/var/run/supervisor.sock',
   }),
   backups: key(
     kind.when,

@@ -143,6 +143,8 @@ export interface VpsConfig extends DeploymentBase {
   /** SQL for what is cloned into this deployment: a file of the project. */
   scrub?: string
   services: 'supervisor' | 'systemd'
+  /** The system's supervisord, in place of one of the release's own: where its programs are written, and its socket. */
+  systemSupervisor?: { conf: string; socket: string }
   /** When the host makes backups by itself, as in a crontab. */
   backups?: string
   keepBackups: number

@@ -60,6 +60,14 @@ export const plainName = (v: V): TextSchema<string> =>
       : complaint(`"${value}" may only have letters, digits, ".", "_" and "-", and starts with a letter or digit`),
   )
 
+/** A path from the root, of characters that no configuration file reads as something else. */
+export const absolutePath = (v: V): TextSchema<string> =>
+  fromText(v, (value) => {
+    if (!value.startsWith('/')) return complaint(`"${value}" must begin with "/"`)
+    if (/[%;#"'\s]/.test(value)) return complaint(`"${value}" has a space, a quote, "%", ";" or "#" in it`)
+    return value
+  })
+
 /** A path that stays below the folder it is relative to. */
 export const innerPath = (v: V): TextSchema<string> => fromText(v, readInnerPath)
 

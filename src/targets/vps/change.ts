@@ -5,7 +5,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { hostname, userInfo } from 'node:os'
 import type { AuditLine, Lock, Owner } from '../../engine/types.ts'
-import { currentRun, type Run, SlipwayError, UsageError, withRun } from '../../events/index.ts'
+import { currentRun, type Run, SlipwayError, withRun } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { Command, raw, sh } from '../../shell/index.ts'
 import type { VpsContext } from './context.ts'
@@ -65,7 +65,6 @@ function lockOf(context: VpsContext, what: string): Promise<Lock> {
 
 /** Facts and lock for a change on `host`. Refuses where the host knows the release in another role. */
 export async function beginChange(context: VpsContext, host: Host, what: string): Promise<ChangeOn> {
-  requireSupervisor(context)
   // Asked for at the same time; what the facts forbid is said first.
   const locking = lockOf(context, what)
   locking.catch(() => {})
@@ -75,16 +74,6 @@ export async function beginChange(context: VpsContext, host: Host, what: string)
   const lock = await locking
   const guard = host.name === context.home().name && lock.guard ? new Command([{ text: lock.guard }]) : undefined
   return { facts, release, guard }
-}
-
-/** `services = systemd` is refused, never taken for supervisord. */
-function requireSupervisor({ config, deployment }: VpsContext): void {
-  if (deployment.services === 'supervisor') return
-  throw new UsageError(
-    'services',
-    `[${deployment.name}] services = ${deployment.services}: releases are run by supervisord, and by nothing else yet`,
-    { state: 'Nothing was changed.', next: `Set services = supervisor in ${config.file}, or leave it out.` },
-  )
 }
 
 /** The current version of the release, or a SlipwayError that says what to type. */

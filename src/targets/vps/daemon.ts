@@ -1,8 +1,12 @@
-/** The daemon of a release: started when something is to run in it, ended when nothing is left. */
+/**
+ * The daemon that runs a release's programs. Its own supervisord is started when something is to run in it, and ended
+ * when nothing is left; the system's supervisord and the user's systemd are there, and stay.
+ */
 import { currentRun, SlipwayError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { type Command, lines, sh } from '../../shell/index.ts'
 import type { ChangeOn } from './change.ts'
+import type { VpsContext } from './context.ts'
 import type { ReleaseLayout } from './layout.ts'
 import { endProcesses, type LiveProcess, listProcesses, readProcesses } from './processes.ts'
 import { inStep } from './step.ts'
@@ -17,23 +21,75 @@ mkdir -p run logs
 env -u SLIPWAY_VERSION supervisord -c etc/supervisord.conf`
 }
 
-/** The daemon of the release, if it runs. */
-export const findDaemon = (host: Host, release: ReleaseLayout): Promise<Supervisor | undefined> =>
-  connectSupervisor(host, release.supervisorSocket)
+/** What the programs of a release are called before their names, where they are not alone. */
+export const programPrefix = ({ deployment }: Pick<VpsContext, 'deployment'>, release: ReleaseLayout): string =>
+  deployment.systemSupervisor ? `${release.name}-` : ''
+
+/** The socket of the supervisord that the release runs under. */
+export const daemonSocket = ({ deployment }: Pick<VpsContext, 'deployment'>, release: ReleaseLayout): string =>
+  deployment.systemSupervisor?.socket ?? release.supervisorSocket
+
+/** The daemon of the release, if it runs; of systemd, if it has units of the release. */
+export async function findDaemon(
+  context: Pick<VpsContext, 'deployment'>,
+  host: Host,
+  release: ReleaseLayout,
+): Promise<Supervisor | undefined> {
+  if (context.deployment.services === 'systemd') {
+    const { connectSystemd } = await import('./systemd.ts')
+    return connectSystemd(host, release)
+  }
+  return connectSupervisor(host, daemonSocket(context, release), programPrefix(context, release))
+}
 
 /** The daemon, started if need be. undefined in a dry run that would have started it. */
-export async function ensureDaemon(host: Host, change: ChangeOn): Promise<Supervisor | undefined> {
+export async function ensureDaemon(
+  context: Pick<VpsContext, 'deployment'>,
+  host: Host,
+  change: ChangeOn,
+): Promise<Supervisor | undefined> {
   const { release, guard } = change
-  const found = await findDaemon(host, release)
+  const found = await findDaemon(context, host, release)
   if (found) return found
+  if (context.deployment.services === 'systemd' || context.deployment.systemSupervisor) {
+    return currentRun().options.dryRun ? undefined : missing(context, host, release)
+  }
   requireSupervisord(change, host)
   await host.script([{ name: 'start supervisord', command: startDaemon(release) }], { guard })
   if (currentRun().options.dryRun) return undefined
-  const started = await findDaemon(host, release)
+  const started = await findDaemon(context, host, release)
   if (started) return started
   throw new SlipwayError('supervisor-start', `supervisord did not start on ${host.name}`, {
     host: host.name,
     detail: await logTail(host, `${release.logs}/supervisord.log`),
+  })
+}
+
+/** There is nothing of the release in what is always there: why not. */
+async function missing(
+  { deployment }: Pick<VpsContext, 'deployment'>,
+  host: Host,
+  release: ReleaseLayout,
+): Promise<never> {
+  const state = 'Nothing was started.'
+  if (deployment.systemSupervisor) {
+    const { socket } = deployment.systemSupervisor
+    throw new SlipwayError(
+      'no-system-supervisor',
+      `the system's supervisord on ${host.name} does not answer at ${socket}`,
+      {
+        host: host.name,
+        state,
+        next: 'Does it run, and may the account use its socket (chown in [unix_http_server])? `tasks setup_host` shows what root does.',
+      },
+    )
+  }
+  const { requireSystemd } = await import('./systemd.ts')
+  await requireSystemd(host)
+  throw new SlipwayError('no-units', `${release.name} has no systemd units on ${host.name}`, {
+    host: host.name,
+    state,
+    next: `Install it first: \`tasks install_app:release=${deployment.name}\`.`,
   })
 }
 
@@ -112,6 +168,7 @@ function reportKilled(host: Host, output: string, seconds: number): void {
 
 /** Ends the daemon if nothing runs in it any more, and proves that it is gone. */
 export async function endIdleDaemon(host: Host, change: ChangeOn, supervisor: Supervisor): Promise<boolean> {
+  if (!supervisor.own) return false
   const processes = await supervisor.processes()
   if (!processes.every(isDown)) return false
   await endDaemon(host, change, supervisor)
@@ -119,6 +176,7 @@ export async function endIdleDaemon(host: Host, change: ChangeOn, supervisor: Su
 }
 
 export async function endDaemon(host: Host, change: ChangeOn, supervisor: Supervisor): Promise<void> {
+  if (!supervisor.own) return
   const { guard } = change
   await inStep('end supervisord', host.name, async () => {
     const pid = await supervisor.pid()

@@ -70,6 +70,10 @@ interface Installing {
 /** The uploaded version on a host; undefined in a dry run, which uploaded none. */
 async function beginInstall(context: VpsContext, host: Host): Promise<Installing | undefined> {
   const change = await beginChange(context, host, `install ${context.deployment.name}`)
+  if (context.deployment.services === 'systemd') {
+    const { requireSystemd } = await import('./systemd.ts')
+    await requireSystemd(host)
+  }
   const record = installable(change.facts.records)
   if (record) {
     const installed: VersionRecord = {

@@ -11,6 +11,7 @@ import { currentRun } from '../../events/index.ts'
 import type { Host, ScriptStep, StepResult } from '../../hosts/host.ts'
 import { type Command, quote, Secret, sh } from '../../shell/index.ts'
 import type { VpsContext } from './context.ts'
+import { programPrefix } from './daemon.ts'
 import type { HostFacts } from './facts.ts'
 import type { ReleaseLayout } from './layout.ts'
 import { type Program, programs } from './programs.ts'
@@ -131,14 +132,36 @@ export async function requireSecrets(context: VpsContext, options: { init?: bool
   }
 }
 
-export async function supervisorConfSteps(
+/** What tells the daemon of a release of its programs. */
+export async function serviceSteps(
   context: VpsContext,
+  facts: HostFacts,
   release: ReleaseLayout,
   wanted: readonly Program[],
 ): Promise<ScriptStep[]> {
-  const conf = await render(context.config.dir, 'supervisord.conf', supervisorData(release, wanted))
-  return [{ name: 'etc/supervisord.conf', command: writeFile(release.supervisorConf, conf, 0o600) }]
+  if (context.deployment.services === 'systemd') {
+    const { unitSteps } = await import('./systemd.ts')
+    return unitSteps(release, wanted)
+  }
+  const system = context.deployment.systemSupervisor
+  if (!system) {
+    const conf = await render(context.config.dir, 'supervisord.conf', supervisorData(release, wanted))
+    return [{ name: 'etc/supervisord.conf', command: writeFile(release.supervisorConf, conf, 0o600) }]
+  }
+  const account = { user: facts.user, home: facts.home, prefix: programPrefix(context, release) }
+  const conf = await render(context.config.dir, 'supervisord.conf', supervisorData(release, wanted, account))
+  const path = systemConf(system.conf, release)
+  return [
+    {
+      name: path,
+      command: sh`[ -w ${system.conf} ] || { echo ${`the account may not write to ${system.conf}: tasks setup_host shows what root does`} >&2; exit 1; }
+${writeFile(path, conf, 0o644)}`,
+    },
+  ]
 }
+
+/** The release's file among those of the system's supervisord. */
+export const systemConf = (folder: string, release: ReleaseLayout): string => `${folder}/slipway-${release.name}.conf`
 
 /** The start script of the release for this deployment, as text. It knows every worker, whatever their numbers are. */
 export async function startScript(context: VpsContext, release: ReleaseLayout): Promise<string> {
@@ -163,6 +186,11 @@ const bootScript = (context: VpsContext, facts: HostFacts, release: ReleaseLayou
     release: release.name,
     dir: release.dir,
     appDir: facts.app.dir,
+    services: context.deployment.services,
+    system: context.deployment.systemSupervisor && {
+      socket: context.deployment.systemSupervisor.socket,
+      conf: systemConf(context.deployment.systemSupervisor.conf, release),
+    },
   })
 
 /** Bytes that a log of a program may have before it is rotated, and how many old ones are kept. */
@@ -175,6 +203,7 @@ const rotateScript = (context: VpsContext, facts: HostFacts, release: ReleaseLay
     siteDir: context.config.domains.provider === 'nginx' ? facts.app.site(context.deployment.name) : undefined,
     release: release.name,
     dir: release.dir,
+    ownDaemon: context.deployment.services === 'supervisor' && !context.deployment.systemSupervisor,
     bytes: logBytes,
     kept: logsKept,
   })
@@ -263,6 +292,6 @@ export async function releaseFileSteps(
             command: sh`cp -p ${release.start} ${release.versionStart(version)}`,
           },
         ]),
-    ...(await supervisorConfSteps(context, release, wanted)),
+    ...(await serviceSteps(context, facts, release, wanted)),
   ]
 }

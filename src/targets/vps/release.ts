@@ -19,11 +19,12 @@ export async function currentRelease(context: VpsContext): Promise<string> {
 export async function supervisorStatus(context: VpsContext): Promise<ProcessStatus[]> {
   const each = await onEach(context.hosts, async (host): Promise<ProcessStatus[]> => {
     const release = requireRelease(context.deployment, await hostFacts(context.deployment, host), host)
-    const supervisor = await findDaemon(host, release)
-    if (!supervisor) return [{ name: 'supervisord', state: 'stopped', host: host.name }]
+    const supervisor = await findDaemon(context, host, release)
+    const name = context.deployment.services === 'systemd' ? 'systemd' : 'supervisord'
+    if (!supervisor) return [{ name, state: 'stopped', host: host.name }]
     const [pid, processes] = [await supervisor.pid(), await supervisor.processes()]
     return [
-      { name: 'supervisord', state: 'running', pid, host: host.name },
+      { name, state: 'running', pid: pid > 0 ? pid : undefined, host: host.name },
       ...processes.map((info) => processStatus(info, host)),
     ]
   })
@@ -37,7 +38,7 @@ export async function stopSupervisor(context: VpsContext): Promise<void> {
     const { app } = context.deployment
     const seconds = Math.max(app.drainSeconds, ...Object.values(app.workers).map((worker) => worker.stopSeconds))
     const names = new Set(programs(app, change.facts.scale).map((program) => program.name))
-    const supervisor = await findDaemon(host, change.release)
+    const supervisor = await findDaemon(context, host, change.release)
     if (supervisor) {
       for (const info of await supervisor.processes()) names.add(info.name)
       await stopPrograms(host, supervisor, [...names], seconds)

@@ -8,6 +8,8 @@ import { currentRun, SlipwayError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
 import type { ChangeOn } from './change.ts'
+import type { VpsContext } from './context.ts'
+import { daemonSocket, programPrefix } from './daemon.ts'
 import { restartProgram } from './restart-program.ts'
 
 /** What the program is told, beside what every change has. Paths are absolute. */
@@ -50,14 +52,15 @@ type Told =
   | { done: RestartOutcome | Refused }
 
 /** Whether the program can run here, in this run. */
-export const canRestartOnHost = ({ facts }: ChangeOn): boolean =>
-  facts.tools.python3 !== undefined && !currentRun().options.dryRun
+export const canRestartOnHost = ({ deployment }: Pick<VpsContext, 'deployment'>, { facts }: ChangeOn): boolean =>
+  deployment.services === 'supervisor' && facts.tools.python3 !== undefined && !currentRun().options.dryRun
 
 /**
  * Runs the program; its steps are told as this run's. Rejects with a SlipwayError where the lock is lost or a process
  * can't be ended.
  */
 export async function restartOnHost(
+  context: Pick<VpsContext, 'deployment'>,
   host: Host,
   { release, guard }: ChangeOn,
   action: 'server' | 'workers',
@@ -66,7 +69,8 @@ export async function restartOnHost(
   const all = {
     ...plan,
     dir: release.dir,
-    supervisor: release.supervisorSocket,
+    supervisor: daemonSocket(context, release),
+    prefix: programPrefix(context, release),
     ...(guard ? { guard: guard.render() } : {}),
   }
   const running = host.run(sh`exec python3 -c ${restartProgram} ${action} ${JSON.stringify(all)}`, {

@@ -62,8 +62,14 @@ class UnixTransport(xmlrpc.client.Transport):
 
 daemon = xmlrpc.client.ServerProxy('http://localhost', transport=UnixTransport())
 
+# Before the names of the release's programs, where the daemon is the system's.
+prefix = plan['prefix']
+
 def processes():
-    return {info['name']: info for info in daemon.supervisor.getAllProcessInfo()}
+    return ours(daemon.supervisor.getAllProcessInfo())
+
+def ours(infos):
+    return {info['name'][len(prefix):]: info for info in infos if info['name'].startswith(prefix)}
 
 def state(info):
     return info['statename'] if info else 'STOPPED'
@@ -91,7 +97,7 @@ def many(calls, fine):
     return answers
 
 def start(names):
-    many([['supervisor.startProcess', name, False] for name in names], (60, 50))
+    many([['supervisor.startProcess', prefix + name, False] for name in names], (60, 50))
 
 def until(check, seconds):
     deadline = time.monotonic() + seconds
@@ -104,11 +110,12 @@ def until(check, seconds):
         time.sleep(0.02)
 
 def stop(names, seconds):
-    before = [info for info in processes().values() if info['name'] in names and info['pid'] > 0]
+    # One that is between two tries has no process, and would get one.
+    before = [(name, info['pid']) for name, info in processes().items() if name in names and not is_down(info)]
     if not before:
         return
     begun = time.monotonic()
-    many([['supervisor.stopProcess', name, False] for name in names], (70, 10))
+    many([['supervisor.stopProcess', prefix + name, False] for name in names], (70, 10))
     def down():
         now = processes()
         return all(is_down(now.get(name)) for name in names)
@@ -118,9 +125,9 @@ def stop(names, seconds):
         return
     # "stopped" is said of what was killed, too: the daemon's log is what tells.
     log = daemon.supervisor.readLog(-8192, 0)
-    for info in before:
-        if "killing '%s' (%d) with SIGKILL" % (info['name'], info['pid']) in log:
-            emit(warning='%s (pid %d) did not finish within %d s and was killed' % (info['name'], info['pid'], seconds))
+    for name, pid in before:
+        if "killing '%s' (%d) with SIGKILL" % (prefix + name, pid) in log:
+            emit(warning='%s (pid %d) did not finish within %d s and was killed' % (name, pid, seconds))
 
 def start_time(pid):
     try:
@@ -196,8 +203,9 @@ def end_survivors(names, seconds):
 # Added and removed programs are taken up; changed ones that are down, too.
 def reload():
     answer, infos = many([['supervisor.reloadConfig'], ['supervisor.getAllProcessInfo']], ())
-    added, changed, removed = answer[0]
-    down = set(info['group'] for info in infos if is_down(info))
+    # What else the system's daemon has found changed is for whoever changed it.
+    added, changed, removed = [[group for group in groups if group.startswith(prefix)] for groups in answer[0]]
+    down = set(info['group'] for info in ours(infos).values() if is_down(info))
     again = [group for group in changed if group in down]
     calls = [['supervisor.removeProcessGroup', group] for group in removed if group in down]
     for group in again:

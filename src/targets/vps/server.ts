@@ -35,7 +35,7 @@ export function serverOf(context: VpsContext): Service {
 export async function startServer(context: VpsContext): Promise<void> {
   await onEach(context.role('web'), async (host) => {
     const change = await beginChange(context, host, `start ${context.deployment.name}`)
-    const running = await findRunning(host, change)
+    const running = await findRunning(context, host, change)
     if (running.supervisor && running.slot) {
       const health = await checkHealth(host, endpoint(context, change, running.slot), context.deployment.app.health)
       if (health.healthy && change.facts.liveSlot === running.slot) {
@@ -58,7 +58,7 @@ export async function restartServer(context: VpsContext, note?: AuditNote): Prom
         begun.add(host.name)
         await restartHooks(context, host, change, 'before_restart')
         if (!(await exchangeOnHost(context, host, change, note)))
-          await bringUp(context, host, change, await findRunning(host, change))
+          await bringUp(context, host, change, await findRunning(context, host, change))
         await restartHooks(context, host, change, 'after_restart')
       },
       // Rolling: one host after the other, so that the rest serve meanwhile.
@@ -115,11 +115,11 @@ async function restartHooks(
 async function exchangeOnHost(context: VpsContext, host: Host, change: ChangeOn, note?: AuditNote): Promise<boolean> {
   const { app, name } = context.deployment
   const { release, facts } = change
-  if (app.listen.kind === 'port' || !canRestartOnHost(change)) return false
+  if (app.listen.kind === 'port' || !canRestartOnHost(context, change)) return false
   const version = requireVersion(change, host)
   const { nowLive, retired } = liveRecords(facts)
   const { path, status, body, deadlineMs } = app.health
-  const done = await restartOnHost(host, change, 'server', {
+  const done = await restartOnHost(context, host, change, 'server', {
     drainSeconds: app.drainSeconds,
     liveSlot: facts.liveSlot,
     sockets: { a: release.slotSocket('a'), b: release.slotSocket('b') },
@@ -142,7 +142,7 @@ async function exchangeOnHost(context: VpsContext, host: Host, change: ChangeOn,
       return true
     }
     case 'unhealthy': {
-      const supervisor = await findDaemon(host, release)
+      const supervisor = await findDaemon(context, host, release)
       if (supervisor) throw await giveUp(context, host, change, supervisor, done.slot, done.why ?? '')
       return false
     }
@@ -161,8 +161,8 @@ interface Running {
   slot?: Slot
 }
 
-async function findRunning(host: Host, { release, facts }: ChangeOn): Promise<Running> {
-  const supervisor = await findDaemon(host, release)
+async function findRunning(context: VpsContext, host: Host, { release, facts }: ChangeOn): Promise<Running> {
+  const supervisor = await findDaemon(context, host, release)
   const processes = supervisor ? await supervisor.processes() : []
   const up = slots.filter((slot) => isUp(processes.find((each) => each.name === program(slot))))
   const slot = up.find((each) => each === facts.liveSlot) ?? up[0]
@@ -191,7 +191,7 @@ async function bringUp(context: VpsContext, host: Host, change: ChangeOn, runnin
   const onPort = app.listen.kind === 'port'
   const slot: Slot = onPort ? 'a' : running.slot ? otherSlot(running.slot) : (change.facts.liveSlot ?? 'a')
   const version = run.options.dryRun ? change.facts.current : requireVersion(change, host)
-  const supervisor = running.supervisor ?? (await ensureDaemon(host, change))
+  const supervisor = running.supervisor ?? (await ensureDaemon(context, host, change))
   if (!supervisor || run.options.dryRun) {
     run.emit({ type: 'held-back', host: host.name, display: `start ${program(slot)}, check it, point the site at it` })
     return
@@ -417,7 +417,8 @@ export async function stopPrograms(
   names: readonly string[],
   seconds: number,
 ): Promise<void> {
-  const before = (await supervisor.processes()).filter((each) => names.includes(each.name) && each.pid > 0)
+  // One that is between two tries has no process, and would get one.
+  const before = (await supervisor.processes()).filter((each) => names.includes(each.name) && !isDown(each))
   if (before.length === 0) return
   const begun = performance.now()
   await supervisor.stop(...names)
@@ -434,6 +435,7 @@ export async function stopPrograms(
         }),
     },
   )
+  await supervisor.proveStopped?.(before, names)
   if (performance.now() - begun < seconds * 900) return
   // supervisorctl says "stopped" of what it killed, too: its log is what tells.
   const log = await supervisor.logTail(8192)
@@ -455,7 +457,7 @@ export async function stopServer(context: VpsContext): Promise<void> {
     const { drainSeconds } = context.deployment.app
     const names = slots.map(program)
     await inStep('stop the app server', host.name, async () => {
-      const supervisor = await findDaemon(host, change.release)
+      const supervisor = await findDaemon(context, host, change.release)
       if (supervisor) await stopPrograms(host, supervisor, names, drainSeconds)
       await endSurvivors(host, change, names, drainSeconds, 'app')
       if (supervisor && !currentRun().options.dryRun) await endIdleDaemon(host, change, supervisor)
@@ -468,7 +470,7 @@ export async function serverStatus(context: VpsContext): Promise<ProcessStatus[]
   const each = await onEach(context.role('web'), async (host): Promise<ProcessStatus[]> => {
     const facts = await hostFacts(context.deployment, host)
     const release = requireRelease(context.deployment, facts, host)
-    const supervisor = await findDaemon(host, release)
+    const supervisor = await findDaemon(context, host, release)
     if (!supervisor) return [{ name: 'app', state: 'stopped', host: host.name }]
     const processes = await supervisor.processes()
     const shown = slots.flatMap((slot): ProcessStatus[] => {

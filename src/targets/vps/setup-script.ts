@@ -41,11 +41,16 @@ put() {
 
 run apt-get install -y ${packagesFor(context).join(' ')}
 ${
-  deployment.services === 'supervisor'
-    ? `# The system's own supervisord is not needed: each release has one.
+  deployment.systemSupervisor
+    ? `# Programs of ${user} under the system's supervisord. Whoever may write there can have it run anything, as anyone.
+run setfacl -m u:${quote(user)}:rwx ${deployment.systemSupervisor.conf}
+# And in /etc/supervisor/supervisord.conf, below [unix_http_server]: chown=${user}:${user}
+`
+    : deployment.services === 'supervisor'
+      ? `# The system's own supervisord is not needed: each release has one.
 run systemctl disable --now supervisor || :
 `
-    : ''
+      : ''
 }# Processes go on when ${user} logs out, and come back after a reboot.
 run loginctl enable-linger ${quote(user)} || :
 ${nginx ? nginxPart(user, home) : ''}${nginx && deployment.domain !== undefined && !config.domains.options['certificate'] ? tlsPart(deployment.domain, facts.app.site(deployment.name), config.domains.options['email']) : ''}`

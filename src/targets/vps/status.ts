@@ -19,7 +19,7 @@ export async function status(context: VpsContext): Promise<DeploymentStatus> {
   const facts = await hostFacts(deployment, host)
   const release = requireRelease(deployment, facts, host)
   const warnings: string[] = []
-  const supervisor = await findDaemon(host, release)
+  const supervisor = await findDaemon(context, host, release)
   const processes = supervisor ? await supervisor.processes() : []
   const live = await liveProcesses(host, release)
   const orphans = supervisor

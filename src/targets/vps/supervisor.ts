@@ -1,6 +1,6 @@
 /**
- * A release's supervisord, spoken to by XML-RPC through its unix socket over the host's connection. Writes are held
- * back in a dry run.
+ * A supervisord, spoken to by XML-RPC through its unix socket over the host's connection: a release's own, or the
+ * system's, where a release's programs are those whose names begin with its prefix. Writes are held back in a dry run.
  */
 import { currentRun, OutcomeUnknownError, SlipwayError } from '../../events/index.ts'
 import { ConnectError } from '../../hosts/errors.ts'
@@ -31,6 +31,8 @@ export interface ProcessInfo {
   uptimeSeconds: number
   exitStatus: number
   detail: string
+  /** False: it runs, and has not yet for a second; for what calls each process running from its first moment. */
+  settled?: boolean
 }
 
 export const isUp = (info: ProcessInfo | undefined): boolean => info?.state === 'RUNNING' || info?.state === 'STARTING'
@@ -41,6 +43,10 @@ export const hasFailed = (info: ProcessInfo | undefined): boolean =>
   info?.state === 'FATAL' || info?.state === 'BACKOFF' || info?.state === 'EXITED'
 
 export interface Supervisor {
+  /** As it is called in what is told. */
+  readonly name: 'supervisord' | 'systemd'
+  /** Whether it is the release's own, and ends with the last of its programs. */
+  readonly own: boolean
   processes(): Promise<ProcessInfo[]>
   /** Returns without waiting; already running is fine. */
   start(...names: string[]): Promise<void>
@@ -53,6 +59,10 @@ export interface Supervisor {
   pid(): Promise<number>
   /** The end of its own log. */
   logTail(bytes: number): Promise<string>
+  /** Sends a signal to the main process of a program. */
+  signal(name: string, signal: string): Promise<void>
+  /** Rejects while a process of `names` is left that only this daemon knows of. `before` is what ran. */
+  proveStopped?(before: readonly ProcessInfo[], names: readonly string[]): Promise<void>
   close(): void
 }
 
@@ -64,9 +74,14 @@ interface Kept {
 }
 
 /** The daemon behind `socket`; undefined where nothing listens there. One connection a run. */
-export async function connectSupervisor(host: Host, socket: string): Promise<Supervisor | undefined> {
+export async function connectSupervisor(
+  host: Host,
+  socket: string,
+  /** Of the release's programs, in the system's supervisord. */
+  prefix = '',
+): Promise<Supervisor | undefined> {
   const run = currentRun()
-  const kept = run.memo(`supervisor ${host.name} ${socket}`, (): Kept => ({}))
+  const kept = run.memo(`supervisor ${host.name} ${socket} ${prefix}`, (): Kept => ({}))
   if (kept.supervisor) return kept.supervisor
   let connection: HttpConnection
   try {
@@ -80,12 +95,12 @@ export async function connectSupervisor(host: Host, socket: string): Promise<Sup
     connection.close()
     kept.supervisor = undefined
   }
-  kept.supervisor = client(host, connection, closed)
+  kept.supervisor = client(host, connection, closed, prefix)
   run.defer(closed)
   return kept.supervisor
 }
 
-function client(host: Host, connection: HttpConnection, close: () => void): Supervisor {
+function client(host: Host, connection: HttpConnection, close: () => void, prefix: string): Supervisor {
   const call = async (method: string, ...params: RpcValue[]): Promise<RpcValue> => {
     let answer: { status: number; body: string }
     try {
@@ -141,33 +156,42 @@ function client(host: Host, connection: HttpConnection, close: () => void): Supe
     else await act()
   }
 
+  const mine = (group: string) => group.startsWith(prefix)
+  const infosOf = (answer: RpcValue): ProcessInfo[] =>
+    (answer as Record<string, RpcValue>[])
+      .map(readInfo)
+      .filter((info) => mine(info.name))
+      .map((info) => ({ ...info, name: info.name.slice(prefix.length) }))
+
   return {
+    name: 'supervisord',
+    own: prefix === '',
     async processes() {
-      return ((await call('supervisor.getAllProcessInfo')) as Record<string, RpcValue>[]).map(readInfo)
+      return infosOf(await call('supervisor.getAllProcessInfo'))
     },
     start: (...names) =>
       write(`start ${names.join(' ')}`, async () => {
         await many(
-          names.map((name) => ['supervisor.startProcess', name, false]),
+          names.map((name) => ['supervisor.startProcess', `${prefix}${name}`, false]),
           [faults.alreadyStarted, faults.spawnError],
         )
       }),
     stop: (...names) =>
       write(`stop ${names.join(' ')}`, async () => {
         await many(
-          names.map((name) => ['supervisor.stopProcess', name, false]),
+          names.map((name) => ['supervisor.stopProcess', `${prefix}${name}`, false]),
           [faults.notRunning, faults.badName],
         )
       }),
     async reload() {
       const [answer, infos] = (await many([['supervisor.reloadConfig'], ['supervisor.getAllProcessInfo']], [])) as [
         [[string[], string[], string[]]],
-        Record<string, RpcValue>[],
+        RpcValue,
       ]
-      const [added, changed, removed] = answer[0]
+      // What else the system's supervisord has found changed is for whoever changed it.
+      const [added, changed, removed] = answer[0].map((groups) => groups.filter(mine)) as [string[], string[], string[]]
       const down = new Set(
-        infos
-          .map(readInfo)
+        infosOf(infos)
           .filter(isDown)
           .map((info) => info.group),
       )
@@ -197,8 +221,13 @@ function client(host: Host, connection: HttpConnection, close: () => void): Supe
       return (await call('supervisor.getPID')) as number
     },
     async logTail(bytes) {
-      return String(await call('supervisor.readLog', -bytes, 0))
+      const log = String(await call('supervisor.readLog', -bytes, 0))
+      return prefix === '' ? log : log.replaceAll(`'${prefix}`, "'")
     },
+    signal: (name, signal) =>
+      write(`send ${signal} to ${name}`, async () => {
+        await call('supervisor.signalProcess', `${prefix}${name}`, signal)
+      }),
     close,
   }
 }

@@ -93,7 +93,8 @@ export interface SystemdFacts {
 export const systemdFacts = (): Command =>
   command(`systemctl --version 2>/dev/null | sed -n '1s/^systemd \\([0-9]*\\).*/version \\1/p'
 systemctl --user show --property=Version >/dev/null 2>&1 && echo reachable
-[ -e "/var/lib/systemd/linger/$(id -un)" ] && echo linger
+# A manager that logind has not started is not ended by it either.
+case $XDG_RUNTIME_DIR in /run/user/*) [ ! -e "/var/lib/systemd/linger/$(id -un)" ] || echo linger ;; *) echo linger ;; esac
 :`)
 
 export const readSystemdFacts = (text: string): SystemdFacts => ({
@@ -175,6 +176,7 @@ export function readUnits(release: string, text: string): UnitInfo[] {
         state,
         pid,
         uptimeSeconds: pid > 0 && began > 0 ? Math.max(0, Math.round(uptime - began)) : 0,
+        settled: pid > 0 && began > 0 && uptime - began >= 1,
         exitStatus: Number(block.get('ExecMainStatus') ?? 0),
         detail: state === 'FATAL' || state === 'BACKOFF' ? result : '',
         controlGroup: block.get('ControlGroup') ?? '',
@@ -232,7 +234,18 @@ export async function connectSystemd(host: Host, release: ReleaseLayout): Promis
     await host.run(text, { quiet: true, label: `systemd: ${label}` })
   }
   return {
+    name: 'systemd',
+    own: false,
     processes: look,
+    proveStopped: (before, names) => proveStopped(host, before as readonly UnitInfo[], names),
+    signal: (name, signal) =>
+      act(
+        command(
+          sh`systemctl --user kill --kill-who=main --signal=${signal} -- ${unitName(release.name, name)} 2>/dev/null ||
+systemctl --user kill --kill-whom=main --signal=${signal} -- ${unitName(release.name, name)}`,
+        ),
+        `send ${signal} to ${name}`,
+      ),
     // Failed ones count against the limit of starts until they are forgotten.
     start: (...names) =>
       act(

@@ -41,9 +41,17 @@ export function checkSupervisorPath(path: string): void {
   })
 }
 
-export function supervisorData(layout: ReleaseLayout, programs: readonly Program[]): Record<string, unknown> {
+/** `account`: for the system's supervisord, whose programs are to be the account's, and named as no other's. */
+export function supervisorData(
+  layout: ReleaseLayout,
+  programs: readonly Program[],
+  account?: { user: string; home: string; prefix: string },
+): Record<string, unknown> {
   checkSupervisorPath(layout.dir)
+  if (account) checkSupervisorPath(account.home)
   return {
+    account,
+    prefix: account?.prefix ?? '',
     release: layout.name,
     dir: layout.dir,
     logs: layout.logs,

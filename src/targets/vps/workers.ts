@@ -9,7 +9,7 @@ import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, findOrphans, log
 import { forgetFacts, hostFacts, noteFacts, requireRelease } from './facts.ts'
 import { readLogs } from './logs.ts'
 import { type Program, programs } from './programs.ts'
-import { supervisorConfSteps } from './release-files.ts'
+import { serviceSteps } from './release-files.ts'
 import { canRestartOnHost, restartOnHost } from './restart-on-host.ts'
 import { processStatus, stopPrograms } from './server.ts'
 import { inStep, until } from './step.ts'
@@ -61,9 +61,9 @@ async function startWorkers(context: VpsContext, host: Host, change: ChangeOn): 
   }
   if (!currentRun().options.dryRun) requireVersion(change, host)
   await inStep(`start ${wanted.map((each) => each.name).join(' ')}`, host.name, async () => {
-    const found = await findDaemon(host, change.release)
+    const found = await findDaemon(context, host, change.release)
     if (!found) await endOrphans(context, host, change, [])
-    const supervisor = found ?? (await ensureDaemon(host, change))
+    const supervisor = found ?? (await ensureDaemon(context, host, change))
     if (!supervisor || currentRun().options.dryRun) return
     await supervisor.reload()
     await supervisor.start(...wanted.map((each) => each.name))
@@ -81,9 +81,9 @@ async function startWorkers(context: VpsContext, host: Host, change: ChangeOn): 
 /** Drained, proved gone and started again in one round trip, where that can be had: true once it is done. */
 async function restartThere(context: VpsContext, host: Host, change: ChangeOn, note?: AuditNote): Promise<boolean> {
   const wanted = wantedPrograms(context, change)
-  if (wanted.length === 0 || !canRestartOnHost(change)) return false
+  if (wanted.length === 0 || !canRestartOnHost(context, change)) return false
   requireVersion(change, host)
-  const done = await restartOnHost(host, change, 'workers', {
+  const done = await restartOnHost(context, host, change, 'workers', {
     drainSeconds: longestDrain(context),
     programs: wanted.map((each) => each.name),
     audit: note?.entry(change.facts),
@@ -146,7 +146,7 @@ async function waitUp(host: Host, change: ChangeOn, supervisor: Supervisor, want
   await until(
     async () => {
       const each = await state()
-      if (each.every(({ info }) => info?.state === 'RUNNING')) return true
+      if (each.every(({ info }) => info?.state === 'RUNNING' && info.settled !== false)) return true
       if (each.some(({ info }) => hasFailed(info))) throw await error(each)
       return undefined
     },
@@ -159,7 +159,7 @@ async function stopWorkers(context: VpsContext, host: Host, change: ChangeOn, en
   const names = new Set(wantedPrograms(context, change).map((each) => each.name))
   const seconds = longestDrain(context)
   await inStep('stop the workers', host.name, async () => {
-    const supervisor = await findDaemon(host, change.release)
+    const supervisor = await findDaemon(context, host, change.release)
     if (!supervisor) {
       await endOrphans(context, host, change, [])
       return
@@ -188,7 +188,7 @@ async function workerStatus(context: VpsContext): Promise<ProcessStatus[]> {
   const each = await onEach(context.role('worker'), async (host): Promise<ProcessStatus[]> => {
     const facts = await hostFacts(context.deployment, host)
     const release = requireRelease(context.deployment, facts, host)
-    const supervisor = await findDaemon(host, release)
+    const supervisor = await findDaemon(context, host, release)
     const processes = supervisor ? await supervisor.processes() : []
     return programs(context.deployment.app, facts.scale)
       .filter((program) => program.kind === 'worker')
@@ -215,30 +215,31 @@ async function scaleWorkers(context: VpsContext, sizes: Record<string, number>):
   await eachWorkerHost(context, 'scale', async (host, change) => {
     const scale = { ...change.facts.scale, ...sizes }
     const after = programs(context.deployment.app, scale)
+    const names = new Set(after.map((each) => each.name))
+    const before = await findDaemon(context, host, change.release)
+    const workers = before ? (await before.processes()).filter((each) => !/^app-[ab]$/.test(each.name)) : []
+    const gone = workers.filter((each) => !names.has(each.name) && !isDown(each)).map((each) => each.name)
+    // Drained while what runs them still knows them.
+    if (before && gone.length > 0) {
+      await stopPrograms(host, before, gone, longestDrain(context))
+      await endSurvivors(host, change, gone, 5)
+    }
     await host.script(
       [
         {
           name: 'record the numbers',
           command: sh`printf '%s\n' ${JSON.stringify(scale)} > ${change.release.records}/scale.json.new; mv -f ${change.release.records}/scale.json.new ${change.release.records}/scale.json`,
         },
-        ...(await supervisorConfSteps(context, change.release, after)),
+        ...(await serviceSteps(context, change.facts, change.release, after)),
       ],
       { guard: change.guard },
     )
     forgetFacts(context.deployment, host)
-    const supervisor = await findDaemon(host, change.release)
+    const supervisor = await findDaemon(context, host, change.release)
     if (!supervisor || currentRun().options.dryRun) return
-    const workers = (await supervisor.processes()).filter((each) => !/^app-[ab]$/.test(each.name))
-    const someRan = workers.some(isUp)
-    const names = new Set(after.map((each) => each.name))
-    const gone = workers.filter((each) => !names.has(each.name) && !isDown(each)).map((each) => each.name)
-    if (gone.length > 0) {
-      await stopPrograms(host, supervisor, gone, longestDrain(context))
-      await endSurvivors(host, change, gone, 5)
-    }
     await supervisor.reload()
     const wanted = after.filter((each) => each.kind === 'worker')
-    if (!someRan || wanted.length === 0) return
+    if (!workers.some(isUp) || wanted.length === 0) return
     await supervisor.start(...wanted.map((each) => each.name))
     await waitUp(host, change, supervisor, wanted)
   })

@@ -87,12 +87,12 @@ test('a placeholder that is not known is named with its line', async () => {
 test('services that are not there are refused, and nothing is made of them', async () => {
   const before = readdirSync(project.home, { recursive: true }).sort()
   project.configure((text) => text.replace('[staging]\n', '[staging]\nservices = systemd\n'))
-  const refused = await project.run((staging) => staging.upload()).catch((error: unknown) => error)
+  const refused = await project.run((staging) => staging.install()).catch((error: unknown) => error)
   project.configure((text) => text.replace('services = systemd\n', ''))
   expect(refused).toMatchObject({
-    code: 'services',
-    message: expect.stringContaining('[staging] services = systemd'),
-    exitCode: 2,
+    code: 'no-systemd',
+    state: 'Nothing was changed.',
+    next: expect.stringContaining('services = supervisor'),
   })
   expect(readdirSync(project.home, { recursive: true }).sort()).toEqual(before)
 })

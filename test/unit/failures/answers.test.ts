@@ -36,7 +36,7 @@ async function failure(body: () => unknown, answer: Answer = {}) {
 
 const owner = { run: 'r', user: 'ann', machine: 'laptop', command: 'tasks test', pid: 1 }
 const change = { release: { dir: '/r', supervisorSocket: '/r/s.sock' } } as never
-const restart = () => restartOnHost(host('h'), change, 'server', {} as never)
+const restart = () => restartOnHost({ deployment: {} } as never, host('h'), change, 'server', {} as never)
 const told = (done: object) => ({ stdout: `${JSON.stringify({ done })}\n` })
 const all = async (lines: AsyncIterable<unknown>) => {
   for await (const _ of lines);

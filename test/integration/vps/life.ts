@@ -1,0 +1,151 @@
+/** The life of a release under what runs its programs, whatever that is: the same facts, held for each. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { ask, type Project, told } from './host.ts'
+
+/** Processes of the release, by the name in their environment. */
+export function processesOf(release: string): Record<string, number> {
+  const found: Record<string, number> = {}
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8')
+      const program = new RegExp(`(?:^|\\0)SLIPWAY_PROCESS=${release}:([^\\0]*)`).exec(environment)?.[1]
+      if (program) found[program] = Number(pid)
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return found
+}
+
+const broken = 'raise SystemExit("broken on purpose")\n'
+
+/** Tests that build on each other, on a project that was configured and nothing else. */
+export function lifeOfARelease(of: () => Project): void {
+  const up = () => ask(join(of().home, '.slipway/pony/sites/staging/current.sock'), '/up')
+  const programs = () => Object.keys(processesOf(of().release)).sort()
+
+  test('from nothing to a running app, which answers as its version', async () => {
+    const { value: version } = await of().run(async (staging) => {
+      await staging.upload()
+      const installed = await staging.install()
+      await staging.database.init()
+      await staging.server.start()
+      await staging.workers.start()
+      return installed
+    })
+    expect(await up()).toMatchObject({ status: 200, release: `ponyr2/${version.id}` })
+    expect(programs()).toEqual(['app-a', 'mailer-1'])
+    // None of its own.
+    expect(existsSync(join(of().release, 'run/supervisord.pid'))).toBe(false)
+    const { value: status } = await of().run((staging) => staging.status())
+    expect(status).toMatchObject({ healthy: true, warnings: [], workers: [{ name: 'mailer-1', state: 'running' }] })
+  }, 90_000)
+
+  test('a deploy starts the other slot, which takes over, and the workers anew', async () => {
+    of().edit('app/pony/pages.py', (text) => `${text}# changed\n`)
+    const before = processesOf(of().release)
+    const { value: version } = await of().run((staging) => staging.deploy())
+    expect(await up()).toMatchObject({ status: 200, release: `ponyr2/${version.id}` })
+    expect(programs()).toEqual(['app-b', 'mailer-1'])
+    expect(processesOf(of().release)['mailer-1']).not.toBe(before['mailer-1'])
+  }, 90_000)
+
+  test('workers are scaled up and down, and the others go on meanwhile', async () => {
+    const one = processesOf(of().release)['mailer-1']
+    await of().run((staging) => staging.workers.scale({ mailer: 3 }))
+    expect(programs()).toEqual(['app-b', 'mailer-1', 'mailer-2', 'mailer-3'])
+    await of().run((staging) => staging.workers.scale({ mailer: 1 }))
+    expect(programs()).toEqual(['app-b', 'mailer-1'])
+    expect(processesOf(of().release)['mailer-1']).toBe(one)
+  }, 90_000)
+
+  test('code that does not start never gets the site, and the version before is the current one again', async () => {
+    const { release } = await up()
+    of().edit('app/pony/web.py', (text) => text.replace(/^from __future__.*\n/m, `$&${broken}`))
+    await expect(of().run((staging) => staging.deploy())).rejects.toMatchObject({
+      code: 'unhealthy',
+      state: expect.stringContaining('still serves'),
+      detail: expect.stringContaining('broken on purpose'),
+    })
+    of().edit('app/pony/web.py', (text) => text.replace(broken, ''))
+    expect(await up()).toMatchObject({ status: 200, release })
+    expect(programs()).toEqual(['app-b', 'mailer-1'])
+  }, 90_000)
+
+  test('a worker that ends at once is told with its last lines', async () => {
+    of().configure((text) => text.replace(/^mailer = .*$/m, 'mailer = echo no such queue; exit 3'))
+    await of().run((staging) => staging.install())
+    await expect(of().run((staging) => staging.workers.restart())).rejects.toMatchObject({
+      code: 'worker-failed',
+      detail: expect.stringContaining('no such queue'),
+    })
+    of().configure((text) => text.replace(/^mailer = .*$/m, 'mailer = exec python3 -m pony.worker'))
+    await of().run(async (staging) => {
+      await staging.install()
+      await staging.workers.restart()
+    })
+    expect((await up()).status).toBe(200)
+    expect(programs()).toContain('mailer-1')
+  }, 90_000)
+
+  test('one that does not drain in time is killed, and that is told', async () => {
+    const deaf = `exec python3 -c "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"`
+    of().configure((text) =>
+      text.replace(/^mailer = .*$/m, `mailer = ${deaf}`).replace(/^mailer.drain = .*$/m, 'mailer.drain = 1s'),
+    )
+    await of().run(async (staging) => {
+      await staging.install()
+      await staging.workers.restart()
+    })
+    const pid = processesOf(of().release)['mailer-1']
+    const { events } = await of().run((staging) => staging.workers.stop())
+    expect(told(events)).toContain(`mailer-1 (pid ${pid}) did not finish within 1 s and was killed`)
+    expect(programs()).toEqual(['app-b'])
+    of().configure((text) =>
+      text
+        .replace(/^mailer = .*$/m, 'mailer = exec python3 -m pony.worker')
+        .replace(/^mailer.drain = .*$/m, 'mailer.drain = 10s'),
+    )
+    await of().run(async (staging) => {
+      await staging.install()
+      await staging.workers.start()
+    })
+  }, 90_000)
+
+  test('stopped is stopped, by the word of the kernel; what ran comes back after a reboot', async () => {
+    await of().run(async (staging) => {
+      await staging.workers.stop()
+      await staging.server.stop()
+    })
+    expect(programs()).toEqual([])
+    const boot = (environment: Record<string, string> = {}) =>
+      execFileSync('/bin/sh', [join(of().release, 'bin/boot')], {
+        env: { PATH: '/usr/bin:/bin', HOME: of().home, ...environment },
+        stdio: 'pipe',
+      })
+    boot(bootEnvironment)
+    expect(programs()).toEqual([])
+    await of().run(async (staging) => {
+      await staging.server.start()
+      await staging.workers.start()
+    })
+    const wanted = programs()
+    const ran = processesOf(of().release)
+    await of().run((staging) => staging.supervisor.stop())
+    expect(programs()).toEqual([])
+    // As it was when the power went.
+    for (const name of ['app', 'workers']) execFileSync('touch', [join(of().release, '.slipway/wanted', name)])
+    boot(bootEnvironment)
+    await expect.poll(programs, { timeout: 20_000 }).toEqual(wanted)
+    expect(processesOf(of().release)).not.toEqual(ran)
+    await expect.poll(async () => (await up()).status, { timeout: 20_000 }).toBe(200)
+    await of().run((staging) => staging.supervisor.stop())
+    expect(programs()).toEqual([])
+  }, 90_000)
+}
+
+/** What cron's environment lacks here and has on a machine of its own. */
+export const bootEnvironment: Record<string, string> = {}
