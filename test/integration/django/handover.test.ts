@@ -71,3 +71,8 @@ it('hands the database over to the new release, migrated where it is, and back a
   expect(hasNotes()).toEqual([])
   expect((await world.ask('production', '/up')).headers['x-release']).toMatch(/^ridesr1\//)
 })
+
+it('takes no empty database for what production uses', async () => {
+  world.sql('DROP SCHEMA public CASCADE; CREATE SCHEMA public', 'rides')
+  await expect(world.both((from, to) => promote(from, to))).rejects.toMatchObject({ code: 'database-empty' })
+})

@@ -4,7 +4,7 @@ import { stepRecords } from '../../../engine/index.ts'
 import type { Plan, Step, UndoData } from '../../../engine/types.ts'
 import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
-import { lines, type Secret, sh } from '../../../shell/index.ts'
+import { lines, raw, type Secret, sh } from '../../../shell/index.ts'
 import type { VpsContext } from '../context.ts'
 import { hostFacts } from '../facts.ts'
 import { inVersion } from '../install.ts'
@@ -16,6 +16,7 @@ import { factsOn, hostNamed } from './elsewhere.ts'
 import type { PromotionFacts } from './facts.ts'
 import { askOutside } from './outside.ts'
 import { predictedWindow } from './prediction.ts'
+import { serverEntry } from './servers.ts'
 import { gateOnly } from './site.ts'
 import { type ChangeSpec, placesOf, type StepSpec, specOf } from './spec.ts'
 import { type Scripts, scriptsOn } from './window.ts'
@@ -272,14 +273,23 @@ function attachStep(
 /** The app's own command, with the answers to what it would ask at a terminal. */
 function initStep(facts: PromotionFacts, id: string, to: VpsContext, host: Host): Pick<Step, 'check' | 'do' | 'undo'> {
   const release = releaseLayout(to.deployment.app.root, facts.home, facts.next.release)
-  const done = `${placesOf(facts, id).folder}/initialised`
+  const { folder } = placesOf(facts, id)
+  const done = `${folder}/initialised`
+  const servers = (facts.servers ?? []).map((server) => serverEntry(server, folder, id).empty)
+  const filled = servers.map(
+    (each) => sh`(
+${raw(each.inspect)}
+) | grep -q '^tables	[1-9]' && { echo unclear; exit; }`,
+  )
   const paths = facts.items.map((item) => `${release.shared}/${item.path}`)
   const discard = sh`for p in ${paths}; do rm -rf "$p" "$p-wal" "$p-shm" "$p-journal"; done; rm -f ${done}`
   return {
     async check() {
       const text = await host
         .run(
-          sh`if [ -e ${done} ]; then echo done; exit; fi; for p in ${paths}; do [ -f "$p" ] && { echo unclear; exit; }; done; echo todo`,
+          sh`if [ -e ${done} ]; then echo done; exit; fi; for p in ${paths}; do [ -f "$p" ] && { echo unclear; exit; }; done
+${lines(...filled)}
+echo todo`,
           {
             kind: 'probe',
             quiet: true,
@@ -296,7 +306,7 @@ function initStep(facts: PromotionFacts, id: string, to: VpsContext, host: Host)
       const folders = facts.items.map((item) =>
         item.kind === 'tree' ? `${release.shared}/${item.path}` : parent(`${release.shared}/${item.path}`),
       )
-      await host.run(sh`mkdir -p ${folders}`, { quiet: true, label: 'folders for the data' })
+      if (folders.length > 0) await host.run(sh`mkdir -p ${folders}`, { quiet: true, label: 'folders for the data' })
       await host
         .env(answers)
         .run(inVersion(release, facts.next.version, facts.init ?? ':'), { label: facts.init ?? '' })
@@ -305,6 +315,16 @@ function initStep(facts: PromotionFacts, id: string, to: VpsContext, host: Host)
     },
     async undo() {
       await host.run(discard, { quiet: true, label: 'delete the new databases' })
+      for (const each of servers) {
+        // In one shell each: they end with their own status.
+        for (const [what, program] of Object.entries({
+          'make an empty': each.make,
+          place: each.place,
+          drop: each.dropKept,
+        })) {
+          await host.run(sh`${raw(program)}`, { quiet: true, label: `${what} ${each.database}` })
+        }
+      }
     },
   }
 }

@@ -169,6 +169,14 @@ export function serverEntry(server: ServerData, folder: string, id: string) {
       place: commands.swap(at, scratch, kept).render(),
       dropCopy: commands.drop(at, database).render(),
     },
+    empty: {
+      ...names,
+      /** Prints `tables TAB n`, among others. */
+      inspect: commands.inspect(at).render(),
+      make: commands.createEmpty(at, scratch).render(),
+      place: commands.swap(at, scratch, kept).render(),
+      dropKept: commands.drop(at, kept).render(),
+    },
     keep: { ...names, keep: commands.swap(named(kept), fenced, fenced).render() },
     handOver: {
       ...names,
