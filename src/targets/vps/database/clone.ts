@@ -223,7 +223,7 @@ async function copyFiles(
         })
         path = `${temporary}/scrubbed-${file}`
       }
-      puts.push({ name, file: path })
+      puts.push({ name, file: path, ...(scrub?.name === name ? {} : { sha256 }) })
     }
     return { puts, tidy }
   } catch (error) {

@@ -21,8 +21,11 @@ export interface Engine {
   dump(file: string): Command
   /** Restores `file` into a scratch database, and prints the same. */
   verify(file: string): Command
-  /** Over the database, verified first; what was there is kept as `kept`. Nothing may be using it. */
-  put(file: string, kept: string): Command
+  /**
+   * Over the database, verified first; what was there is kept as `kept`. Nothing may be using it. `sha256`: of the file
+   * when it was found whole.
+   */
+  put(file: string, kept: string, sha256?: string): Command
   size(): Command
   at: DatabaseAddress
   /** Of a database on a server. */
@@ -74,7 +77,7 @@ export function sqliteEngine(name: string, path: string, role: 'data' | 'queue')
     fileName: `${name}.sqlite`,
     dump: (file) => copyDatabase(path, file),
     verify: (file) => tryDatabase(file),
-    put: (file, kept) => putDatabase(file, path, `${kept}.sqlite`),
+    put: (file, kept, sha256) => putDatabase(file, path, `${kept}.sqlite`, sha256),
     size: () => sizes([path]),
   }
 }

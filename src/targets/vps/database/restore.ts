@@ -28,7 +28,7 @@ export async function restore(context: VpsContext, id: string): Promise<void> {
     const { databases } = context.deployment.app
     const puts = Object.entries(manifest.databases)
       .filter(([name]) => databases[name])
-      .map(([name, { file }]) => ({ name, file: `${manifest.path}/${file}` }))
+      .map(([name, { file, sha256 }]) => ({ name, file: `${manifest.path}/${file}`, sha256 }))
     await replaceData(context, host, change, { puts, swaps: [] })
     await hooks(context, host, change, 'after_restore')
   })
@@ -48,8 +48,8 @@ export async function confirmOver(context: VpsContext, what: string): Promise<vo
 
 /** What comes in the place of databases. */
 export interface Replacements {
-  /** Dumps and copies: files on the host. */
-  puts: { name: string; file: string }[]
+  /** Dumps and copies: files on the host, and the checksum of those that were found whole. */
+  puts: { name: string; file: string; sha256?: string }[]
   /** Databases that lie ready on the server, under another name. */
   swaps: { name: string; database: ServerDatabase; fresh: string; kept: string }[]
 }
@@ -69,15 +69,20 @@ export async function replaceData(
     await inStep('back up what is there', host.name, () => backupWhatIsThere(context, host, change, there))
   }
   const engines = await Promise.all(
-    puts.map(async ({ name, file }) => ({ name, file, engine: await engineFor(context, release, name) })),
+    puts.map(async ({ name, file, sha256 }) => ({
+      name,
+      file,
+      sha256,
+      engine: await engineFor(context, release, name),
+    })),
   )
   const names = engines.map(({ name }) => name)
   await whileStopped(context, host, change, async () => {
     const steps = [
       { name: 'a folder for what is replaced', command: sh`umask 077; mkdir -p ${kept}` },
-      ...engines.map(({ name, file, engine }) => ({
+      ...engines.map(({ name, file, sha256, engine }) => ({
         name: `put ${name} in place`,
-        command: engine.put(file, `${kept}/${name}`),
+        command: engine.put(file, `${kept}/${name}`, sha256),
       })),
     ]
     await host.script(steps, { guard }).catch(async (error: unknown) => {

@@ -2,9 +2,9 @@
  * What is done to SQLite files on a host, as one Python program: the standard library alone, so that a host needs no
  * sqlite3 command. Sent as text, run with `python3 -c`.
  *
- *   copy SOURCE TARGET [FULL]   a consistent copy while the app writes, verified, renamed into place
+ *   copy SOURCE TARGET          a consistent copy while the app writes, verified, renamed into place
  *   try FILE                    a test restore: a copy beside FILE, its integrity by what it says, and removed again
- *   put SOURCE TARGET KEPT      a verified copy of a backup over TARGET; what was there goes to KEPT
+ *   put SOURCE TARGET KEPT [SHA256]   a verified copy of a backup over TARGET; what was there goes to KEPT
  *   scrub SOURCE TARGET SQL     a copy of SOURCE at TARGET on which the file SQL was run, all of it or nothing
  *   size FILE...                bytes with journals
  *   has-data FILE...            names of the files that hold rows
@@ -12,7 +12,7 @@
  * Each prints one JSON line.
  */
 export const sqliteProgram = `
-import hashlib, json, os, shutil, signal, sqlite3, sys
+import hashlib, json, os, shutil, signal, sqlite3, sys, threading
 from urllib.parse import quote
 
 # How long somebody else's transaction may last.
@@ -93,7 +93,7 @@ def room(source, folder):
     if free.f_bavail * free.f_frsize < need * 1.05:
         fail('No space left on device: the disk has room for %d MB, and the copy of %s needs %d MB' % (free.f_bavail * free.f_frsize >> 20, source, need >> 20))
 
-def copy(source, target, full):
+def copy(source, target):
     if not os.path.exists(source) or os.path.getsize(source) == 0:
         fail('no database ' + source)
     os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
@@ -104,19 +104,25 @@ def copy(source, target, full):
         mode = db.execute('PRAGMA journal_mode').fetchone()[0]
         db.execute('VACUUM INTO ?', (new,))
         db.close()
+        if mode == 'wal':
+            # VACUUM INTO drops the mode of the original.
+            copied = connect(new)
+            copied.execute('PRAGMA journal_mode=wal')
+            copied.close()
     except sqlite3.Error as error:
         fail(source + ' could not be copied: ' + words(error))
     os.chmod(new, 0o600)
-    found = check(new, full)
-    if mode == 'wal':
-        # VACUUM INTO drops the mode of the original.
-        copied = connect(new)
-        copied.execute('PRAGMA journal_mode=wal')
-        copied.close()
+    # Its indexes have just been built from its rows: that they belong together needs no look. Read and added up at the
+    # same time, by two processors.
+    sums = []
+    summing = threading.Thread(target=lambda: sums.append(digest(new)))
+    summing.start()
+    found = check(new, False)
+    summing.join()
     sync(new)
     os.rename(new, target)
     sync(target)
-    return {'bytes': os.path.getsize(target), 'counts': found, 'sha256': digest(target)}
+    return {'bytes': os.path.getsize(target), 'counts': found, 'sha256': sums[0]}
 
 def trial(source):
     if not os.path.exists(source):
@@ -131,14 +137,20 @@ def trial(source):
     drop(scratch)
     return {'bytes': os.path.getsize(source), 'counts': found, 'sha256': sha}
 
-def put(source, target, kept):
-    wanted = check(source, False, backup=True)
+def put(source, target, kept, sha=None):
+    if not os.path.exists(source):
+        fail(source + ' does not exist')
     os.makedirs(os.path.dirname(target), exist_ok=True)
     room(source, os.path.dirname(target))
     new = beside(target + '.new')
     shutil.copyfile(source, new)
-    if check(new, True, backup=True) != wanted:
-        fail('the rows differ: the copy of ' + source + ' has other rows than it')
+    if sha is None:
+        wanted = check(source, False, backup=True)
+        if check(new, True, backup=True) != wanted:
+            fail('the rows differ: the copy of ' + source + ' has other rows than it')
+    elif digest(new) != sha:
+        # What has this sum was read through and found whole when it was made.
+        fail(source + ' cannot be read to its end: its checksum is not what it was')
     sync(new)
     # Between the two renames there is no database: nothing that a lost connection sends may come between.
     for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
@@ -154,7 +166,7 @@ def put(source, target, kept):
         os.chmod(new, 0o644)
     os.rename(new, target)
     sync(target)
-    return {'bytes': os.path.getsize(target), 'counts': wanted}
+    return {'bytes': os.path.getsize(target)}
 
 def scrub(source, target, sql):
     beside(target)
@@ -185,11 +197,11 @@ def has_data(path):
 
 def main(action, names):
     if action == 'copy':
-        return copy(names[0], names[1], 'full' in names[2:])
+        return copy(*names[:2])
     if action == 'try':
         return trial(names[0])
     if action == 'put':
-        return put(*names[:3])
+        return put(*names[:4])
     if action == 'scrub':
         return scrub(*names[:3])
     if action == 'size':
