@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
-/** Minutes each: Celery jobs that take their time. `npm run test:long` */
-const long = ['test/integration/django/deploy.test.ts']
+/** Half a minute or more each: databases on servers, and Celery jobs that take their time. `npm run test:long` */
+const long = ['deploy', 'first', 'handover'].map((name) => `test/integration/django/${name}.test.ts`)
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 

@@ -536,6 +536,8 @@ class Trial(Step):
         for item in self.spec['items']:
             if item['kind'] == 'sqlite':
                 shutil.copy2(item['earlier'], os.path.join(folder, os.path.basename(item['to'])))
+        for server in self.spec.get('servers', []):
+            servers.run_shell(server['dump'], 24 * 3600)
         return folder
 
     def on_copies(self):

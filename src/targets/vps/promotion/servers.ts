@@ -25,9 +25,15 @@ const credentialsIn = (folder: string): string => `${folder}/credentials`
 
 /** What is done to databases of each kind, and where its password is. */
 const kinds = {
-  postgres: { commands: postgres, list: postgres.databases, known: postgresErrors, ending: 'pgpass' },
+  postgres: {
+    commands: postgres,
+    list: postgres.databases,
+    known: postgresErrors,
+    ending: 'pgpass',
+    dumpEnding: 'pgdump',
+  },
   // Renaming leaves an empty database: only one with tables counts as there.
-  mysql: { commands: mysql, list: mysql.filled, known: mysqlErrors, ending: 'cnf' },
+  mysql: { commands: mysql, list: mysql.filled, known: mysqlErrors, ending: 'cnf', dumpEnding: 'sql.gz' },
 } as const
 
 /** How production's databases are to get to the next release. */
@@ -126,7 +132,7 @@ export async function placePasswords(to: VpsContext, folder: string): Promise<vo
 
 /** What the host's steps need of one database in change `id`: names, and programs as shell text. Pure. */
 export function serverEntry(server: ServerData, folder: string, id: string) {
-  const { commands, list, ending } = kinds[server.kind]
+  const { commands, list, ending, dumpEnding } = kinds[server.kind]
   const at: DatabaseAddress = {
     ...server.at,
     ...(server.hasPassword ? { credentials: `${credentialsIn(folder)}/${server.name}.${ending}` } : {}),
@@ -149,7 +155,11 @@ export function serverEntry(server: ServerData, folder: string, id: string) {
     list: list(at).render(),
     dropScratch: commands.drop(at, scratch).render(),
   }
-  const rehearsal = { ...names, copy: commands.copy(at, at, scratch).render() }
+  const rehearsal = {
+    ...names,
+    copy: commands.copy(at, at, scratch).render(),
+    dumpInto: (folder: string) => commands.dump(at, `${folder}/${server.name}.${dumpEnding}`).render(),
+  }
   return {
     rehearse: {
       ...rehearsal,

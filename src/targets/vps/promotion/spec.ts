@@ -38,6 +38,7 @@ export interface Places {
   journal: string
   roles: string
   archive: string
+  backups: string
   /** Folders of the two sites. */
   stagingSite: string
   site: string
@@ -50,6 +51,7 @@ export function placesOf(facts: PromotionFacts, id: string): Places {
     journal: `${app}/journals/${id}.journal`,
     roles: `${app}/roles.json`,
     archive: `${app}/archive/${id}`,
+    backups: `${app}/backups`,
     stagingSite: `${app}/sites/${facts.staging?.deployment ?? ''}`,
     site: `${app}/sites/${facts.production}`,
   }
@@ -212,12 +214,17 @@ function rehearsal(facts: PromotionFacts, places: Places, id: string): StepSpec[
       programs: [program],
       migrate: schemaCommand(facts) ?? null,
       // Going back: where the schema can't be reversed, the data is left as a dump.
-      dump: facts.kind === 'demote' ? `${facts.home}/.slipway/${facts.app}/backups` : null,
+      dump: facts.kind === 'demote' ? places.backups : null,
       seconds: 600,
       stop: next.serverSeconds,
       health: health(facts, next, program),
       demand: { folder: old.dir, programs: old.server, port: facts.site.port },
-      servers: entries.map(({ name, database, scratch }) => ({ name, database, scratch })),
+      servers: entries.map(({ name, database, scratch, dumpInto }) => ({
+        name,
+        database,
+        scratch,
+        dump: dumpInto(`${places.backups}/before-${id}`),
+      })),
       // Where the app reads which database is its own: during the trial, the copy's name is there.
       files: [`${next.dir}/settings/${facts.production}.environment`, `${next.dir}/settings/active`],
     },
