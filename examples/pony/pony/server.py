@@ -46,7 +46,8 @@ def listen_on_socket(path: Path, backlog: int) -> socket.socket:
 def listen_on_port(port: int, backlog: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    # In a dyno the router is another machine; elsewhere a proxy is on this one.
+    listener.bind(("0.0.0.0" if "DYNO" in os.environ else "127.0.0.1", port))
     listener.listen(backlog)
     return listener
 

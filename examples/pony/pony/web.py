@@ -1,4 +1,4 @@
-"""python3 -m pony.web: the app server, on the unix socket $SLIPWAY_SOCKET, or else on 127.0.0.1:$PORT (8000).
+"""python3 -m pony.web: the app server, on the unix socket $SLIPWAY_SOCKET, or else on 127.0.0.1:$PORT (8000); in a dyno on all of its addresses.
 
     GET  /                       the brevets
     GET  /brevets/<id>           one brevet and its riders

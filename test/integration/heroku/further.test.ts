@@ -252,3 +252,27 @@ test('a folder that the repository around it ignores is deployed as a folder', a
   expect((await stage.get('pony-staging', '/up')).version).toBe('ignored')
   stage.deployment('staging', { app: stage.config.app })
 }, 60_000)
+
+test('the example app of this repository is built and runs there', async () => {
+  const { cpSync } = await import('node:fs')
+  cpSync(`${import.meta.dirname}/../../../examples/pony`, `${stage.dir}/.slipway/pony`, { recursive: true })
+  await api(stage.heroku, 'PATCH', '/apps/pony-staging/config-vars', {
+    PONY_CLUB_LINK: 'https://example.org',
+    PONY_ORGANISER_EMAIL: 'ada@example.org',
+    PONY_ADMIN_PASSWORD: 'correct horse',
+  })
+  const staging = stage.deployment('staging', { app: { ...stage.config.app, source: '.slipway/pony' } })
+  await stage.run(() => staging.deploy())
+  expect(await stage.get('pony-staging', '/')).toMatchObject({
+    status: 200,
+    body: expect.stringContaining('Lower Mainland'),
+  })
+  const registered = await fetch(`http://127.0.0.1:${app().port}/brevets/200/riders`, {
+    method: 'POST',
+    body: JSON.stringify({ name: 'Ada', email: 'ada@example.org' }),
+    headers: { 'Content-Type': 'application/json', Connection: 'close' },
+  })
+  expect(registered.status).toBe(201)
+  expect(JSON.stringify((await stage.get('pony-staging', '/riders.json')).body)).toContain('Ada')
+  stage.deployment('staging', { app: stage.config.app })
+}, 60_000)
