@@ -14,9 +14,9 @@ if [ ! -e "$bare/.made" ]; then
   cp /etc/resolv.conf "$bare/etc/"
   # What reaches the package registries from here: certificates and npm's own settings.
   cp /etc/ssl/certs/ca-certificates.crt "$bare/etc/ssl/certs/"
-  for each in "$(npm config get userconfig)" "$(npm config get globalconfig)"; do
-    [ ! -e "$each" ] || cat "$each" >> "$bare/root/.npmrc"
-  done
+  [ ! -e "$HOME/.npmrc" ] || cp "$HOME/.npmrc" "$bare/root/.npmrc"
+  global=$(npm config get globalconfig)
+  [ ! -e "$global" ] || install -D -m 644 "$global" "$bare/usr/etc/npmrc"
   npm=$(dirname "$(readlink -f "$(command -v npm)")")/..
   mkdir -p "$bare/usr/lib/node_modules"
   cp "$(readlink -f "$(command -v node)")" "$bare/usr/bin/node"
