@@ -1,6 +1,6 @@
 /** The way from events to what is shown and kept: scrubbed once, here, then handed to every sink. */
 import type { Bus, Run, RunEvent } from '../events/index.ts'
-import { createScrubber, type Scrubber } from './scrub.ts'
+import { createScrubber, type Scrubber } from '../events/scrub.ts'
 
 /** Something that shows or keeps events. */
 export interface Sink {

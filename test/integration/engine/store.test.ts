@@ -2,6 +2,7 @@ import {
   appendFileSync,
   existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -9,12 +10,14 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { encodeEntry } from '../../../src/engine/index.ts'
 import type { BeginEntry } from '../../../src/engine/journal.ts'
 import type { ChangeStore, Owner } from '../../../src/engine/types.ts'
 import { createRun, withRun } from '../../../src/events/index.ts'
 import { local } from '../../../src/hosts/index.ts'
+import { quote } from '../../../src/shell/index.ts'
 import { vpsStore } from '../../../src/targets/vps/store/index.ts'
 
 let home: string
@@ -44,6 +47,64 @@ function as<T>(work: (store: ChangeStore) => Promise<T>): Promise<T> {
 }
 const journalFile = (id: string) => `${home}/.slipway/pony/journals/${id}.journal`
 const lockFile = (scope: string) => `${home}/.slipway/pony/locks/${scope}.lock`
+
+it('keeps no secret: not in locks, journals and audit lines, in no encoding', async () => {
+  const fragment = 'Sentinel7Fragment'
+  const secret = `é'"\\$\`x ${fragment} &<>%+/=~!*(ü)#;|`
+  const forms = [
+    secret,
+    JSON.stringify(secret),
+    JSON.stringify(JSON.stringify(secret)),
+    quote(secret),
+    encodeURIComponent(secret),
+    new URLSearchParams({ p: secret }).toString(),
+    ...['', 'x', 'xy'].flatMap((before) =>
+      (['base64', 'base64url'] as const).map((encoding) => Buffer.from(before + secret).toString(encoding)),
+    ),
+  ]
+  const run = createRun()
+  run.secrets.add({ reveal: () => secret })
+  await withRun(run, async () => {
+    const store = vpsStore(local().env({ HOME: home }), 'pony')
+    const owner = { ...ann, command: `tasks --token ${forms.join(' ')}` }
+    await store.lock(['staging'], owner)
+    const journal = await store.begin({ ...beginOf('j9', ['staging'], owner), title: `with ${secret}` })
+    await journal.append({ at, entry: 'intent', step: 'a', direction: 'do', data: { kept: 'as it is' } })
+    for (const form of forms) {
+      await journal.append({
+        at,
+        entry: 'outcome',
+        step: 'a',
+        direction: 'do',
+        ok: false,
+        durationMs: 1,
+        error: `migrate said: ${form}`,
+      })
+      await journal.append({ at, entry: 'note', text: `refused ${form}` })
+    }
+    await store.audit({
+      at,
+      run: 'r',
+      who: 'ann',
+      what: 'deploy',
+      deployment: 'staging',
+      outcome: 'failed',
+      detail: forms.join('\n'),
+    })
+    expect((await journal.entries()).length).toBe(2 + 2 * forms.length)
+    expect((await store.audits(5))[0]).toMatchObject({ outcome: 'failed', detail: expect.stringContaining('•••') })
+  })
+  const kept = readdirSync(join(home, '.slipway'), { recursive: true, encoding: 'utf8' })
+    .map((name) => join(home, '.slipway', name))
+    .filter((file) => statSync(file).isFile())
+  expect(kept.length).toBeGreaterThanOrEqual(3)
+  const pieces = forms.slice(-6).map((form) => form.slice(4, -4))
+  for (const file of kept) {
+    const text = readFileSync(file, 'utf8')
+    for (const piece of [fragment, ...pieces]) expect(text, file).not.toContain(piece)
+  }
+  expect(readFileSync(journalFile('j9'), 'utf8')).toContain('migrate said: •••')
+})
 
 describe('locks', () => {
   it('are taken all or none, and say whose they are', async () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createScrubber } from '../../../src/output/scrub.ts'
+import { createScrubber } from '../../../src/events/scrub.ts'
 import { quote } from '../../../src/shell/quote.ts'
 
 const secretsOf = (...values: string[]) => new Set(values.map((value) => ({ reveal: () => value })))

@@ -16,6 +16,7 @@ import type {
   Owner,
 } from '../../../engine/types.ts'
 import { currentRun, SlipwayError } from '../../../events/index.ts'
+import { createScrubber } from '../../../events/scrub.ts'
 import type { Host, Result } from '../../../hosts/host.ts'
 import * as scripts from './scripts.ts'
 import { auditsUnderWay } from './under-way.ts'
@@ -122,7 +123,7 @@ export function vpsStore(host: Host, app: string): VpsStore {
       async append(entry) {
         if (!place) await entries()
         const { offset, bytes } = place as { offset: number; bytes: number }
-        const line = encodeEntry(entry)
+        const line = encodeEntry(withoutSecrets(entry))
         const last = entry.entry === 'end'
         // If the answer is lost, what was written is not known: it is read before the next line.
         place = undefined
@@ -138,11 +139,11 @@ export function vpsStore(host: Host, app: string): VpsStore {
   }
 
   return {
-    lock: (scopes, owner, options) => lock(scopes, owner, options),
-    lockWith: (scopes, owner, send) => lock(scopes, owner, {}, send),
+    lock: (scopes, owner, options) => lock(scopes, cleanOwner(owner), options),
+    lockWith: (scopes, owner, send) => lock(scopes, cleanOwner(owner), {}, send),
     async begin(entry: BeginEntry) {
       checkName(entry.id)
-      const line = encodeEntry(entry)
+      const line = encodeEntry(withoutSecrets(entry))
       await write(scripts.beginScript(app, entry.id, guard()), `journal ${entry.id}: begin`, line)
       return journal(entry.id, { offset: Buffer.byteLength(line), bytes: Buffer.byteLength(line) })
     },
@@ -181,7 +182,8 @@ export function vpsStore(host: Host, app: string): VpsStore {
       return was
     },
     async audit(line: AuditLine) {
-      await write(scripts.auditScript(app), 'audit', `${JSON.stringify(line)}\n`)
+      const kept = Object.fromEntries(Object.entries(line).map(([key, value]) => [key, clean(String(value))]))
+      await write(scripts.auditScript(app), 'audit', `${JSON.stringify(kept)}\n`)
     },
     async audits(limit) {
       await auditsUnderWay(host, app).last
@@ -189,6 +191,18 @@ export function vpsStore(host: Host, app: string): VpsStore {
       return stdout.split('\n').flatMap(parseAudit).reverse()
     },
   }
+}
+
+const clean = (text: string): string => createScrubber(currentRun().secrets).text(text)
+
+const cleanOwner = (owner: Owner): Owner => ({ ...owner, command: clean(owner.command) })
+
+/** What people wrote and errors say is kept for all to read; what a change goes on from stays as it is. */
+function withoutSecrets<E extends JournalEntry>(entry: E): E {
+  if (entry.entry === 'begin') return { ...entry, title: clean(entry.title), by: cleanOwner(entry.by) }
+  if (entry.entry === 'note') return { ...entry, text: clean(entry.text) }
+  if (entry.entry === 'outcome' && entry.error !== undefined) return { ...entry, error: clean(entry.error) }
+  return entry
 }
 
 /** How often this run holds each lock: the last one to let go releases it. */

@@ -2,7 +2,7 @@
  * Takes secrets out of text: as they are, shell-quoted, in base64 wherever it starts, URL-encoded, and JSON-escaped.
  * Pure but for a memory of unfinished ends, so that a secret cut in two by chunks is still found.
  */
-import type { Revealable } from '../events/run.ts'
+import type { Revealable } from './run.ts'
 
 export const mask = '•••'
 
