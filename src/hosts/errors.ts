@@ -57,6 +57,12 @@ export class ConnectError extends SlipwayError {
   }
 }
 
+/** `error`, with how long connecting was tried before it was given up. */
+export function triedFor(error: ConnectError, ms: number, attempts: number): ConnectError {
+  const tried = `given up after ${humanDuration(ms)}${attempts > 1 ? ` and ${attempts} attempts` : ''}`
+  return Object.assign(error, { detail: error.detail === undefined ? tried : `${error.detail}\n${tried}` })
+}
+
 /** A step of a script failed; the steps before it are done. */
 export class ScriptError extends SlipwayError {
   override readonly name: string = 'ScriptError'
@@ -113,7 +119,13 @@ export function outcomeTable(outcomes: ReadonlyMap<Host, HostOutcome<unknown>>, 
 }
 
 /** The connection went while `what` was under way. */
-export function connectionLost(host: string, what: string, reason: string, started: boolean): SlipwayError {
+export function connectionLost(
+  host: string,
+  what: string,
+  reason: string,
+  started: boolean,
+  afterMs?: number,
+): SlipwayError {
   if (!started) {
     return new ConnectError('connection-lost-before', `the connection to ${host} was lost before ${what} began`, {
       host,
@@ -123,7 +135,7 @@ export function connectionLost(host: string, what: string, reason: string, start
   }
   return new OutcomeUnknownError('connection-lost', `the connection to ${host} was lost during ${what}`, {
     host,
-    detail: reason,
+    detail: afterMs === undefined ? reason : `${reason}, ${humanDuration(afterMs)} after it began`,
     state: 'Its outcome is unknown: it may have finished, stopped, or still be running. It was not sent again.',
     next: `Look at ${host}, then run it again.`,
   })

@@ -7,7 +7,7 @@ import { UsageError } from '../events/errors.ts'
 import { currentRun, hostsReached, type Run } from '../events/run.ts'
 import { hasKerberosTicket, needsOpenssh } from './choose.ts'
 import { dialProxyCommand, dialTcp } from './dial.ts'
-import { ConnectError } from './errors.ts'
+import { ConnectError, triedFor } from './errors.ts'
 import { createGate, type Gate } from './gate.ts'
 import { hostKeyCheck } from './host-key.ts'
 import { readAhead } from './read-once.ts'
@@ -122,17 +122,15 @@ function createPool(run: Run): Pool {
     resolved: SshConfig,
     path: readonly string[],
   ): Promise<{ transport: Transport; why?: string }> {
+    const startedAt = performance.now()
     for (let attempt = 1; ; attempt++) {
       try {
         return await connectOnce(resolved, path)
       } catch (error) {
-        if (
-          !(error instanceof ConnectError) ||
-          !worthRetrying.has(error.code) ||
-          attempt >= attempts ||
-          run.signal.aborted
-        )
-          throw error
+        // What a jump host said of itself says how long that took, too.
+        if (!(error instanceof ConnectError) || error.host !== resolved.destination) throw error
+        if (!worthRetrying.has(error.code) || attempt >= attempts || run.signal.aborted)
+          throw triedFor(error, performance.now() - startedAt, attempt)
         const pause = Math.min(100 * 2 ** attempt, 3000) * (0.5 + Math.random())
         await new Promise((resolve) => setTimeout(resolve, pause))
       }

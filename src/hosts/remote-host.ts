@@ -138,7 +138,18 @@ function makeHost(name: string, kind: 'ssh' | 'local', scope: Scope): Host {
     upload: (localFile, path, options) => files.upload(fileSite, localFile, path, options),
     download: (path, localFile) => files.download(fileSite, path, localFile),
     rsync: (options: RsyncOptions) =>
-      rsync({ name, kind, directory: scope.directory, user: scope.user, transport, home: () => made.home() }, options),
+      rsync(
+        {
+          name,
+          kind,
+          directory: scope.directory,
+          user: scope.user,
+          transport,
+          home: () => made.home(),
+          sudo: () => wireOptions(false),
+        },
+        options,
+      ),
     tail: (paths: string | readonly string[], options?: TailOptions) =>
       tailHost(
         {

@@ -5,6 +5,7 @@
  */
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { Secret } from '../shell/index.ts'
 import type { Channel, RsyncShell, Transport } from './transport.ts'
 
 // Descriptor 3 carries bytes both ways, 4 the exit status back. The arguments go first: how many, then each ended by
@@ -22,16 +23,26 @@ const script = [
 
 export const bridgeCommand = `sh -c '${script}' slipway-rsync`
 
+/** What sudo on the host is given before rsync speaks: a line, at a prompt that is left out of what was complained of. */
+export interface Greeting {
+  readonly line: Secret
+  readonly prompt: string
+}
+
 /** What `rsync -e` needs to run over `exec`. One use only. */
-export function rsyncBridge(exec: Transport['exec']): RsyncShell {
+export function rsyncBridge(exec: Transport['exec'], greeting?: Greeting): RsyncShell {
   return {
     remoteShell: bridgeCommand,
     extraStdio: 2,
-    attach: (child) => splice(exec, child),
+    attach: (child) => splice(exec, child, greeting),
   }
 }
 
-async function splice(exec: Transport['exec'], child: { stdio: readonly unknown[]; once?: unknown }): Promise<void> {
+async function splice(
+  exec: Transport['exec'],
+  child: { stdio: readonly unknown[]; once?: unknown },
+  greeting: Greeting | undefined,
+): Promise<void> {
   const words = argumentReader()
   const { socket: bytes, deliver } = reusingMemory(child.stdio[3] as Duplex)
   const status = child.stdio[4] as Duplex
@@ -53,6 +64,7 @@ async function splice(exec: Transport['exec'], child: { stdio: readonly unknown[
     const opened = await exec(remoteCommand(argv))
     channel = opened
     opened.stdin.on('error', () => {})
+    if (greeting) opened.stdin.write(`${greeting.line.reveal()}\n`)
     if (rest.length > 0) opened.stdin.write(rest)
     deliver((chunk, done) => {
       if (opened.stdin.write(chunk, done)) return true
@@ -81,7 +93,10 @@ async function splice(exec: Transport['exec'], child: { stdio: readonly unknown[
     })
     const { exitCode } = await opened.exit
     bytes.end()
-    if (complaints.length > 0) (child as { remoteStderr?: string }).remoteStderr = Buffer.concat(complaints).toString()
+    if (complaints.length > 0) {
+      const text = Buffer.concat(complaints).toString()
+      ;(child as { remoteStderr?: string }).remoteStderr = greeting ? text.replace(greeting.prompt, '') : text
+    }
     status.end(`${exitCode ?? 255}\n`)
   } catch (error) {
     ;(child as { remoteStderr?: string }).remoteStderr = error instanceof Error ? error.message : String(error)

@@ -7,13 +7,15 @@ import { basename, join, resolve } from 'node:path'
 import type { SFTPWrapper } from 'ssh2'
 import { SlipwayError, UsageError } from '../events/errors.ts'
 import { approve, currentRun, type Run } from '../events/run.ts'
+import type { Secret } from '../shell/index.ts'
 import { ConnectError, connectionLost } from './errors.ts'
 import { isTooBroad } from './file-commands.ts'
 import type { RsyncOptions, RsyncResult } from './host.ts'
 import { pool } from './pool.ts'
+import { rsyncBridge } from './rsync-bridge.ts'
 import { stubbedResult } from './running.ts'
 import type { RsyncShell, Transport } from './transport.ts'
-import { resolvePath } from './wire.ts'
+import { resolvePath, type WireOptions } from './wire.ts'
 
 export interface RsyncSite {
   readonly name: string
@@ -22,6 +24,8 @@ export interface RsyncSite {
   readonly user?: string
   transport(): Promise<Transport>
   home(): Promise<string>
+  /** How to become `user` there where that takes a password; it is asked for. */
+  sudo(): Promise<WireOptions>
 }
 
 export interface RsyncPlan {
@@ -35,6 +39,8 @@ export interface RsyncPlan {
   readonly progress: boolean
   readonly remoteShell?: string
   readonly user?: string
+  /** What becomes `user` there: `sudo -n` unless a password is needed. */
+  readonly sudo?: readonly string[]
   readonly options: RsyncOptions
 }
 
@@ -63,7 +69,7 @@ export function rsyncArguments(plan: RsyncPlan, builder: RsyncBuilder): string[]
   if (options.excludeFrom !== undefined) builder.set('exclude-from', options.excludeFrom)
   if (options.exclude?.length) builder.exclude([...options.exclude])
   if (plan.user !== undefined && plan.remoteShell !== undefined)
-    builder.set('rsync-path', `sudo -n -H -u ${plan.user} -- rsync`)
+    builder.set('rsync-path', `${(plan.sudo ?? ['sudo', '-n']).join(' ')} -H -u ${plan.user} -- rsync`)
   const words = Object.entries(builder._options).flatMap(([name, value]) => {
     if (name.length === 1) return [value === null || value === undefined ? `-${name}` : `-${name}${value}`]
     return [value === null || value === undefined ? `--${name}` : `--${name}=${value}`]
@@ -98,12 +104,15 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
   const arrow = up ? `${options.source} → ${there}` : `${there} → ${options.destination}`
   const display = `rsync ${arrow}`
   if (!dryRun) await approve(run, site.name, display)
-  const byRsync = async () => {
+  const byRsync = async (sudo?: WireOptions) => {
     const connecting = site.transport()
     connecting.catch(() => {})
     const builder = newBuilder()
     const transport = await connecting
-    const shell = await transport.rsyncShell()
+    const withPassword = sudo?.sudoPassword && sudo.sudoPrompt !== undefined && site.kind === 'ssh'
+    const shell = withPassword
+      ? rsyncBridge(transport.exec, { line: sudo.sudoPassword as Secret, prompt: sudo.sudoPrompt as string })
+      : await transport.rsyncShell()
     const plan: RsyncPlan = {
       up,
       local,
@@ -115,6 +124,7 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
       progress: progress(run).understood,
       remoteShell: shell.remoteShell,
       user: site.user,
+      sudo: sudo?.sudo,
       options: {
         ...options,
         ...(options.excludeFrom === undefined ? {} : { excludeFrom: localPath(run, options.excludeFrom) }),
@@ -122,12 +132,17 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
     }
     return execute(run, site, transport, shell, rsyncArguments(plan, builder), display)
   }
-  const byRsyncHere = () =>
-    byRsync().catch((error: unknown) => {
-      if (!(error instanceof SlipwayError && error.code === 'rsync-failed' && progress(run).understood)) throw error
-      if (!/unknown option|unrecogni[sz]ed option|illegal option/.test(error.detail ?? '')) throw error
-      progress(run).understood = false
-      return byRsync()
+  const byRsyncHere = (sudo?: WireOptions): Promise<RsyncResult> =>
+    byRsync(sudo).catch(async (error: unknown) => {
+      if (!(error instanceof SlipwayError && error.code === 'rsync-failed')) throw error
+      const said = error.detail ?? ''
+      if (progress(run).understood && /unknown option|unrecogni[sz]ed option|illegal option/.test(said)) {
+        progress(run).understood = false
+        return byRsyncHere(sudo)
+      }
+      const asked = /password is required|a terminal is required|no tty present/.test(said)
+      if (!asked || sudo || site.user === undefined || site.kind === 'local') throw error
+      return byRsyncHere(await site.sudo())
     })
   const bySftp = async (missing: SlipwayError) => {
     const { sftp } = await site.transport()
@@ -146,7 +161,7 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
       patterns,
     )
   }
-  const result = await withReconnects(run, site, byRsyncHere).catch((error: unknown) => {
+  const result = await withReconnects(run, site, () => byRsyncHere()).catch((error: unknown) => {
     if (error instanceof SlipwayError && error.code === 'rsync-missing') return bySftp(error)
     throw error
   })
@@ -343,7 +358,7 @@ async function execute(
   run.emit({ type: 'step.finished', id, outcome, durationMs })
   if (!failed) return report.result()
   if (run.signal.aborted) throw run.signal.reason
-  throw rsyncError(site, display, code, `${child.remoteStderr ?? ''}${complaint}`.trim(), gone)
+  throw rsyncError(site, display, code, `${child.remoteStderr ?? ''}${complaint}`.trim(), gone, durationMs)
 }
 
 function missingHere(): SlipwayError {
@@ -353,9 +368,16 @@ function missingHere(): SlipwayError {
   })
 }
 
-function rsyncError(site: RsyncSite, display: string, code: number | null, detail: string, gone: Error | undefined) {
+function rsyncError(
+  site: RsyncSite,
+  display: string,
+  code: number | null,
+  detail: string,
+  gone: Error | undefined,
+  afterMs: number,
+) {
   const host = site.name
-  if (gone) return connectionLost(host, display, gone.message, true)
+  if (gone) return connectionLost(host, display, gone.message, true, afterMs)
   const state = 'What was copied before it stopped is there; the next run goes on from it.'
   if (code === 127 || /rsync: (command )?not found|rsync: No such file/.test(detail)) {
     return new SlipwayError('rsync-missing', `${host} has no rsync`, {

@@ -324,7 +324,7 @@ class Execution {
       await nextTurn()
       if (gone) {
         run.emit({ type: 'host.lost', host: name, reason: gone.message })
-        throw connectionLost(name, this.#display, gone.message, true)
+        throw connectionLost(name, this.#display, gone.message, true, durationMs)
       }
     }
     if (this.#options.nothrow && (status.exitCode !== null || status.signal !== null)) return result

@@ -1,4 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -146,6 +147,51 @@ exec "$@"`
       { prompter },
     )
     expect(prompter.asked).toHaveLength(2)
+  })
+
+  it('has its sudo password fed to rsync too, where that needs one', async () => {
+    standIn('sudo', strictSudo)
+    const source = join(dir, 'sudo tree')
+    mkdirSync(source)
+    // Larger than what is under way before sudo has read its line.
+    writeFileSync(join(source, 'f'), randomBytes(3_000_000))
+    const prompter = typing(['wrong', 'open sesame'])
+    try {
+      await inRun(
+        sshd,
+        async (told) => {
+          const h = host('test').as('root')
+          const up = await h.rsync({ source: `${source}/`, destination: join(dir, 'sudo up') })
+          expect(up.changed).toEqual(['f'])
+          await h.rsync({ direction: 'down', source: `${join(dir, 'sudo up')}/`, destination: join(dir, 'sudo down') })
+          execFileSync('cmp', [join(source, 'f'), join(dir, 'sudo down', 'f')])
+          const missing = await failure(h.rsync({ direction: 'down', source: '/no/such/tree/', destination: dir }))
+          expect(missing).toMatchObject({ code: 'rsync-source-missing' })
+          expect(missing.detail).not.toMatch(/slipway-[0-9a-f]{18}/)
+          expect(JSON.stringify([told.events, missing])).not.toContain('sesame')
+        },
+        { prompter },
+      )
+    } finally {
+      rmSync(join(sshd.dir, 'bin/sudo'))
+    }
+    expect(prompter.asked).toHaveLength(2)
+  })
+
+  it('asks nobody for rsync’s sudo password where nobody is', async () => {
+    standIn('sudo', strictSudo)
+    try {
+      await inRun(sshd, async () => {
+        const error = await failure(
+          host('test')
+            .as('root')
+            .rsync({ source: `${dir}/`, destination: '/tmp/never' }),
+        )
+        expect(error).toMatchObject({ code: 'sudo-password', state: 'Nothing was run as root.' })
+      })
+    } finally {
+      rmSync(join(sshd.dir, 'bin/sudo'))
+    }
   })
 
   it('stops after a second wrong sudo password, and asks nobody where nobody is', async () => {

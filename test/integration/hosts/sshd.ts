@@ -1,7 +1,7 @@
 /** Throwaway sshd processes on loopback, as the current user, with a home of their own. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 
@@ -112,6 +112,22 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
       }
       rmSync(dir, { recursive: true, force: true })
     },
+  }
+}
+
+/** A connection that sshd has begun with, and that never logs in: one of its MaxStartups. */
+export async function beginLogin(at: Pick<Sshd, 'address' | 'port'>): Promise<Socket> {
+  for (;;) {
+    const socket = connect({ host: at.address, port: at.port })
+    socket.on('error', () => {})
+    const first = await new Promise<string>((resolve) => {
+      socket.once('data', (chunk) => resolve(String(chunk)))
+      socket.once('close', () => resolve(''))
+    })
+    // It is told `Exceeded MaxStartups` while the one that asked whether sshd listens still counts.
+    if (first.startsWith('SSH-')) return socket
+    socket.destroy()
+    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
 
