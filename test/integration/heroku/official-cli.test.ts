@@ -74,5 +74,28 @@ describe.skipIf(!cli)('the official command line', () => {
     [['pg:backups:capture', '--app', 'pony-staging'], /Backing up DATABASE|b001/],
     [['pg:backups', '--app', 'pony-staging'], /b001/],
     [['rollback', '--app', 'pony-staging'], /Rolling back/],
+    [['create', 'pony-cli', '--no-remote'], /pony-cli/],
+    [['apps:rename', 'pony-renamed', '--app', 'pony-cli'], /pony-renamed/],
+    [['apps:destroy', '--app', 'pony-renamed', '--confirm', 'pony-renamed'], /Destroying/],
+    [['addons:create', 'heroku-redis:mini', '--app', 'pony-staging'], /Creating heroku-redis:mini/],
+    [['addons:destroy', 'heroku-redis', '--app', 'pony-staging', '--confirm', 'pony-staging'], /Destroying/],
+    [['labs:enable', 'log-runtime-metrics', '--app', 'pony-staging'], /Enabling log-runtime-metrics/],
+    [['buildpacks:add', 'heroku/python', '--app', 'pony-staging'], /Buildpack added/],
+    [['ps:restart', '--app', 'pony-staging'], /Restarting/],
+    [['releases:info', '--app', 'pony-staging'], /Rollback to|Release v/],
+    [['run:detached', '--app', 'pony-staging', '--', 'echo', 'hi'], /Running echo hi/],
+    [['config:unset', 'A', '--app', 'pony-staging'], /Unsetting A/],
+    [['pg:credentials', '--app', 'pony-staging'], /default/],
+    [
+      ['pg:backups:schedule', 'DATABASE', '--at', '02:00 America/New_York', '--app', 'pony-staging'],
+      /Scheduling automatic daily backups/,
+    ],
+    [['pg:backups:schedules', '--app', 'pony-staging'], /2:00.*America.New_York/],
+    [
+      ['pg:copy', 'pony-production::DATABASE', 'DATABASE', '--app', 'pony-staging', '--confirm', 'pony-staging'],
+      /Starting copy of|Copying/,
+    ],
+    [['pg:reset', '--app', 'pony-staging', '--confirm', 'pony-staging'], /Resetting/],
+    [['pg:backups:restore', 'b001', '--app', 'pony-staging', '--confirm', 'pony-staging'], /Restoring/],
   ])('%j', works, 110_000)
 })

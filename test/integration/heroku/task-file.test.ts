@@ -14,6 +14,7 @@ name = pony
 source = app
 init_db = python3 populate.py
 migrate = python3 migrate.py
+smoke = test "$(cat version.txt)" != broken
 health = /up
 
 [staging]
@@ -223,6 +224,25 @@ test('promote_staging_to_production: planned, refused where it makes no sense, d
   expect(switched).toEqual([true, false])
   expect(await well('audit:release=production')).toContain('promote')
 }, 240_000)
+
+test('release_to_production: maintenance, deploy, smoke; back where that fails', async () => {
+  const from = heroku.seen.length
+  project.write('app/version.txt', '4')
+  await well('release_to_production:maintenance')
+  expect((await visit('pony-live', '/up')).version).toBe('4')
+  const switched = heroku.seen
+    .slice(from)
+    .filter((call) => call.method === 'PATCH' && call.path === '/apps/pony-live')
+    .map((call) => (call.request as { maintenance?: boolean }).maintenance)
+  expect(switched).toEqual([true, false])
+  project.write('app/version.txt', 'broken')
+  const { status, err } = await tasks('release_to_production')
+  expect({ status, err }).toEqual({
+    status: 1,
+    err: expect.stringMatching(/smoke exited with status 1[\s\S]*the app is back at v\d+/),
+  })
+  expect((await visit('pony-live', '/up')).version).toBe('4')
+}, 120_000)
 
 test('what only Heroku has', async () => {
   execFileSync('git', ['init', '-q', project.dir])
