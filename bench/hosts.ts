@@ -105,7 +105,9 @@ async function compare(rounds: number, only: readonly string[]): Promise<void> {
         )
       }
     }
-    if (only.length === 0 || only.includes('memory')) missed.push(...(await memory(dir, servers)))
+    if (only.length === 0 || only.includes('memory')) {
+      missed.push(...(await memory(dir, servers)), ...(await streamMemory(dir, main)))
+    }
     if (missed.length > 0) console.log(`\nMissed: ${missed.join('; ')}.`)
     process.exitCode = missed.length > 0 ? 1 : 0
   } finally {
@@ -391,6 +393,24 @@ async function memory(dir: string, servers: Sshd[]): Promise<string[]> {
   const growth = (times[1] as number) / (times[0] as number)
   console.log(`time a host at 500 is ${growth.toFixed(2)} of that at 96 (must reach ≤ 1.2)`)
   if (growth > 1.2) missed.push('time a host at 500')
+  return missed
+}
+
+/** A stream's memory must not grow with its length: what of it is over its bound. */
+async function streamMemory(dir: string, main: Sshd): Promise<string[]> {
+  const missed: string[] = []
+  const file = join(dir, 'streamed')
+  execFileSync('sh', ['-c', `head -c ${megabytes}M /dev/urandom >${file}`])
+  for (const [name, what] of [
+    ['down', 'streamed into a file'],
+    ['up', 'sent as standard input'],
+  ] as const) {
+    const peak = join(dir, 'peak')
+    await time({ argv: self(name, main.sshConfigFile, file, join(dir, 'streamed-here')), env: { PEAK: peak } })
+    const mb = Number(readFileSync(peak, 'utf8'))
+    if (mb > 150) missed.push(`memory of ${megabytes} MB ${what}`)
+    console.log(`${megabytes} MB ${what}: peak ${mb.toFixed(0)} MB (must stay under 150)`)
+  }
   return missed
 }
 

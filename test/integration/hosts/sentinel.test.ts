@@ -1,7 +1,9 @@
 /** A secret of nasty characters is used in every way, and then looked for in everything that was shown or kept. */
+import { spawn, spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { quote } from '../../../src/shell/index.ts'
 import { type Built, buildSlipway } from '../../built.ts'
 import { makeProject, type Project } from '../cli/project.ts'
 import { type Sshd, startSshd } from './sshd.ts'
@@ -86,6 +88,7 @@ const filesUnder = (dir: string): string[] =>
     .map((name) => join(dir, name))
     .filter((file) => statSync(file).isFile())
 
+const hasScript = spawnSync('script', ['--version']).status === 0
 const tasks = ['leak', 'fail', 'failInScript', 'thrown']
 const ways: [name: string, args: string[], env: Record<string, string>][] = [
   ['plain lines', ['-v'], {}],
@@ -108,6 +111,36 @@ describe('a secret', () => {
     }
   })
 
+  it.skipIf(!hasScript)('is not drawn on a terminal', async () => {
+    const home = dirname(project.dir)
+    for (const task of tasks) {
+      // script(1) makes the terminal, and says what was drawn on it.
+      const line = [process.execPath, built.tasks, '-S', sshd.sshConfigFile, '-v', task].map(quote).join(' ')
+      const child = spawn('script', ['-qec', line, '/dev/null'], {
+        cwd: project.dir,
+        env: {
+          PATH: process.env.PATH,
+          HOME: home,
+          XDG_CACHE_HOME: join(home, 'cache'),
+          TERM: 'xterm-256color',
+          SHELL: '/bin/sh',
+          TOKEN: sentinel,
+        },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      let drawn = ''
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        drawn += text
+      })
+      const status = await new Promise((resolve) => child.once('close', resolve))
+      expect(status, drawn).toBe(task === 'leak' ? 0 : 1)
+      // It was drawn, not printed line by line; and what was drawn over counts too.
+      expect(drawn).toContain('\x1b[')
+      expect(drawn).toContain('•••')
+      expect(found(drawn), task).toEqual([])
+    }
+  })
+
   it('got there whole, is in no process list, and in no log, report or file of the project', async () => {
     expect(readFileSync(join(sshd.home, 'used'), 'utf8')).toBe(sentinel)
     expect(readFileSync(join(sshd.home, 'kept'), 'utf8')).toBe(sentinel)
@@ -119,7 +152,9 @@ describe('a secret', () => {
     const reported = await project.run(built.slipway, ['report', '-o', 'report.html'])
     expect(reported.status, reported.err).toBe(0)
     const kept = filesUnder(project.dir)
-    expect(kept.filter((file) => file.endsWith('.jsonl'))).toHaveLength(ways.length * tasks.length)
+    expect(kept.filter((file) => file.endsWith('.jsonl'))).toHaveLength(
+      (ways.length + (hasScript ? 1 : 0)) * tasks.length,
+    )
     expect(kept.some((file) => file.endsWith('report.html'))).toBe(true)
     for (const file of kept) expect(found(readFileSync(file, 'utf8')), file).toEqual([])
   })

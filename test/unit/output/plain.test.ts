@@ -40,6 +40,20 @@ describe('lines', () => {
     expect(err).toBe('[web1] two\n[web1] lines\nwarning: careful\n')
   })
 
+  it('say with -v why the system’s ssh took a host', () => {
+    const why = 'there is a certificate for the key id'
+    const event = {
+      type: 'host.connected',
+      host: 'h',
+      endpoint: 'h:22',
+      transport: 'openssh',
+      durationMs: 80,
+      why,
+    } as const
+    expect(plain('verbose', event).err).toBe(`[h] connected to h:22 (openssh, ${why}), 80 ms\n`)
+    expect(plain('normal', event).err).toBe('')
+  })
+
   it('show a failing command with its status, signal, or the lack of one', () => {
     expect(err(command('1', 'h', 'false'), ended('1', 'h', 1))).toBe('[h] $ false\n[h] exit 1\n')
     expect(err(command('1', 'h', 'x'), ended('1', 'h', null, 'KILL'))).toBe('[h] $ x\n[h] killed by KILL\n')
