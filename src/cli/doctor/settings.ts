@@ -152,7 +152,7 @@ function idleFiles(dir: string, config: Config): Finding[] {
     )
   const known = new Set(listed(join(packageRoot(), 'templates')))
   const templates = listed(join(dir, 'templates'))
-    .filter((name) => !known.has(name) && !text.includes(name))
+    .filter((name) => !known.has(name) && !text.includes(name) && name !== 'README.md')
     .map((name) =>
       bad(
         area,

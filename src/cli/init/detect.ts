@@ -42,10 +42,11 @@ export function detectApp(files: ProjectFiles): AppKind {
   }
   const app = { ...base, ...(kind ? { hints: [] } : {}), ...kind }
   const procfile = procfileOf(files)
-  const { web, release, ...workers } = procfile
+  const manifest = herokuManifest(files.read('heroku.yml') ?? '')
+  const { web, release, ...workers } = { ...manifest, ...procfile }
   return {
     ...app,
-    ...(web && !kind ? { framework: 'Procfile', server: exec(web), hints: [] } : {}),
+    ...(web && !kind ? { framework: procfile['web'] ? 'Procfile' : 'heroku.yml', server: exec(web), hints: [] } : {}),
     ...(release && !app.migrate ? { migrate: release } : {}),
     workers: {
       ...app.workers,
@@ -153,6 +154,38 @@ function procfileOf(files: ProjectFiles): Record<string, string> {
     return name && command ? [[name, command] as const] : []
   })
   return Object.fromEntries(lines)
+}
+
+/** The commands of a heroku.yml: `run:` by process type, and `release:`. Its form is fixed, so no YAML reader is needed. Pure. */
+export function herokuManifest(text: string): Record<string, string> {
+  const commands: Record<string, string> = {}
+  let section = ''
+  let type = ''
+  for (const line of text.split('\n')) {
+    if (/^\s*(#|$)/.test(line)) continue
+    const top = /^(\w+):\s*$/.exec(line)?.[1]
+    if (top !== undefined) {
+      section = top
+      type = top === 'release' ? 'release' : ''
+      continue
+    }
+    if (section !== 'run' && section !== 'release') continue
+    const [, name, value = ''] = /^ {2}([\w-]+):\s*(.*)$/.exec(line) ?? []
+    if (section === 'run' && name !== undefined) type = name
+    const item = /^\s+-\s+(.*)$/.exec(line)?.[1]
+    const command = (item ?? (section === 'run' || name === 'command' ? value : ''))
+      .replace(/^(['"])(.*)\1$/, '$2')
+      .trim()
+    if (type !== '' && command !== '' && !/^[[{>|]/.test(command)) commands[type] ??= command
+  }
+  return commands
+}
+
+/** The branch that a project's git is on; undefined where it is in none. */
+export function gitBranch(files: ProjectFiles): string | undefined {
+  const head = files.read('.git/HEAD')
+  if (head === undefined) return undefined
+  return /^ref: refs\/heads\/(.+)$/.exec(head.trim())?.[1] ?? 'a commit'
 }
 
 function plainName(files: ProjectFiles): string {

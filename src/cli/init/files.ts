@@ -16,11 +16,37 @@ export function initFiles(choices: InitChoices): Record<string, string> {
     'tasks.ts': tasksText(choices),
     'config/deploy.ini': deployText(choices),
     ...(choices.target === 'vps'
-      ? { 'config/staging.ini': settingsText('staging'), 'config/production.ini': settingsText('production') }
+      ? {
+          'config/staging.ini': settingsText('staging'),
+          'config/production.ini': settingsText('production'),
+          'templates/README.md': templatesText(),
+        }
       : {}),
     '.env.example':
       '# Secrets of deployments: copy to .env, which is never committed. secret:NAME in config/ refers to them.\n',
   }
+}
+
+/** What is rendered onto hosts, and what each is. */
+export const templates = {
+  'nginx-site.conf.eta': "the web server's site of a deployment",
+  'supervisord.conf.eta': "a release's own supervisord: the app server and the workers",
+  'start.eta': 'the script that starts the app server, the workers and commands, with their environment',
+  'boot.eta': 'the script that starts all of it again after a reboot',
+  'rotate.eta': 'the script that keeps logs short',
+  'backup.eta': "the script of the host's own backups",
+} as const
+
+function templatesText(): string {
+  const lines = Object.entries(templates).map(([name, about]) => `- \`${name}\`: ${about}`)
+  return `# Templates
+
+What Slipway renders onto hosts is made from templates of its own. A file here with the same name is used in its place, each on its own:
+
+${lines.join('\n')}
+
+\`slipway init --templates\` copies them all here, to change them; delete what you don't change, so that it comes with new versions again. Templates of your own tasks belong here too: \`host.template('templates/motd.eta', '~/motd', { name })\`.
+`
 }
 
 /** Lines that .gitignore needs: secrets, and what the tool keeps. */

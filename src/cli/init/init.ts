@@ -6,7 +6,7 @@ import type { Io } from '../io.ts'
 import { taskFileIn } from '../nearest.ts'
 import { packageRoot } from '../package.ts'
 import { writeOwn } from '../write.ts'
-import { detectApp, type ProjectFiles, sshAliases } from './detect.ts'
+import { detectApp, gitBranch, type ProjectFiles, sshAliases } from './detect.ts'
 import { initFiles, withIgnored } from './files.ts'
 
 export interface InitOptions {
@@ -19,7 +19,9 @@ export interface InitOptions {
 
 export function initCommand(options: InitOptions, io: Io): number {
   const dir = io.cwd
-  const app = detectApp(projectFiles(dir))
+  const project = projectFiles(dir)
+  const app = detectApp(project)
+  const branch = gitBranch(project)
   const aliases = sshAliases(textOf(join(io.env['HOME'] ?? homedir(), '.ssh', 'config')) ?? '')
   const placeholder = `deploy@${app.name}.example.org`
   const host = options.host ?? (aliases.length === 1 ? aliases[0]! : placeholder)
@@ -31,7 +33,7 @@ export function initCommand(options: InitOptions, io: Io): number {
     }
   }
 
-  io.out(`Found ${app.framework} in ${basename(dir)}.\n\n`)
+  io.out(`Found ${app.framework} in ${basename(dir)}${branch === undefined ? '' : `, in git on ${branch}`}.\n\n`)
   for (const [file, text] of Object.entries(files)) {
     const there = file === 'tasks.ts' ? taskFileIn(dir) !== undefined : existsSync(join(dir, file))
     if (!there) {
@@ -42,7 +44,9 @@ export function initCommand(options: InitOptions, io: Io): number {
   const ignore = withIgnored(textOf(join(dir, '.gitignore')) ?? '')
   if (ignore !== undefined) writeOwn(join(dir, '.gitignore'), ignore, 0o666)
   io.out(`  ${ignore === undefined ? 'kept   ' : 'written'}  .gitignore\n`)
-  io.out(`\n${nextSteps(options, { host, placeholder, aliases, hints: app.hints })}`)
+  const git =
+    branch === undefined ? ['git init: versions are named after commits, and a deploy can be held to one.'] : []
+  io.out(`\n${nextSteps(options, { host, placeholder, aliases, hints: [...app.hints, ...git] })}`)
   return 0
 }
 

@@ -1,7 +1,10 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { detectApp, type ProjectFiles, sshAliases } from '../../../src/cli/init/detect.ts'
-import { initFiles, withIgnored } from '../../../src/cli/init/files.ts'
+import { detectApp, gitBranch, type ProjectFiles, sshAliases } from '../../../src/cli/init/detect.ts'
+import { initFiles, templates, withIgnored } from '../../../src/cli/init/files.ts'
 import { parseConfig } from '../../../src/config/index.ts'
+import { repository } from '../../built.ts'
 
 const project = (files: Record<string, string>, name = 'My Shop'): ProjectFiles => ({
   name,
@@ -24,6 +27,10 @@ const projects: Record<string, Record<string, string>> = {
     'package-lock.json': '',
   },
   Procfile: { Procfile: 'web: bin/serve --port $PORT\nmailer: bin/mail\nrelease: bin/migrate\n' },
+  'heroku.yml': {
+    'heroku.yml':
+      'build:\n  docker:\n    web: Dockerfile\nrelease:\n  image: web\n  command:\n    - bin/migrate\nrun:\n  web: bin/serve --port $PORT\n  mailer:\n    command:\n      - "bin/mail"\n',
+  },
   'no framework that is known here': {},
 }
 
@@ -46,6 +53,14 @@ describe('init', () => {
     },
   )
 
+  it('names every template that there is, and copies none', () => {
+    const shipped = readdirSync(join(repository, 'templates')).filter((name) => name.endsWith('.eta'))
+    expect(Object.keys(templates).sort()).toEqual(shipped.sort())
+    const written = initFiles({ app: detectApp(project({})), target: 'vps', host: 'h', year: 2026 })
+    expect(Object.keys(written).filter((name) => name.startsWith('templates/'))).toEqual(['templates/README.md'])
+    for (const name of shipped) expect(written['templates/README.md']).toContain(`\`${name}\``)
+  })
+
   it('takes commands from what it finds', () => {
     expect(detectApp(project(projects['Django']!))).toMatchObject({
       server: 'exec .venv/bin/gunicorn --bind unix:$SLIPWAY_SOCKET shop.wsgi',
@@ -62,10 +77,21 @@ describe('init', () => {
       migrate: 'bin/migrate',
       workers: { mailer: 'exec bin/mail' },
     })
+    expect(detectApp(project(projects['heroku.yml']!))).toMatchObject({
+      server: 'exec bin/serve --port $PORT',
+      migrate: 'bin/migrate',
+      workers: { mailer: 'exec bin/mail' },
+    })
     expect(detectApp(project({ 'package.json': '{"dependencies":{"slipway":"*"}}' })).framework).toMatch(
       /^no framework/,
     )
     expect(detectApp(project({}, '9 Lives!')).name).toBe('lives')
+  })
+
+  it('knows whether a project is in git, and on which branch', () => {
+    expect(gitBranch(project({}))).toBeUndefined()
+    expect(gitBranch(project({ '.git/HEAD': 'ref: refs/heads/feature/x\n' }))).toBe('feature/x')
+    expect(gitBranch(project({ '.git/HEAD': '0123abc\n' }))).toBe('a commit')
   })
 
   it('adds to .gitignore what is missing, and nothing twice', () => {
