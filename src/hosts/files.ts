@@ -1,7 +1,9 @@
 /** A host's files: read, write, edit and the rest, each one round trip. Writes obey dry runs and show their diff. */
+import { randomBytes } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { readFile, rename, rm, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { SlipwayError, UsageError } from '../events/errors.ts'
 import { currentRun } from '../events/run.ts'
@@ -227,13 +229,43 @@ export async function download(site: FileSite, path: string, localFile: string):
   const beside = `${target}.slipway-${process.pid}`
   const running = site.run(commands.readCommand(resolvePath(site.directory, path)), `download ${path}`, probe)
   try {
-    await pipeline(running.stdout(), createWriteStream(beside, { mode: 0o600, highWaterMark: 1024 * 1024 }))
+    await pipeline(
+      running.stdout(),
+      counted(site, `download ${path}`),
+      createWriteStream(beside, { mode: 0o600, highWaterMark: 1024 * 1024 }),
+    )
     await running
     await rename(beside, target)
   } catch (error) {
     await rm(beside, { force: true })
     throw fileError(site, 'read', path, error)
   }
+}
+
+/** Passes all on, and tells how much has come: ten times a second at most; nothing of what is there in a blink. */
+function counted(site: FileSite, label: string): Transform {
+  const run = currentRun()
+  const id = randomBytes(4).toString('hex')
+  let done = 0
+  let told = performance.now()
+  let shown = false
+  const tell = (more: { total?: number } = {}) =>
+    run.emit({ type: 'progress', id, host: site.name, label, done, ...more, unit: 'bytes' })
+  return new Transform({
+    transform(chunk: Buffer, _encoding, next) {
+      done += chunk.length
+      if (performance.now() - told >= 100) {
+        told = performance.now()
+        shown = true
+        tell()
+      }
+      next(undefined, chunk)
+    },
+    flush(next) {
+      if (shown) tell({ total: done })
+      next()
+    },
+  })
 }
 
 /** A failed file operation as a sentence about the file. */

@@ -8,6 +8,7 @@ import { ScriptError } from '../../../hosts/errors.ts'
 import type { Host, ScriptStep } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
 import type { Backup } from '../../deployment.ts'
+import { fileSize } from '../../status-text.ts'
 import { audited, beginChange, type ChangeOn } from '../change.ts'
 import type { VpsContext } from '../context.ts'
 import { hostFacts } from '../facts.ts'
@@ -18,6 +19,7 @@ import { explain } from './engine-errors.ts'
 import { engineFor, explained, knownErrors } from './engines.ts'
 import { databaseHost } from './index.ts'
 import { retention } from './scheduled.ts'
+import { watching } from './watch.ts'
 
 /** What `manifest.json` of a backup holds. */
 export interface Manifest {
@@ -110,9 +112,16 @@ find ${facts.app.backups} -maxdepth 1 -name ${`${context.deployment.name}-*.new`
     ...engines.map(({ name, engine }) => ({
       name: `copy ${name}`,
       command: engine.dump(`${folder}.new/${engine.fileName}`),
+      // For programs: what it says is told as a sentence below.
+      hidden: true,
     })),
   ]
-  const results = await host.script(steps, { guard }).catch(async (error: unknown) => {
+  const growing = engines.map(({ name, engine }) => ({
+    file: `${folder}.new/${engine.fileName}`,
+    label: `copy ${name}`,
+    ...(engine.kind === 'sqlite' ? { source: engine.at.database } : {}),
+  }))
+  const results = await watching(host, growing, () => host.script(steps, { guard })).catch(async (error: unknown) => {
     const lost = lostDuring(
       error,
       `${context.deployment.name} is as it was; no part of it counts as a backup, and what there is of one is removed within a day.`,
@@ -142,6 +151,11 @@ find ${facts.app.backups} -maxdepth 1 -name ${`${context.deployment.name}-*.new`
       }),
     ),
     verified: true,
+  }
+  for (const [name, { bytes, counts }] of Object.entries(manifest.databases)) {
+    const rows = Object.values(counts).reduce((sum, each) => sum + each, 0)
+    const text = `${name}: ${fileSize(bytes)}, ${rows} rows in ${Object.keys(counts).length} tables`
+    currentRun().emit({ type: 'note', host: host.name, text })
   }
   await host.script(
     [
