@@ -129,7 +129,7 @@ function createPool(run: Run): Pool {
       } catch (error) {
         // What a jump host said of itself says how long that took, too.
         if (!(error instanceof ConnectError) || error.host !== resolved.destination) throw error
-        if (!worthRetrying.has(error.code) || attempt >= attempts || run.signal.aborted)
+        if (!mayPass(error) || attempt >= attempts || run.signal.aborted)
           throw triedFor(error, performance.now() - startedAt, attempt)
         const pause = Math.min(100 * 2 ** attempt, 3000) * (0.5 + Math.random())
         await new Promise((resolve) => setTimeout(resolve, pause))
@@ -218,3 +218,8 @@ function endpointKey(config: SshConfig): string {
 }
 
 const worthRetrying = new Set(['handshake-failed', 'host-dns-unavailable', 'auth-interrupted'])
+
+/** Whether it may go better the next time. The same keys will be too many again, and hosts lock out who goes on. */
+function mayPass(error: ConnectError): boolean {
+  return worthRetrying.has(error.code) && !/Too many authentication failures/.test(error.detail ?? '')
+}

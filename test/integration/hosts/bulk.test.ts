@@ -10,7 +10,7 @@ import { failure, inRun } from './inrun.ts'
 import { type Sshd, startSshd } from './sshd.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'slipway-bulk-'))
-const bytes = randomBytes(12_000_000)
+const bytes = randomBytes(6_000_000)
 const hash = (data: Uint8Array) => createHash('sha256').update(data).digest('hex')
 
 beforeAll(() => {
@@ -28,7 +28,7 @@ describe.each(['aes128-gcm@openssh.com', 'aes256-ctr', 'chacha20-poly1305@openss
     })
     afterAll(() => sshd.stop())
 
-    it('twelve megabytes arrive whole: as input, as output, and as a tree', () =>
+    it('six megabytes arrive whole: as input, as output, and as a tree', () =>
       inRun({ sshConfigFile: sshd.sshConfigFile, projectDir: root }, async () => {
         const h = host('test')
         expect((await h.run('sha256sum', { kind: 'probe' }).input(bytes).text()).split(' ')[0]).toBe(hash(bytes))
