@@ -30,7 +30,8 @@ export function dataRoutes(world: World): void {
     from_url: each.fromUrl ? 'postgres://…' : null,
     to_name: each.toName,
     to_type: each.toType,
-    to_url: each.toUrl ? 'postgres://…' : null,
+    // Where a backup lies is told; without a signature it can only be restored from.
+    to_url: each.toUrl ? 'postgres://…' : each.toType === 'gof3r' ? `${world.url}/_backups/${each.uuid}` : null,
     options: {},
     source_bytes: each.sourceBytes,
     processed_bytes: each.bytes,
@@ -217,8 +218,9 @@ export function dataRoutes(world: World): void {
   api.route(
     'GET',
     '/_backups/:uuid',
-    async ({ params, response }) => {
+    async ({ params, query, response }) => {
       const transfer = state.transfers.find((each) => each.uuid === params['uuid'])
+      if (!query.has('signature')) throw new ApiError(403, 'AccessDenied', 'Access Denied')
       if (!transfer?.file) throw new ApiError(404, 'NoSuchKey', 'no such backup')
       const { size } = await stat(transfer.file)
       response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': String(size) })

@@ -80,7 +80,10 @@ describe.skipIf(!cli)('the official command line', () => {
     [['addons:create', 'heroku-redis:mini', '--app', 'pony-staging'], /Creating heroku-redis:mini/],
     [['addons:destroy', 'heroku-redis', '--app', 'pony-staging', '--confirm', 'pony-staging'], /Destroying/],
     [['labs:enable', 'log-runtime-metrics', '--app', 'pony-staging'], /Enabling log-runtime-metrics/],
-    [['buildpacks:add', 'heroku/python', '--app', 'pony-staging'], /Buildpack added/],
+    [
+      ['buildpacks:add', 'https://github.com/heroku/heroku-buildpack-python', '--app', 'pony-staging'],
+      /Buildpack added/,
+    ],
     [['ps:restart', '--app', 'pony-staging'], /Restarting/],
     [['releases:info', '--app', 'pony-staging'], /Rollback to|Release v/],
     [['run:detached', '--app', 'pony-staging', '--', 'echo', 'hi'], /Running echo hi/],
@@ -92,7 +95,7 @@ describe.skipIf(!cli)('the official command line', () => {
     ],
     [['pg:backups:schedules', '--app', 'pony-staging'], /2:00.*America.New_York/],
     [
-      ['pg:copy', 'pony-production::DATABASE', 'DATABASE', '--app', 'pony-staging', '--confirm', 'pony-staging'],
+      ['pg:copy', 'pony-production::DATABASE', 'DATABASE', '--app', 'pony-staging', '--confirm', 'DATABASE'],
       /Starting copy of|Copying/,
     ],
     [['pg:reset', '--app', 'pony-staging', '--confirm', 'pony-staging'], /Resetting/],
