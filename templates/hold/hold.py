@@ -9,7 +9,8 @@ in its recovery. Standard library only.
 
 SPEC is a JSON file: socket, backlog, deadline (seconds, for holding), lock (the script's lock file), recover (argv).
 A socket `port:9001` is the port that the app has which goes: it is taken over the moment it is free (`address`: where it
-listened). Then the relaying goes on, until a link SPEC.end is there and nothing comes any more.
+listened). Then the relaying goes on, until a link SPEC.end is there and nothing comes any more. With `refuse`, seconds,
+requests don't wait there: they are answered 503, with that as Retry-After.
 """
 import fcntl
 import json
@@ -96,10 +97,48 @@ def serve(spec_path, spec, listener, sibling):
             free_polls = -100
         if time.monotonic() - began > spec['deadline']:
             os._exit(3)
-        time.sleep(POLL)
+        if spec.get('refuse'):
+            refuse_those_that_come(listener, spec['refuse'])
+        else:
+            time.sleep(POLL)
     stays = spec['socket'].startswith('port:')
     relay_all(listener, target, began + spec['deadline'] + 60, (lambda: os.path.lexists(spec_path + '.end')) if stays else None)
     os._exit(0)
+
+
+def refuse_those_that_come(listener, seconds):
+    """For one poll's time: all that is in the queue."""
+    poller = select.poll()
+    poller.register(listener, select.POLLIN)
+    poller.poll(POLL * 1000)
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=refuse, args=(client, seconds), daemon=True).start()
+
+
+def refuse(client, seconds):
+    """503 once its head is there. What comes after that is read and thrown away: closing on it would cut the answer off."""
+    try:
+        client.settimeout(5)
+        head = b''
+        while b'\r\n\r\n' not in head and len(head) < 65536:
+            data = client.recv(65536)
+            if not data:
+                return
+            head += data
+        body = b'Down for a moment. Please try again.\n'
+        client.sendall(b'HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Type: text/plain\r\n'
+                       b'Content-Length: %d\r\nConnection: close\r\n\r\n%s' % (seconds, len(body), body))
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):
+            pass
+    except OSError:
+        pass
+    finally:
+        client.close()
 
 
 def note_pid(spec_path):

@@ -5,9 +5,38 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 
+import hold
 from processes import Failure, clean_environment, listening_at, send, wait_for
+
+
+class Door:
+    """A unix socket that leads to a port for as long as it is open: how a web server that asks a socket gets there."""
+
+    def __init__(self, path, target):
+        self.path, self.target, self.is_open = path, target, True
+        self.listener = hold.listen(path, 16)
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        slots = threading.Semaphore(16)
+        while self.is_open:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                time.sleep(0.01)
+                continue
+            slots.acquire()
+            threading.Thread(target=hold.relay, args=(client, self.target, time.monotonic() + 10, slots), daemon=True).start()
+
+    def close(self):
+        self.is_open = False
+        self.thread.join()
+        self.listener.close()
+        os.unlink(self.path)
 
 
 def steps(Hold, Flip, Step, link):
@@ -24,13 +53,13 @@ def steps(Hold, Flip, Step, link):
         def do(self, kept):
             self.end()
             self.change.begin_deadline(kept['heldAt'])
-            hold = {
+            spec = {
                 'socket': self.spec['socket'], 'address': kept['address'], 'backlog': self.spec['backlog'],
-                'deadline': self.spec['seconds'] + 120, 'lock': self.change.path('window.lock'),
+                'deadline': self.spec['seconds'] + 120, 'refuse': self.spec.get('refuse'), 'lock': self.change.path('window.lock'),
                 'recover': [self.change.python, self.change.path('window.py'), 'recover'],
             }
             with open(self.change.path('hold.json'), 'w') as file:
-                file.write(json.dumps(hold))
+                file.write(json.dumps(spec))
             with open(self.change.path('hold.log'), 'ab') as log:
                 subprocess.Popen([self.change.python, self.change.path('hold.py'), self.change.path('hold.json')], cwd='/',
                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

@@ -26,7 +26,7 @@ export interface CaseResult extends Case {
   way: string
   problem?: string
   failed: number
-  /** Seconds from the first failed request to the last. */
+  /** Seconds from the first failed request to the last; where the fault is mended, of those after that. */
   outage: number
   longestMs: number
   seconds: number
@@ -119,9 +119,13 @@ export async function runCase(tool: string, test: Case): Promise<CaseResult> {
   const load = world.load({ connections: 6 })
   let way = ''
   let problem: string | undefined
+  /** What a fault keeps from working for as long as it is there counts from when it is mended. */
+  let mended = 0
   try {
     await load.reached(100)
-    way = await through(world, tool, test)
+    way = await through(world, tool, test, () => {
+      mended = Date.now()
+    })
     await load.reached(load.report.requests + 50)
   } catch (error) {
     problem = (error as Error).message
@@ -130,7 +134,7 @@ export async function runCase(tool: string, test: Case): Promise<CaseResult> {
     if (failure.state) problem += ` | ${failure.state}`
   }
   const client = await load.stop()
-  const times = client.failed.map((each) => each.at)
+  const times = client.failed.map((each) => each.at).filter((at) => at >= mended)
   const outage = times.length > 0 ? (Math.max(...times) - Math.min(...times)) / 1000 : 0
   try {
     problem ??= await verdict(world, client, world.refuses || (fault.hurts ?? false), outage)
@@ -152,7 +156,7 @@ export async function runCase(tool: string, test: Case): Promise<CaseResult> {
 }
 
 /** Promotes up to the step, does the fault, and lets the operator go on. How it went. */
-async function through(world: Ground, tool: string, test: Case): Promise<string> {
+async function through(world: Ground, tool: string, test: Case, onMended: () => void): Promise<string> {
   const fault = faults.find((each) => each.name === test.fault)
   const inWindow = windowSteps.includes(test.step)
   const child = spawn(process.execPath, [tool, world.dir, 'promote', ...(inWindow ? [] : [test.step, test.when])], {
@@ -180,7 +184,10 @@ async function through(world: Ground, tool: string, test: Case): Promise<string>
   writeFileSync(`${world.dir}/go`, '')
   await Promise.race([ended, until(() => false, 'the tool ends', 180).catch(() => child.kill('SIGKILL'))])
   await until(() => !hostIsBusy(world), 'the host has done what it does by itself', 120)
-  await fault?.mend?.(world)
+  if (fault?.mend) {
+    await fault.mend(world)
+    onMended()
+  }
   return operatorGoesOn(world, test)
 }
 

@@ -123,11 +123,12 @@ async function until(condition: () => boolean, what: string): Promise<void> {
 }
 
 /** Holds: new requests wait from when this resolves. The lock is free, and recovery leaves a mark. */
-async function hold(options: { lock?: string; deadline?: number } = {}): Promise<void> {
+async function hold(options: { lock?: string; deadline?: number; refuse?: number } = {}): Promise<void> {
   const spec = {
     socket: join(dir, 'hold.sock'),
     backlog: 4096,
     deadline: options.deadline ?? 60,
+    refuse: options.refuse ?? null,
     lock: options.lock ?? '/proc/none/lock',
     recover: ['/bin/sh', '-c', `echo recovered >>${dir}/recovered`],
   }
@@ -222,6 +223,28 @@ describe('requests through a window', () => {
     point(old.socket)
     await letGo(old)
     expect(old.marks).toEqual([])
+  })
+
+  it('are answered 503 with Retry-After instead, where they are not to wait, and go to the new app after that', async () => {
+    await begin()
+    const old = await startApp('old', 'r1')
+    point(old.socket)
+    await hold({ refuse: 30 })
+    const post = (body: string) =>
+      new Promise<string>((resolve, reject) => {
+        const sent = request({ port: nginx.port, method: 'POST', path: '/', headers: { host: 'pony.example.org' } })
+        sent.on('error', reject).on('response', (answer) => {
+          answer.resume()
+          resolve(`${answer.statusCode} ${answer.headers['retry-after'] ?? answer.headers['x-release']}`)
+        })
+        sent.end(body)
+      })
+    const answers = await Promise.all(Array.from({ length: 20 }, () => post('x'.repeat(300_000))))
+    expect(new Set(answers)).toEqual(new Set(['503 30']))
+    point(old.socket)
+    await letGo(old)
+    expect(await post('after')).toBe('200 r1')
+    expect(old.marks).toEqual(['after'])
   })
 
   it('are not forgotten when the script that opened the window dies', async () => {

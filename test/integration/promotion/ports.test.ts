@@ -140,6 +140,7 @@ describe.each(Object.keys(places))('a promotion of an app on ports, at %s', (pro
     process.stdout.write(`${provider}: ${first.allowed} of ${first.requests} requests refused\n`)
 
     const told = JSON.stringify(world.events)
+    expect(told.includes('through the web server, on the way that only this check can take')).toBe(provider === 'nginx')
     for (const secret of ['f'.repeat(40), 'OPALSTACK_TOKEN=']) expect(told).not.toContain(secret)
     if (provider === 'uberspace' || provider === 'webfaction') return
     await underLoad(() => world.run((from, to) => demote(from, to), { sandbox: true }))

@@ -28,9 +28,12 @@ export function holding(facts: PromotionFacts, places: Places, old: Side, socket
     steps.push({
       id: 'hold',
       kind: 'hold-port',
-      title: `have requests wait at port ${old.port} as soon as ${old.release} lets go of it: ${facts.backlog} at most, ${facts.deadline} s at most; those of that moment, and those that wait if all goes back, are refused`,
+      title: facts.hold
+        ? `have requests wait at port ${old.port} as soon as ${old.release} lets go of it: ${facts.backlog} at most, ${facts.deadline} s at most; those of that moment, and those that wait if all goes back, are refused`
+        : `answer 503 with Retry-After at port ${old.port} as soon as ${old.release} lets go of it; those of that moment are refused`,
       undoTitle: 'leave the port',
       socket: socketOf(old),
+      ...(facts.hold ? {} : { refuse: 30 }),
       backlog: facts.backlog,
       seconds: facts.deadline,
     })

@@ -348,12 +348,11 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
     {
       id: 'gate',
       kind: 'gate',
-      title:
-        facts.site.gateToken && !facts.lead
-          ? `ask it as ${facts.domain} through the web server, on the way that only this check can take, 3 times in a row`
-          : `ask it as ${facts.domain} where it listens, 3 times in a row`,
-      undoTitle: facts.site.gateToken && !facts.lead ? 'close that way' : 'nothing',
-      direct: facts.lead !== undefined || !facts.site.gateToken,
+      title: throughFront(facts)
+        ? `ask it as ${facts.domain} through the web server, on the way that only this check can take, 3 times in a row`
+        : `ask it as ${facts.domain} where it listens, 3 times in a row`,
+      undoTitle: throughFront(facts) ? 'close that way' : 'nothing',
+      direct: !throughFront(facts),
       link: `${places.site}/gate.sock`,
       socket: socketOf(next, program),
       address: facts.site.address,
@@ -523,6 +522,10 @@ function afterwards(facts: PromotionFacts, places: Places, id: string): StepSpec
     },
   ]
 }
+
+/** Whether the web server has a way that only the gate can take: other providers have none. */
+const throughFront = ({ site, lead }: PromotionFacts): boolean =>
+  site.gateToken !== undefined && (lead === undefined || lead.provider === 'nginx')
 
 /** The step, where there is anything that it would be done with. */
 function some(things: readonly unknown[], step: StepSpec): StepSpec[] {
