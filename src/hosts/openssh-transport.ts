@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +13,7 @@ import { currentRun } from '../events/run.ts'
 import { defaultConnectTimeoutMs } from './dial.ts'
 import { ConnectError } from './errors.ts'
 import { createGate } from './gate.ts'
+import { fingerprint } from './known-hosts.ts'
 import type { SshConfig } from './ssh-config.ts'
 import type { Channel, ExecOptions, PtySize, Transport } from './transport.ts'
 import { AnnouncementFilter, quoteForAnyShell } from './wire.ts'
@@ -44,6 +45,8 @@ export async function connectOpenssh(config: SshConfig, configFile: string | und
       ],
       ...['-o', `ConnectTimeout=${Math.ceil((config.connectTimeoutMs ?? defaultConnectTimeoutMs) / 1000)}`],
       ...['-o', `ServerAliveInterval=${Math.ceil((config.serverAliveIntervalMs ?? 15_000) / 1000)}`],
+      // What `no` means for a changed key is to go on, with a warning: here it always fails.
+      ...(config.strictHostKeyChecking === 'no' ? ['-o', 'StrictHostKeyChecking=accept-new'] : []),
       ...batch,
       ...['--', config.destination],
     ],
@@ -67,7 +70,7 @@ export async function connectOpenssh(config: SshConfig, configFile: string | und
     gone = error
   })
   while (!(await check(socket))) {
-    if (gone) throw masterFailure(config, said, gone)
+    if (gone) throw masterFailure(config, said, gone, await changedKey(said))
     await Promise.race([lost, new Promise((resolve) => setTimeout(resolve, 20))])
   }
   const close = async () => {
@@ -269,18 +272,37 @@ function adopt(child: ChildProcess, gone: () => Error | undefined, lost: Promise
   }
 }
 
+interface ChangedKey {
+  readonly detail: string
+  /** The command that removes the old key. */
+  readonly remove: string
+}
+
+/** Both fingerprints and the line on record, from what ssh says of a changed key: it names the line, not its key. */
+async function changedKey(said: string): Promise<ChangedKey | undefined> {
+  const [, type, shown] = /fingerprint for the (\S+) key sent by the remote host is\s+(SHA256:[^\s.]+)/.exec(said) ?? []
+  const [, file, line] = /Offending \S+ key in (.+):(\d+)/.exec(said) ?? []
+  const [, remove] = /remove with:\s+(ssh-keygen .+)/.exec(said) ?? []
+  if (!type || !shown || !file || !line || !remove) return undefined
+  const lines = (await readFile(file, 'utf8').catch(() => '')).split('\n')
+  const known = /(\S+) (AAAA[A-Za-z0-9+/=]+)/.exec(lines[Number(line) - 1] ?? '')
+  const onRecord = known ? `${known[1]} ${fingerprint(Buffer.from(known[2] as string, 'base64'))} ` : ''
+  return { detail: `it showed    ${type} ${shown}\non record is ${onRecord}(${file}:${line})`, remove: remove.trim() }
+}
+
 /** What ssh said when it could not connect, as one of our own failures. */
-function masterFailure(config: SshConfig, said: string, gone: Error): ConnectError {
+function masterFailure(config: SshConfig, said: string, gone: Error, changed: ChangedKey | undefined): ConnectError {
   const host = config.destination
   const detail = said.trim() || gone.message
   const make = (code: string, message: string, next?: string) => new ConnectError(code, message, { host, detail, next })
   const retry = `Try: ssh -v ${host}`
   if (/REMOTE HOST IDENTIFICATION HAS CHANGED/.test(said)) {
-    return make(
-      'host-key-changed',
-      `the host key of ${host} has changed`,
-      'If the host was reinstalled, remove its old key with ssh-keygen -R.',
-    )
+    return new ConnectError('host-key-changed', `the host key of ${host} has changed`, {
+      host,
+      detail: changed?.detail ?? detail,
+      state: 'Nothing was sent to it: someone else may be answering in its name.',
+      next: `If the host was reinstalled: ${changed?.remove ?? 'remove its old key with ssh-keygen -R'}, then connect again.`,
+    })
   }
   if (/Host key verification failed|No \S+ host key is known/.test(said)) {
     return make('host-key-unknown', `the host key of ${host} is not known`, `Connect once on a terminal: ssh ${host}`)

@@ -61,11 +61,11 @@ describe('a host', () => {
     expect(error).toMatchObject({
       code: 'host-timeout',
       message: 'test did not answer within 1.0 s',
-      detail: expect.stringMatching(new RegExp(`^connecting to 127.0.0.1 port ${port}\ngiven up after \\d\\.\\d s$`)),
+      detail: expect.stringMatching(new RegExp(`^connecting to 127.0.0.1 port ${port}\ngiven up after \\d+(\\.\\d)? s$`)),
       state: 'Nothing was run on it.',
       next: expect.stringContaining('firewall'),
     })
-    expect(Date.now() - startedAt).toBeLessThan(10_000)
+    expect(Date.now() - startedAt).toBeLessThan(14_000)
   })
 
   it('with no room, for connections or for commands: how often it was tried, and what limits it', async () => {
@@ -100,7 +100,7 @@ describe('a host', () => {
     const error = await failure(trueOn({ sshConfigFile }))
     expect(error).toMatchObject({ code: 'auth-interrupted', next: expect.stringContaining('MaxAuthTries') })
     expect(error.detail).toContain(`key ${another.clientKey}`)
-    expect(error.detail).toMatch(/given up after \d+\.\d s$/)
+    expect(error.detail).toMatch(/given up after \d+(\.\d)? s$/)
   })
 
   it('of another age shares no algorithm, not with the system’s ssh either', async () => {
