@@ -61,7 +61,9 @@ describe('a host', () => {
     expect(error).toMatchObject({
       code: 'host-timeout',
       message: 'test did not answer within 1.0 s',
-      detail: expect.stringMatching(new RegExp(`^connecting to 127.0.0.1 port ${port}\ngiven up after \\d+(\\.\\d)? s$`)),
+      detail: expect.stringMatching(
+        new RegExp(`^connecting to 127.0.0.1 port ${port}\ngiven up after \\d+(\\.\\d)? s$`),
+      ),
       state: 'Nothing was run on it.',
       next: expect.stringContaining('firewall'),
     })
