@@ -150,7 +150,8 @@ async function portFinding(
       ),
     ]
   }
-  return [ok(area, `port ${port} on ${name} is ${open ? 'its own' : 'free'}`)]
+  const where = deployment.target === 'vps' && deployment.hosts.length > 1 ? ` on ${name}` : ''
+  return [ok(area, `port ${port}${where} is ${open ? 'its own' : 'free'}`)]
 }
 
 /** Other deployments of the same host and port. Pure. */
