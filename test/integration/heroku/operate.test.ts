@@ -242,6 +242,18 @@ describe('status', () => {
     expect([...value.server, ...value.workers]).toHaveLength(5)
     await stage.run(() => stage.staging.workers.scale({ worker: 1 }))
   }, 60_000)
+
+  test("is told, and deploys and their output end, where the platform's clock is ten minutes off", async () => {
+    for (const minutes of [10, -10]) {
+      stage.heroku.faults.on.clockSkewMs = minutes * 60_000
+      await stage.run(() => stage.staging.deploy())
+      const { value } = await stage.run(() => stage.staging.status())
+      expect(value).toMatchObject({ healthy: true, version: { current: true }, warnings: [] })
+      // Never a time that has not been yet.
+      expect(value.server[0]?.uptimeSeconds).toBeGreaterThanOrEqual(0)
+    }
+    stage.heroku.faults.on.clockSkewMs = 0
+  }, 60_000)
 })
 
 describe('maintenance', () => {

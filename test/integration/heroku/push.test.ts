@@ -140,6 +140,13 @@ test('what git refuses is a sentence with what to do', async () => {
   writeFileSync(join(stage.dir, 'dirt.txt'), 'x')
   await expect(stage.run(() => stage.staging.deploy())).rejects.toMatchObject({ code: 'dirty-tree', exitCode: 2 })
   await expect(stage.run(() => stage.staging.deploy({ ref: 'nowhere' }))).rejects.toMatchObject({ code: 'no-ref' })
+  const shallow = join(stage.dir, '../shallow')
+  execFileSync('git', ['clone', '-q', '--depth', '1', `file://${stage.dir}`, shallow])
+  const cloned = herokuDeployment(stage.staging.config, { config: { ...stage.config, dir: shallow }, env })
+  await expect(stage.run(() => cloned.deploy())).rejects.toMatchObject({
+    code: 'shallow-clone',
+    next: expect.stringContaining('git fetch --unshallow'),
+  })
   const folder = stage.deployment('staging', { app: { ...stage.config.app, source: 'migrations' } })
   await expect(stage.run(() => folder.deploy({ ref: 'HEAD' }))).rejects.toMatchObject({
     code: 'git-folder',

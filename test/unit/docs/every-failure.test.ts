@@ -94,7 +94,7 @@ const without: Readonly<Record<string, string>> = {
     `host-step-failed step-unproved script-not-run tail-ended server-died server-not-running supervisor-http
      supervisor-silent supervisor-start systemd-silent rsync-failed carry-failed`,
   ),
-  ...because('git would have to fail with what it has just said is there.', `git-archive git-failed shallow-clone`),
+  ...because('git would have to fail with what it has just said is there.', `git-archive git-failed`),
   ...because(
     'Another check comes first; this one is the last line of defence.',
     `declined fresh-database init-failed no-own-port no-site same-release still-running`,
