@@ -7,12 +7,11 @@ import { basename, join, resolve } from 'node:path'
 import type { SFTPWrapper } from 'ssh2'
 import { SlipwayError, UsageError } from '../events/errors.ts'
 import { approve, currentRun, type Run } from '../events/run.ts'
-import type { Secret } from '../shell/index.ts'
 import { ConnectError, connectionLost } from './errors.ts'
 import { isTooBroad } from './file-commands.ts'
 import type { RsyncOptions, RsyncResult } from './host.ts'
 import { pool } from './pool.ts'
-import { rsyncBridge } from './rsync-bridge.ts'
+import { type Greeting, rsyncBridge } from './rsync-bridge.ts'
 import { stubbedResult } from './running.ts'
 import type { RsyncShell, Transport } from './transport.ts'
 import { resolvePath, type WireOptions } from './wire.ts'
@@ -109,10 +108,11 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
     connecting.catch(() => {})
     const builder = newBuilder()
     const transport = await connecting
-    const withPassword = sudo?.sudoPassword && sudo.sudoPrompt !== undefined && site.kind === 'ssh'
-    const shell = withPassword
-      ? rsyncBridge(transport.exec, { line: sudo.sudoPassword as Secret, prompt: sudo.sudoPrompt as string })
-      : await transport.rsyncShell()
+    const greeting =
+      sudo?.sudoPassword && sudo.sudoPrompt !== undefined
+        ? { line: sudo.sudoPassword, prompt: sudo.sudoPrompt }
+        : undefined
+    const shell = greeting && site.kind === 'ssh' ? rsyncBridge(transport.exec, greeting) : await transport.rsyncShell()
     const plan: RsyncPlan = {
       up,
       local,
@@ -130,7 +130,7 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
         ...(options.excludeFrom === undefined ? {} : { excludeFrom: localPath(run, options.excludeFrom) }),
       },
     }
-    return execute(run, site, transport, shell, rsyncArguments(plan, builder), display)
+    return execute(run, site, transport, shell, rsyncArguments(plan, builder), display, sudo?.sudo, greeting)
   }
   const byRsyncHere = (sudo?: WireOptions): Promise<RsyncResult> =>
     byRsync(sudo).catch(async (error: unknown) => {
@@ -141,7 +141,7 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
         return byRsyncHere(sudo)
       }
       const asked = /password is required|a terminal is required|no tty present/.test(said)
-      if (!asked || sudo || site.user === undefined || site.kind === 'local') throw error
+      if (!asked || sudo || site.user === undefined) throw error
       return byRsyncHere(await site.sudo())
     })
   const bySftp = async (missing: SlipwayError) => {
@@ -294,6 +294,8 @@ async function execute(
   shell: RsyncShell,
   args: string[],
   display: string,
+  sudo: readonly string[] = ['sudo', '-n'],
+  greeting?: Greeting,
 ): Promise<RsyncResult> {
   const id = `r${++counter}`
   const startedAt = performance.now()
@@ -301,10 +303,10 @@ async function execute(
   // Here the whole of it runs as the other user; there only the other end does.
   const local = shell.remoteShell === undefined && site.user !== undefined
   const [program, words] = local
-    ? ['sudo', ['-n', '-H', '-u', site.user as string, '--', 'rsync', ...args]]
+    ? [sudo[0] as string, [...sudo.slice(1), '-H', '-u', site.user as string, '--', 'rsync', ...args]]
     : ['rsync', args]
   const child = spawn(program, words, {
-    stdio: ['ignore', 'pipe', 'pipe', ...extra],
+    stdio: [local && greeting ? 'pipe' : 'ignore', 'pipe', 'pipe', ...extra],
     env: { ...process.env, LC_ALL: 'C' },
     // Its own group: Ctrl-C on the terminal is for us to pass on.
     detached: true,
@@ -326,6 +328,7 @@ async function execute(
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     complaint = (complaint + text).slice(-8000)
   })
+  child.stdin?.on('error', () => {}).end(`${greeting?.line.reveal()}\n`)
   let gone: Error | undefined
   void transport.lost.then((error) => {
     gone = error
@@ -358,7 +361,8 @@ async function execute(
   run.emit({ type: 'step.finished', id, outcome, durationMs })
   if (!failed) return report.result()
   if (run.signal.aborted) throw run.signal.reason
-  throw rsyncError(site, display, code, `${child.remoteStderr ?? ''}${complaint}`.trim(), gone, durationMs)
+  const said = `${child.remoteStderr ?? ''}${greeting ? complaint.replace(greeting.prompt, '') : complaint}`.trim()
+  throw rsyncError(site, display, code, said, gone, durationMs)
 }
 
 function missingHere(): SlipwayError {

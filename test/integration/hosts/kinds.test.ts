@@ -8,7 +8,7 @@ import { PassThrough } from 'node:stream'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { noPrompter, type Prompter } from '../../../src/events/index.ts'
-import { host } from '../../../src/hosts/index.ts'
+import { host, local } from '../../../src/hosts/index.ts'
 import { interact, type Terminal } from '../../../src/hosts/interactive.ts'
 import { reach } from '../../../src/hosts/reach.ts'
 import { Secret, sh } from '../../../src/shell/index.ts'
@@ -176,6 +176,32 @@ exec "$@"`
       rmSync(join(sshd.dir, 'bin/sudo'))
     }
     expect(prompter.asked).toHaveLength(2)
+  })
+
+  it('has it fed to rsync on this machine just so', async () => {
+    standIn('sudo', strictSudo)
+    const { PATH } = process.env
+    const prompter = typing(['open sesame'])
+    const source = join(dir, 'local sudo tree')
+    mkdirSync(source)
+    writeFileSync(join(source, 'f'), 'text')
+    process.env.PATH = `${join(sshd.dir, 'bin')}:${PATH}`
+    try {
+      await inRun(
+        {},
+        async () => {
+          const copied = await local()
+            .as('root')
+            .rsync({ source: `${source}/`, destination: join(dir, 'local sudo copy') })
+          expect(copied.changed).toEqual(['f'])
+        },
+        { prompter },
+      )
+    } finally {
+      process.env.PATH = PATH
+      rmSync(join(sshd.dir, 'bin/sudo'))
+    }
+    expect(prompter.asked).toHaveLength(1)
   })
 
   it('asks nobody for rsync’s sudo password where nobody is', async () => {
