@@ -313,6 +313,7 @@ function deployment(pass: Pass, name: string, appValues: Values, shared: AppConf
       strategy: (values['strategy'] as 'pipeline' | 'swap' | undefined) ?? 'pipeline',
       deployBy: (values['deploy_by'] as 'source' | 'git' | undefined) ?? 'source',
       certificate: certificate !== undefined && key !== undefined ? { certificate, key } : undefined,
+      scrub: values['scrub'] as string | undefined,
       maintenanceVariable: values['maintenance_variable'] as string | undefined,
     }
   }

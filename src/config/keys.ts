@@ -210,6 +210,11 @@ export const herokuKeys: Keys = {
     'certificates/pony.pem',
   ),
   certificate_key: key(kind.text, "The certificate's private key: a PEM file.", '~/keys/pony.pem'),
+  scrub: key(
+    kind.innerPath,
+    'An SQL file of the project, run on DATABASE when another deployment is cloned into this one, before its dynos may use it.',
+    'config/scrub.sql',
+  ),
   maintenance_variable: key(
     kind.text,
     "The app's own setting that means maintenance, for maintenance_on, in place of the platform's page: NAME, or NAME=VALUE.",

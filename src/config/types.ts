@@ -170,6 +170,8 @@ export interface HerokuConfig extends DeploymentBase {
   deployBy?: 'source' | 'git'
   /** PEM files of the domain's certificate, relative to the project, `~` being the home; automatic unless given. */
   certificate?: { certificate: string; key: string }
+  /** SQL for what is cloned into this deployment: a file of the project. */
+  scrub?: string
   /** `NAME` or `NAME=VALUE`: the app's own maintenance. */
   maintenanceVariable?: string
 }

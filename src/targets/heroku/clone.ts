@@ -1,6 +1,8 @@
 /** One deployment's data over another's: maintenance, workers off, transfer, migrate, scrub, back on, in one change. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { HerokuConfig } from '../../config/types.ts'
-import type { Plan } from '../../engine/types.ts'
+import type { Plan, Step } from '../../engine/types.ts'
 import { SlipwayError, UsageError } from '../../events/errors.ts'
 import { currentRun } from '../../events/run.ts'
 import { type ChangeOptions, checkRole, journalled, runChange } from './change.ts'
@@ -8,6 +10,7 @@ import { type HerokuContext, herokuContext } from './context.ts'
 import { commandStep, inHooks } from './hooks.ts'
 import { backupStep, maintenanceOff, maintenanceOn, workerSizes, workersOff, workersOn } from './parts.ts'
 import * as postgres from './postgres.ts'
+import { sql } from './psql.ts'
 import type { Attachment } from './resources.ts'
 import * as resource from './resources.ts'
 import { dropCopiedStore, storeFor } from './store.ts'
@@ -47,6 +50,7 @@ export async function clone(context: HerokuContext, target: HerokuConfig, option
             { state: 'Nothing was changed.' },
           )
         }
+        await scrubText(to)
         await postgres.requireRoom({ context, attachment: fromDb }, { context: to, attachment: toDb })
         const slug = release?.slug
           ? await to.client.get(`${to.path}/slugs/${release.slug.id}`, resource.slug)
@@ -116,6 +120,7 @@ export async function clone(context: HerokuContext, target: HerokuConfig, option
                 )
               },
             },
+            ...(to.deployment.scrub === undefined ? [] : [scrubStep(to, to.deployment.scrub, facts.to)]),
             ...(facts.deployed && command ? [commandStep(to, 'migrate', command, 'migrate')] : []),
             ...(facts.deployed ? inHooks(to, 'after_clone') : []),
             workersOn(to, facts.workers),
@@ -127,6 +132,45 @@ export async function clone(context: HerokuContext, target: HerokuConfig, option
     },
     options,
   )
+}
+
+/** The SQL that makes the copy fit to be used here; undefined where none is configured. */
+async function scrubText(to: HerokuContext): Promise<string | undefined> {
+  const { scrub: file, name } = to.deployment
+  if (file === undefined) return undefined
+  try {
+    return await readFile(join(to.config.dir, file), 'utf8')
+  } catch (cause) {
+    throw new UsageError('scrub', `[${name}] scrub = ${file}, and it can't be read`, {
+      cause,
+      state: 'Nothing was changed.',
+      next: `Check \`scrub =\` under [${name}] in config/deploy.ini.`,
+    })
+  }
+}
+
+/** All of the file in one transaction, while nothing of the app uses the copy. Taken back with the copy. */
+function scrubStep(to: HerokuContext, file: string, attachment: Attachment): Step {
+  return {
+    id: 'scrub',
+    title: `run ${file} on ${postgres.databaseName(attachment)}`,
+    check: async () => 'todo',
+    async do() {
+      const url = await postgres.databaseUrl(to, attachment.name)
+      try {
+        await sql(url ?? '', (await scrubText(to)) ?? '')
+      } catch (cause) {
+        if (!(cause instanceof SlipwayError) || cause.code !== 'sql-failed') throw cause
+        throw new SlipwayError('database-scrub', `the scrubbing SQL failed: ${cause.message}`, {
+          cause,
+          host: to.app,
+          detail: cause.detail,
+          next: `Correct ${file}, and do it again.`,
+        })
+      }
+      return {}
+    },
+  }
 }
 
 /** Whether the deployment's own database is where the store is. */

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { statSync } from 'node:fs'
+import { statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { herokuContext } from '../../../src/targets/heroku/context.ts'
@@ -116,6 +116,25 @@ describe('a database', () => {
     const { events } = await stage.run(() => stage.production.database.copyTo(stage.staging))
     expect(events.some((event) => event.type === 'warning' && /by way of a backup/.test(event.text))).toBe(true)
     expect(await names('pony-staging')).toEqual(['someone', 'someone'])
+  }, 60_000)
+
+  test('is scrubbed by SQL of the project before anything may use it; SQL that fails takes the copy back', async () => {
+    const scrubbed = (text?: string) => {
+      if (text !== undefined) writeFileSync(join(stage.dir, 'scrub.sql'), text)
+      return stage.deployment('staging', { scrub: text === undefined ? 'nowhere.sql' : 'scrub.sql' })
+    }
+    const clone = (to: ReturnType<typeof scrubbed>) => stage.run(() => stage.production.database.copyTo(to))
+    await expect(clone(scrubbed())).rejects.toMatchObject({ code: 'scrub', exitCode: 2 })
+    await stage.post('pony-staging', 'Kept')
+    await expect(clone(scrubbed('DELETE FROM pledges;\nUPDATE nothing SET a = 1;'))).rejects.toMatchObject({
+      undone: true,
+      cause: { code: 'database-scrub', message: expect.stringContaining('nothing') },
+    })
+    expect(await names('pony-staging')).toContain('Kept')
+    await clone(scrubbed("INSERT INTO pledges (name) VALUES ('Scrubbed');"))
+    // The hook, which comes after, renames whatever is there.
+    expect(await names('pony-staging')).toEqual(['someone', 'someone', 'someone'])
+    stage.staging = stage.deployment('staging', { scrub: undefined })
   }, 60_000)
 
   test('is cloned before a deploy where the deployment says so', async () => {
