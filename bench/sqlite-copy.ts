@@ -1,6 +1,6 @@
 /**
  * How long a copy of an SQLite database takes on one host, as a backup and a clone make it, against VACUUM INTO and
- * quick_check alone: both in a Python of their own, in turns. Run by sqlite-copy.sh: `bench/sqlite-copy.sh [MEGABYTES]
+ * quick_check alone: both as a command of their own, in turns. Run by sqlite-copy.sh: `bench/sqlite-copy.sh [MEGABYTES]
  * [ROUNDS]`. Ours counts the rows, adds up a checksum and syncs besides.
  */
 import { execFileSync } from 'node:child_process'
@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { createRun, withRun } from '../src/events/index.ts'
 import { local } from '../src/hosts/index.ts'
+import { type Command, sh } from '../src/shell/index.ts'
 import { copyDatabase } from '../src/targets/vps/database/sqlite.ts'
 
 const megabytes = Number(process.argv[2] ?? 277)
@@ -47,12 +48,12 @@ try {
   python(fill, source, String(Math.round(megabytes * 1619)))
   console.log(`database: ${(statSync(source).size / 1e6).toFixed(0)} MB`)
   const times: [number[], number[]] = [[], []]
-  const copy = async () => {
-    await withRun(createRun(), () => local().run(copyDatabase(source, target), { quiet: true }))
+  const run = async (command: Command) => {
+    await withRun(createRun(), () => local().run(command, { quiet: true }))
   }
   for (let round = 0; round < rounds; round++) {
-    times[0].push(await timed(async () => void python(alone, source, target)))
-    times[1].push(await timed(copy))
+    times[0].push(await timed(() => run(sh`python3 -c ${alone} ${source} ${target}`)))
+    times[1].push(await timed(() => run(copyDatabase(source, target))))
   }
   const [base, ours] = times.map(median) as [number, number]
   const ratios = times[0].map((ms, index) => (times[1][index] as number) / ms)

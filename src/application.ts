@@ -278,7 +278,8 @@ export async function show(lines: AsyncIterable<LogLine>): Promise<void> {
   const run = currentRun()
   for await (const line of lines) {
     const text = line.mark ? `--- ${line.mark} ---` : line.text
-    run.emit({ type: 'log.line', host: line.host, source: line.source, text, ...(line.at ? { time: line.at } : {}) })
+    const { host, source, at } = line
+    run.emit(at ? { type: 'log.line', host, source, text, time: at } : { type: 'log.line', host, source, text })
   }
 }
 

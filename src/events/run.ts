@@ -145,7 +145,9 @@ export function createRun(setup: RunSetup = {}): Run & { finish(): Promise<void>
     usedSelection: false,
     emit(body) {
       const taskId = storage.getStore()?.taskId
-      bus.emit({ ...body, at: Date.now(), run: id, ...(taskId === undefined ? {} : { task: taskId }) })
+      const at = Date.now()
+      // Tens of thousands of log lines may come in a second: each is made one object, once.
+      bus.emit(taskId === undefined ? { ...body, at, run: id } : { ...body, at, run: id, task: taskId })
     },
     memo<T>(key: unknown, make: () => T): T {
       if (!memos.has(key)) memos.set(key, make())

@@ -205,6 +205,25 @@ function merged(
   const next = (index: number) =>
     withRun(run, () => (sources[index] as AsyncIterator<TailLine>).next()).then((result) => ({ index, result }))
   let waiting: Map<number, ReturnType<typeof next>> | undefined
+  const [only] = sources
+  if (only !== undefined && sources.length === 1) {
+    // Tens of thousands of lines may come in a second: nothing is done for each that need not be.
+    let last: Promise<IteratorResult<TailLine>> | undefined
+    return {
+      [Symbol.asyncIterator]() {
+        return this
+      },
+      next() {
+        last = withRun(run, () => only.next())
+        return last
+      },
+      async return() {
+        stop()
+        await last?.catch(() => {})
+        return { done: true, value: undefined }
+      },
+    }
+  }
   return {
     [Symbol.asyncIterator]() {
       return this

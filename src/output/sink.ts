@@ -29,6 +29,11 @@ export function scrubEvent(scrubber: Scrubber, event: RunEvent): RunEvent[] {
     if (text === event.text) return [event]
     return text === '' ? [] : [{ ...event, text }]
   }
+  // So does a log that is followed.
+  if (event.type === 'log.line') {
+    const text = scrubber.text(event.text)
+    return [text === event.text ? event : { ...event, text }]
+  }
   const clean = scrubValue(scrubber, event) as RunEvent
   if (event.type !== 'command.finished') return [clean]
   const { id, host, at, run, task } = event

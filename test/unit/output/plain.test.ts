@@ -28,6 +28,19 @@ describe('lines', () => {
     )
   })
 
+  it('of a log that come at once are written at once, before whatever follows, and at the end', () => {
+    const written: string[] = []
+    const sink = plainSink({ out: (text) => written.push(text), err: (text) => written.push(`! ${text}`) })
+    const about = { at: 0, run: 'r' }
+    const line = (text: string) => sink.event({ type: 'log.line', host: 'web1', source: 'app', text, ...about })
+    line('one')
+    line('two')
+    sink.event({ type: 'warning', text: 'careful', ...about })
+    line('three')
+    sink.close?.()
+    expect(written).toEqual(['[web1] app one\n[web1] app two\n', '! warning: careful\n', '[web1] app three\n'])
+  })
+
   it('of results and followed logs go to stdout, all others to stderr', () => {
     const { out, err } = plain(
       'normal',

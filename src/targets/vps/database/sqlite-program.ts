@@ -119,6 +119,8 @@ def copy(source, target):
     summing.start()
     found = check(new, False)
     summing.join()
+    if not sums:
+        fail(new + ' cannot be read to its end')
     sync(new)
     os.rename(new, target)
     sync(target)
