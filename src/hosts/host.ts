@@ -133,6 +133,15 @@ export interface Result {
   json<T = unknown>(): T
 }
 
+export interface FileChange {
+  /** Absolute, there. */
+  path: string
+  /** What it will hold. */
+  text: string
+  /** A text of it, old or new, as it may be shown: without values that are secret. As it is unless given. */
+  shown?(text: string): string
+}
+
 export interface ScriptStep {
   /** Shown, and used in errors: "link the settings". */
   name: string
@@ -141,6 +150,8 @@ export interface ScriptStep {
   nothrow?: boolean
   /** What it prints is for the caller alone: it is not shown, and in no log. */
   hidden?: boolean
+  /** The file that it writes: a dry run shows what would change in it. */
+  writes?: FileChange
 }
 
 export interface ScriptOptions {

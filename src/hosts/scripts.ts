@@ -2,9 +2,10 @@
 import { randomBytes } from 'node:crypto'
 import { StringDecoder } from 'node:string_decoder'
 import { currentRun, throwIfAborted } from '../events/run.ts'
-import { type Command, createScriptParser, guardIndex, renderScript, type ScriptEvent } from '../shell/index.ts'
+import { type Command, createScriptParser, guardIndex, renderScript, type ScriptEvent, sh } from '../shell/index.ts'
+import { unifiedDiff } from './diff.ts'
 import { CommandError, oneLine, ScriptError } from './errors.ts'
-import type { Running, ScriptOptions, ScriptStep, StepResult } from './host.ts'
+import type { FileChange, Running, ScriptOptions, ScriptStep, StepResult } from './host.ts'
 import { type StartOptions, stubbedResult } from './running.ts'
 
 export interface ScriptSite {
@@ -32,8 +33,10 @@ export async function runScript(
   const kind = options.kind ?? 'write'
   if (steps.length === 0) return []
   if (run.options.dryRun && kind === 'write') {
+    const before = await contents(site, steps)
     for (const step of steps) {
-      run.emit({ type: 'held-back', host: site.name, display: `${step.name}: ${oneLine(String(step.command))}` })
+      if (step.writes) heldBack(site, step.writes, before.get(step.writes.path))
+      else run.emit({ type: 'held-back', host: site.name, display: `${step.name}: ${oneLine(String(step.command))}` })
     }
     return stubbedResult<StepResult[]>(`the script ${steps.map((step) => step.name).join(', ')}`)
   }
@@ -142,6 +145,26 @@ export async function runScript(
     ...details(step),
     state: `${done}${failed + 1 < steps.length ? ' The ones after it were not begun.' : ''}`,
   })
+}
+
+/** What is in the files that a script would write; read in one call, and kept from every output. */
+async function contents(site: ScriptSite, steps: readonly ScriptStep[]): Promise<Map<string, string>> {
+  const paths = steps.flatMap(({ writes }) => writes?.path ?? [])
+  const reads = paths.map((path) => ({ name: path, command: sh`cat ${path} 2>/dev/null`, nothrow: true, hidden: true }))
+  const read = await runScript(site, reads, { kind: 'probe', quiet: true })
+  return new Map(read.flatMap(({ name, stdout, exitCode }) => (exitCode === 0 ? [[name, stdout] as const] : [])))
+}
+
+/** A write that a dry run holds back, with its diff; nothing where the file is like that already. */
+function heldBack(
+  site: ScriptSite,
+  { path, text, shown = (each) => each }: FileChange,
+  before: string | undefined,
+): void {
+  if (before === text) return
+  const diff = unifiedDiff(shown(before ?? ''), shown(text), path)
+  const hidden = `--- ${path}\n+++ ${path} (new)\n(only values that are not shown differ)\n`
+  currentRun().emit({ type: 'held-back', host: site.name, display: `write ${path}`, diff: diff || hidden })
 }
 
 function parsers(nonce: string, take: (stream: 'stdout' | 'stderr', events: readonly ScriptEvent[]) => void) {

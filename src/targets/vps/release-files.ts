@@ -16,6 +16,7 @@ import type { HostFacts } from './facts.ts'
 import type { ReleaseLayout } from './layout.ts'
 import { type Program, programs } from './programs.ts'
 import { replaceLink } from './server.ts'
+import { settingsShown } from './settings-shown.ts'
 import { fillSettings, placeholders } from './settings-text.ts'
 import { render, startData, supervisorData } from './templates.ts'
 
@@ -32,7 +33,7 @@ export async function renderSettings(
   facts: HostFacts,
   release: ReleaseLayout,
   generated: Record<string, string>,
-): Promise<{ file: string; text: Secret } | undefined> {
+): Promise<{ file: string; text: Secret; shown(text: string): string } | undefined> {
   const { deployment, config } = context
   if (deployment.settings === undefined) return undefined
   const file = `config/${deployment.settings}`
@@ -61,7 +62,7 @@ export async function renderSettings(
     secret: (name) => secrets.get(name) as string,
     generated: (name) => generated[name] as string,
   })
-  return { file: basename(deployment.settings), text: new Secret(text, file) }
+  return { file: basename(deployment.settings), text: new Secret(text, file), shown: settingsShown(template) }
 }
 
 /** Whether a deployment's settings have values that are made once and kept on the host. */
@@ -132,6 +133,19 @@ export async function requireSecrets(context: VpsContext, options: { init?: bool
   }
 }
 
+/** The settings that `version` replaces, until another version replaces its own: a version that fails gives them back. */
+const keepSettings = (release: ReleaseLayout, file: string, version: string): ScriptStep => ({
+  name: `keep the settings that ${version} replaces`,
+  command: sh`cd ${release.settings}; rm -f *.replaced-by-*; [ ! -f ${file} ] || cp -p ${file} ${file}.replaced-by-${version}`,
+})
+
+/** Gives back the settings that `version` has replaced; nothing where it has not, or another one has since. */
+export const settingsBefore = (release: ReleaseLayout, version: string): ScriptStep => ({
+  name: `the settings that ${version} replaced`,
+  command: sh`cd ${release.settings} 2>/dev/null || exit 0
+for f in *.replaced-by-${version}; do [ ! -f "$f" ] || mv -f "$f" "\${f%.replaced-by-*}"; done`,
+})
+
 /** What tells the daemon of a release of its programs. */
 export async function serviceSteps(
   context: VpsContext,
@@ -146,7 +160,13 @@ export async function serviceSteps(
   const system = context.deployment.systemSupervisor
   if (!system) {
     const conf = await render(context.config.dir, 'supervisord.conf', supervisorData(release, wanted))
-    return [{ name: 'etc/supervisord.conf', command: writeFile(release.supervisorConf, conf, 0o600) }]
+    return [
+      {
+        name: 'etc/supervisord.conf',
+        command: writeFile(release.supervisorConf, conf, 0o600),
+        writes: { path: release.supervisorConf, text: conf },
+      },
+    ]
   }
   const account = { user: facts.user, home: facts.home, prefix: programPrefix(context, release) }
   const conf = await render(context.config.dir, 'supervisord.conf', supervisorData(release, wanted, account))
@@ -264,9 +284,15 @@ export async function releaseFileSteps(
         ]),
     ...(settings
       ? [
+          ...(version === undefined ? [] : [keepSettings(release, settings.file, version)]),
           {
             name: `settings/${settings.file}`,
             command: writeFile(`${release.settings}/${settings.file}`, settings.text, 0o600),
+            writes: {
+              path: `${release.settings}/${settings.file}`,
+              text: settings.text.reveal(),
+              shown: settings.shown,
+            },
           },
           { name: `settings/active → ${settings.file}`, command: replaceLink(settings.file, release.activeSettings) },
         ]
@@ -275,7 +301,11 @@ export async function releaseFileSteps(
       name: 'environment',
       command: writeFile(`${release.settings}/${deployment.name}.environment`, await environmentText(context), 0o600),
     },
-    { name: 'bin/start', command: writeFile(release.start, start, 0o700) },
+    {
+      name: 'bin/start',
+      command: writeFile(release.start, start, 0o700),
+      writes: { path: release.start, text: start },
+    },
     { name: 'bin/boot', command: writeFile(`${release.bin}/boot`, await bootScript(context, facts, release), 0o700) },
     {
       name: 'bin/rotate',
