@@ -8,6 +8,8 @@ export type Fault =
   /** The call takes effect; its reply never arrives. */
   | { kind: 'lose-reply' }
   | { kind: 'delay'; ms: number }
+  /** Nothing is done until then. */
+  | { kind: 'hold'; until: Promise<unknown> }
 
 interface Rule {
   method: string

@@ -120,6 +120,7 @@ export function createApiServer(faults: Faults): ApiServer {
     }
     const fault = faults.take(method, url.pathname)
     if (fault?.kind === 'refuse') return void request.socket.destroy()
+    if (fault?.kind === 'hold') await fault.until
     if (fault?.kind === 'delay') await new Promise((resolve) => setTimeout(resolve, fault.ms))
     let reply: Reply | undefined
     try {

@@ -245,9 +245,14 @@ test.each(cases)(
 )
 
 test('two promotions at once: the second is told who is at it, since when, and what to do', async () => {
-  stage.heroku.faults.on.promotionDelayMs = 1500
+  // The first one stands still at its first step.
+  let goOn = (): void => undefined
+  const held = new Promise<void>((resolve) => {
+    goOn = resolve
+  })
+  stage.heroku.faults.add('POST', /\/backups$/, { kind: 'hold', until: held })
   const first = stage.run(promote)
-  while (!stage.heroku.state.promotions.some((each) => each.targets.some((target) => target.status === 'pending')))
+  while (stage.heroku.faults.rules.some((rule) => rule.times > 0))
     await new Promise((resolve) => setTimeout(resolve, 10))
   const error = await stage.run(promote).then(
     () => undefined,
@@ -259,8 +264,8 @@ test('two promotions at once: the second is told who is at it, since when, and w
     state: 'Nothing was changed by this run.',
     next: expect.stringMatching(/tasks unlock:release=(staging|production)/),
   })
+  goOn()
   await first
-  stage.heroku.faults.on.promotionDelayMs = 0
   expect(stage.heroku.state.promotions.filter((each) => each.targets.length > 0)).toHaveLength(1)
   expect((await stage.get('pony-production', '/up')).version).toBe('2')
 }, 60_000)
