@@ -1,8 +1,8 @@
 /** A real MariaDB for a test: a data folder of its own, on a socket and a free loopback port. */
 import { execFileSync, spawn } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import { answering } from './database.ts'
 import { freePort } from './ports.ts'
 import { ownerIds } from './postgres.ts'
 
@@ -61,9 +61,6 @@ export async function startMariadb(options: { settings?: string[] } = {}): Promi
     ],
     { ...ids, cwd: dir, stdio: 'ignore' },
   )
-  const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  const end = () => child.kill('SIGKILL')
-  process.once('exit', end)
   const sql = (text: string, database?: string) =>
     execFileSync(
       'mariadb',
@@ -80,18 +77,7 @@ export async function startMariadb(options: { settings?: string[] } = {}): Promi
       ],
       { input: text, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'] },
     ).trimEnd()
-  const deadline = Date.now() + 30_000
-  for (;;) {
-    try {
-      sql('SELECT 1')
-      break
-    } catch (error) {
-      if (child.exitCode !== null || Date.now() > deadline) {
-        throw new Error(`MariaDB does not start: ${readFileSync(log, 'utf8')}`, { cause: error })
-      }
-      await delay(50)
-    }
-  }
+  const stop = await answering({ name: 'MariaDB', child, dir, log, signal: 'SIGKILL', ask: () => sql('SELECT 1') })
   sql("DELETE FROM mysql.global_priv WHERE user = ''; FLUSH PRIVILEGES")
   return {
     socket,
@@ -100,12 +86,6 @@ export async function startMariadb(options: { settings?: string[] } = {}): Promi
     dir,
     pid: child.pid as number,
     sql,
-    async stop() {
-      process.removeListener('exit', end)
-      // At once: nothing of it is needed again.
-      end()
-      await gone
-      rmSync(dir, { recursive: true, force: true })
-    },
+    stop,
   }
 }

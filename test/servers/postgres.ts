@@ -1,8 +1,8 @@
 /** A real PostgreSQL for a test: a cluster of its own in a temp folder, on a socket and a free loopback port. */
 import { execFileSync, spawn } from 'node:child_process'
-import { chmodSync, chownSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import { answering } from './database.ts'
 import { freePort } from './ports.ts'
 
 export interface Postgres {
@@ -71,27 +71,13 @@ export async function startPostgres(options: { settings?: string[] } = {}): Prom
     cwd: dir,
     stdio: 'ignore',
   })
-  const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  const end = () => child.kill('SIGQUIT')
-  process.once('exit', end)
   const sql = (text: string, database = 'postgres') =>
     execFileSync(
       join(bin, 'psql'),
       ['-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-h', dir, '-p', String(port), '-U', superuser, '-d', database],
       { input: text, encoding: 'utf8', env, stdio: ['pipe', 'pipe', 'pipe'] },
     ).trimEnd()
-  const deadline = Date.now() + 20_000
-  for (;;) {
-    try {
-      sql('SELECT 1')
-      break
-    } catch (error) {
-      if (child.exitCode !== null || Date.now() > deadline) {
-        throw new Error(`PostgreSQL does not start: ${readFileSync(log, 'utf8')}`, { cause: error })
-      }
-      await delay(50)
-    }
-  }
+  const stop = await answering({ name: 'PostgreSQL', child, dir, log, signal: 'SIGQUIT', ask: () => sql('SELECT 1') })
   return {
     socket: dir,
     address,
@@ -100,13 +86,7 @@ export async function startPostgres(options: { settings?: string[] } = {}): Prom
     dir,
     pid: child.pid as number,
     sql,
-    async stop() {
-      process.removeListener('exit', end)
-      // Immediate: nothing of it is needed again, and sessions that a test left must not hold it.
-      end()
-      await gone
-      rmSync(dir, { recursive: true, force: true })
-    },
+    stop,
   }
 }
 

@@ -4,6 +4,7 @@
  * way: files on this machine, which other machines don't see.
  */
 import { LockedError, summaryOf } from '../../engine/index.ts'
+import { isDead, unlockedLine } from '../../engine/locks.ts'
 import type {
   AuditLine,
   ChangeStore,
@@ -241,17 +242,7 @@ INSERT INTO ${schema}.entries (journal, entry) VALUES (:'id', :'entry'::jsonb);`
     async breakLock(scope, by) {
       const was = await store.holder(scope)
       await sql(url, `DELETE FROM ${schema}.locks WHERE scope = :'scope';`, { scope })
-      if (was) {
-        const what = `unlock ${scope}, held by ${was.user} on ${was.machine}`
-        await store.audit({
-          at: new Date().toISOString(),
-          run: by.run,
-          who: by.user,
-          what,
-          deployment: scope,
-          outcome: 'ok',
-        })
-      }
+      if (was) await store.audit(unlockedLine(was, scope, by))
       return was
     },
     async audit(line: AuditLine) {
@@ -304,15 +295,4 @@ DELETE FROM ${schema}.journals WHERE result IS NULL;`,
 /** How often this run holds each lock: the last one to let go releases it. */
 function usesOf(run: Run, url: string): Map<string, number> {
   return run.memo(`heroku locks ${url}`, () => new Map<string, number>())
-}
-
-/** Whether the lock's owner was a process of this machine that is gone. Elsewhere nobody can tell. */
-function isDead(holder: LockInfo, owner: Owner): boolean {
-  if (holder.machine !== owner.machine || holder.pid === undefined) return false
-  try {
-    process.kill(holder.pid, 0)
-    return false
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH'
-  }
 }

@@ -26,8 +26,8 @@ beforeAll(async () => {
 }, 90_000)
 afterAll(() => project.stop())
 
-test('a log past its size is renamed, its program goes on in a new one, and no line is lost to who follows', async () => {
-  const log = join(project.release, 'logs/mailer.out')
+/** Follows lines `WORD NUMBER` of a source; `seen` grows, and `end` resolves when 50 more have come. */
+async function follow(source: string, word: string): Promise<{ seen: number[]; end(): Promise<void> }> {
   const controller = new AbortController()
   const seen: number[] = []
   let before: number | undefined
@@ -35,11 +35,12 @@ test('a log past its size is renamed, its program goes on in a new one, and no l
   const begun = new Promise<void>((resolve) => {
     began = resolve
   })
+  const line = new RegExp(`^${word} (\\d+)$`)
   const following = project
     .run(
       async (staging) => {
-        for await (const line of staging.workers.tail({ follow: true, lines: 1 })) {
-          const number = Number(/^line (\d+)$/.exec(line.text)?.[1])
+        for await (const { text } of staging.logs({ source, follow: true, lines: 1 })) {
+          const number = Number(line.exec(text)?.[1])
           if (number) seen.push(number)
           began?.()
           if (before !== undefined && number > before + 50) controller.abort()
@@ -51,11 +52,22 @@ test('a log past its size is renamed, its program goes on in a new one, and no l
       if (!controller.signal.aborted) throw error
     })
   await begun
+  return {
+    seen,
+    end() {
+      before = seen.at(-1) ?? 0
+      return following.then(() => {})
+    },
+  }
+}
+
+test('a log past its size is renamed, its program goes on in a new one, and no line is lost to who follows', async () => {
+  const log = join(project.release, 'logs/mailer.out')
+  const { seen, end } = await follow('mailer', 'line')
   // More than it may have, in one piece that is no line of the program's.
   appendFileSync(log, `${'x'.repeat(11 * 1024 * 1024)}\n`)
   execFileSync('/bin/sh', [join(project.release, 'bin/rotate')])
-  before = seen.at(-1) ?? 0
-  await following
+  await end()
   expect(statSync(`${log}.1`).size).toBeGreaterThan(10 * 1024 * 1024)
   expect(statSync(log).size).toBeLessThan(1024 * 1024)
   const numbers = [`${log}.1`, log].flatMap((file) =>
@@ -76,33 +88,10 @@ test('a short log is left alone, and the crontab keeps at it without an operator
 
 test("the app's own log is copied and emptied while it is appended to, and its follower misses no line", async () => {
   const log = join(project.release, 'logs/own.log')
-  const controller = new AbortController()
-  const seen: number[] = []
-  let before: number | undefined
-  let began: (() => void) | undefined
-  const begun = new Promise<void>((resolve) => {
-    began = resolve
-  })
-  const following = project
-    .run(
-      async (staging) => {
-        for await (const line of staging.logs({ source: 'own', follow: true, lines: 1 })) {
-          const number = Number(/^own (\d+)$/.exec(line.text)?.[1])
-          if (number) seen.push(number)
-          began?.()
-          if (before !== undefined && number > before + 50) controller.abort()
-        }
-      },
-      { signal: controller.signal },
-    )
-    .catch((error: unknown) => {
-      if (!controller.signal.aborted) throw error
-    })
-  await begun
+  const { seen, end } = await follow('own', 'own')
   appendFileSync(log, `${'x'.repeat(11 * 1024 * 1024)}\n`)
   execFileSync('/bin/sh', [join(project.release, 'bin/rotate')])
-  before = seen.at(-1) ?? 0
-  await following
+  await end()
   expect(statSync(`${log}.1`).size).toBeGreaterThan(10 * 1024 * 1024)
   expect(statSync(log).size).toBeLessThan(1024 * 1024)
   const numbers = [`${log}.1`, log].flatMap((file) =>

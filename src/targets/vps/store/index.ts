@@ -4,6 +4,7 @@
  */
 import type { BeginEntry } from '../../../engine/index.ts'
 import { decodeEntries, encodeEntry, LockedError, summaryOf, wholeBytes } from '../../../engine/index.ts'
+import { isDead, unlockedLine } from '../../../engine/locks.ts'
 import type {
   AuditLine,
   ChangeStore,
@@ -168,17 +169,7 @@ export function vpsStore(host: Host, app: string): VpsStore {
     async breakLock(scope, by) {
       checkName(scope)
       const was = holderIn((await write(scripts.breakScript(app, scope), `break the lock of ${scope}`)).stdout)
-      if (was) {
-        const what = `unlock ${scope}, held by ${was.user} on ${was.machine}`
-        await this.audit({
-          at: new Date().toISOString(),
-          run: by.run,
-          who: by.user,
-          what,
-          deployment: scope,
-          outcome: 'ok',
-        })
-      }
+      if (was) await this.audit(unlockedLine(was, scope, by))
       return was
     },
     async audit(line: AuditLine) {
@@ -242,17 +233,6 @@ function parseLock(text: string): Owner & { since: string; boot?: string; uptime
 function membersOf(owner: Owner, scopes: readonly string[]): Record<string, string> {
   const since = new Date().toISOString()
   return Object.fromEntries(scopes.map((scope) => [scope, JSON.stringify({ ...owner, scope, since }).slice(1, -1)]))
-}
-
-/** Whether the lock's owner was a process of this machine that is gone. Elsewhere nobody can tell. */
-function isDead(holder: LockInfo, owner: Owner): boolean {
-  if (holder.machine !== owner.machine || holder.pid === undefined) return false
-  try {
-    process.kill(holder.pid, 0)
-    return false
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH'
-  }
 }
 
 /** The whole entries among the last lines, of which the first ones may be anything. */
