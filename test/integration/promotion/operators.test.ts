@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodeEntries, encodeEntry } from '../../../src/engine/index.ts'
 import { AbortedError } from '../../../src/events/index.ts'
 import { demote, promote, promotions } from '../../../src/targets/vps/promotion/index.ts'
+import { vpsStore } from '../../../src/targets/vps/store/index.ts'
 import { hostIsBusy, journalText, until } from '../../faults/inject.ts'
 import { makeWorld, type World } from '../../faults/world.ts'
 
@@ -51,6 +52,24 @@ describe('operators', () => {
     const result = await world.run((from, to) => promote(from, to, { undo: true }))
     expect(result?.result).toBe('undone')
     expect(world.site('staging')).toBe('pony2026r2/run/app-a.sock')
+    expect(world.roles()).toEqual({ production: 'pony2026r1', staging: 'pony2026r2' })
+  })
+
+  it('whose lock was broken meanwhile fail at their next step, and another takes it back', {
+    timeout: 120_000,
+  }, async () => {
+    const first = world.run((from, to) => promote(from, to)).catch((error: unknown) => error)
+    const goOn = await standStill('rehearse before')
+    const broken = await world.run((_, to) => {
+      const by = { run: 'other', user: 'bob', machine: 'elsewhere', command: 'tasks unlock' }
+      return vpsStore(to.home(), 'pony').breakLock('production', by)
+    })
+    expect(broken?.command).toBe('promote pony2026r2')
+    goOn()
+    expect(await first).toMatchObject({ undone: false, message: expect.stringContaining('no longer held by this run') })
+    expect(world.site()).toBe('pony2026r1/run/app-a.sock')
+    const result = await world.run((from, to) => promote(from, to, { undo: true }))
+    expect(result?.result).toBe('undone')
     expect(world.roles()).toEqual({ production: 'pony2026r1', staging: 'pony2026r2' })
   })
 
