@@ -127,10 +127,10 @@ function reusePackets(cipher: Cipher, stream: Duplex, pad: ReturnType<typeof pad
 /**
  * Bytes that may be under way to a command before the host has taken them. sshd grants two million; sent faster than
  * the command reads, they pile up in a buffer that sshd enlarges, and copies, packet by packet: a tenth of a second at
- * the start of each transfer. `roundTripMs` away it takes more of them under way to keep the line full.
+ * the start of each transfer. The longer a round trip, the more keep the line full: here 250 MB a second.
  */
 export function windowFor(roundTripMs: number): number {
-  return roundTripMs < 3 ? 512 * 1024 : Number.POSITIVE_INFINITY
+  return Math.round(Math.max(512, 256 * roundTripMs)) * 1024
 }
 
 /** Limits what is under way on `channel`. The host's grants are relative, so once is enough. */
