@@ -239,6 +239,10 @@ test('staging becomes production; then it is refused as staging, and a new one i
 })
 
 test('production has its own', { timeout: minutes(2) }, async () => {
+  const adopted = await tasks('adopt_production:from=~/webapps/pony2013r1')
+  expect(adopted.status).not.toBe(0)
+  expect(adopted.err).toContain('knows pony2026r2 as production already')
+
   await done('stop_production_supervisor')
   await done('start_production_supervisor', 'restart_production_supervisor')
   expect(await done('tail_production_celery_log:lines=5')).toMatch(/ready/)
