@@ -85,6 +85,42 @@ heroku-postgresql = essential-0
   })
 })
 
+test('backups and maintenance of a host have forms of their own, and each mistake its line', () => {
+  const keys = (text: string) => minimal.replace('target = vps\n', `target = vps\n${text}`)
+  expect(
+    good(
+      keys(
+        'backups = 30  2 * * *\nkeep_backups = 3\nmaintenance_allow = 203.0.113.7, 2001:db8::/32\nmaintenance_variable = CLOSED=back at noon\n',
+      ),
+    ).deployments['staging'],
+  ).toMatchObject({
+    backups: '30 2 * * *',
+    keepBackups: 3,
+    maintenanceAllow: ['203.0.113.7', '2001:db8::/32'],
+    maintenanceVariable: { name: 'CLOSED', value: 'back at noon' },
+  })
+  expect(good(keys('maintenance_variable = CLOSED\n')).deployments['staging']).toMatchObject({
+    keepBackups: 14,
+    maintenanceVariable: { name: 'CLOSED', value: '1' },
+  })
+  const found = mistakes(
+    `${keys('backups = nightly\nkeep_backups = 0\nmaintenance_allow = office.example.org, 10.0.0.0/40\nmaintenance_variable = 1=2\n')}
+[domains]
+provider = nginx
+emial = a@example.org
+version = 3
+`,
+  )
+  expect(found.map((each) => each.replace(/^[^ ]+ /, ''))).toEqual([
+    '[staging] backups = "nightly" is not "MINUTE HOUR DAY MONTH WEEKDAY" or "@daily"',
+    '[staging] keep_backups 0 is not between 1 and 9007199254740991',
+    '[staging] maintenance_allow = "office.example.org" is neither an address nor a network such as 192.0.2.0/24',
+    '[staging] maintenance_variable = "1=2" is neither NAME nor NAME=VALUE',
+    '[domains] has no key emial (did you mean email?)',
+    '[domains] version = "3" is not one of 1, 2',
+  ])
+})
+
 test('databases, schedules, modes and migrations have forms of their own', () => {
   const { app } = good(`${minimal}
 [app.databases]
