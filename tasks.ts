@@ -356,7 +356,7 @@ export const release_to_production = task({
   about: 'Deploy to production, prove it, and go back if it is not well',
   params: { ref: string().optional(), maintenance: flag().about('visitors get 503 meanwhile') },
   run: async ({ ref, maintenance }) => {
-    const deployAndProve = () => app.production.deploy({ ref, smoke: true })
+    const deployAndProve = () => app.production.deploy({ ref, smoke: true, announce: true })
     await (maintenance ? app.production.maintenance.during(deployAndProve) : deployAndProve())
   },
 })

@@ -217,6 +217,13 @@ function checkTableKey(pass: Pass, table: string, entry: IniEntry): void {
 
 function appConfig(pass: Pass, values: Values, tables: Record<string, Values>): AppConfig {
   const get = <T>(key: string, standard: T): T => (values[key] as T | undefined) ?? standard
+  if (values['restart'] === 'reload' && values['reload'] === undefined) {
+    complain(
+      pass,
+      pass.places['app.restart']?.line ?? 1,
+      '[app] restart = reload needs reload, the signal for it, with it',
+    )
+  }
   return {
     name: get('name', ''),
     source: get('source', '.'),
@@ -232,6 +239,8 @@ function appConfig(pass: Pass, values: Values, tables: Record<string, Values>): 
     listen: get('listen', { kind: 'socket' }),
     workers: workers(pass, tables['workers'] ?? {}),
     drainSeconds: get('drain', 30),
+    reload: get('reload', undefined),
+    restartBy: get('restart', 'slots'),
     health: {
       path: get('health', '/up'),
       status: get('health_status', 200),

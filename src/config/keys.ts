@@ -46,6 +46,17 @@ export const appKeys: Keys = {
   listen: key(kind.listen, 'How the server listens: a unix socket ($SLIPWAY_SOCKET) or a port ($PORT).', 'port 8001', {
     standard: 'socket',
   }),
+  reload: key(
+    kind.oneOf('HUP', 'USR1', 'USR2', 'WINCH'),
+    'The signal upon which the app server takes up new settings and code by itself, without ending (gunicorn: HUP).',
+    'HUP',
+  ),
+  restart: key(
+    kind.oneOf('slots', 'reload'),
+    "How a deploy has the new version served: a second server that takes over, or the running one's own reload.",
+    'reload',
+    { standard: 'slots' },
+  ),
   drain: key(kind.durationSeconds, 'How long the server gets to finish its requests.', '30s', { standard: '30s' }),
   health: key(kind.text, 'The path that answers when the app is well.', '/up', { standard: '/up' }),
   health_status: key(kind.count(100, 599), 'The status that a healthy app answers.', '200', { standard: '200' }),
@@ -265,9 +276,14 @@ export const notifyKeys: Keys = {
       standard: '{{user}}: {{event}} of {{app}} {{release}} ({{head}}) {{url}}',
     },
   ),
-  on: key(kind.someOf('deploy', 'promote', 'rollback', 'failure'), 'When it is sent.', 'deploy, failure', {
-    standard: 'deploy, promote, rollback, failure',
-  }),
+  on: key(
+    kind.someOf('announce', 'deploy', 'promote', 'rollback', 'failure'),
+    'When it is sent; announce: before a release to production begins.',
+    'deploy, failure',
+    {
+      standard: 'deploy, promote, rollback, failure',
+    },
+  ),
 }
 
 export const hookNames = [

@@ -52,6 +52,10 @@ export interface AppConfig {
   workers: Record<string, WorkerConfig>
   /** Seconds that the server gets to finish requests. Default 30 */
   drainSeconds: number
+  /** The signal of the server's own reload, without SIG. */
+  reload?: string
+  /** Whether restarts are that reload. */
+  restartBy?: 'slots' | 'reload'
   health: HealthConfig
   /** Paths shared by the versions of a release, linked into each. */
   shared: Record<string, 'required' | 'seed' | 'template' | 'directory'>
@@ -190,5 +194,5 @@ export interface NotificationConfig {
   /** May be `secret:NAME`. */
   url: string
   message: string
-  on: ('deploy' | 'promote' | 'rollback' | 'failure')[]
+  on: ('announce' | 'deploy' | 'promote' | 'rollback' | 'failure')[]
 }

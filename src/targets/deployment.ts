@@ -52,6 +52,8 @@ export interface DeployOptions {
   keepFailed?: boolean
   /** Afterwards runs the app's smoke command; a failing one goes back to the version before. */
   smoke?: boolean
+  /** Tells the webhooks that want `announce`, once it is allowed (gate) and before anything is changed. */
+  announce?: boolean
 }
 
 export interface InstallOptions {

@@ -1,5 +1,7 @@
 /** A proxy before a server whose line can be cut, for good or until it is mended. */
+import { readFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { freePort } from './ports.ts'
 
 export interface Cut {
@@ -45,4 +47,20 @@ export async function startCut(port: number): Promise<Cut> {
       server.close()
     },
   }
+}
+
+/** The server that `sshConfigFile` leads to, over a line that can be cut: `dir` gets a configuration that leads there. */
+export async function cutAway(sshConfigFile: string, dir: string): Promise<{ line: Cut; sshConfigFile: string }> {
+  const text = readFileSync(sshConfigFile, 'utf8')
+  const port = Number(/^\s*Port (\d+)$/m.exec(text)?.[1])
+  const line = await startCut(port)
+  const known = readFileSync(/UserKnownHostsFile "?([^"\n]+)"?/.exec(text)?.[1] as string, 'utf8')
+  const knownHosts = join(dir, 'known_hosts')
+  writeFileSync(knownHosts, known.replaceAll(`:${port}`, `:${line.port}`))
+  const file = join(dir, 'ssh_config')
+  const moved = text
+    .replace(`Port ${port}`, `Port ${line.port}`)
+    .replace(/UserKnownHostsFile .*/, `UserKnownHostsFile ${knownHosts}`)
+  writeFileSync(file, moved)
+  return { line, sshConfigFile: file }
 }

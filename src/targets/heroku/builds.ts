@@ -3,6 +3,7 @@ import { SlipwayError, StubbedResultError } from '../../events/errors.ts'
 import { currentRun, scoped, withRun } from '../../events/run.ts'
 import type { DeployOptions, InstallOptions } from '../deployment.ts'
 import { inStep } from '../vps/step.ts'
+import { tell } from './change.ts'
 import { ignored } from './client.ts'
 import type { HerokuContext } from './context.ts'
 import * as resource from './resources.ts'
@@ -23,7 +24,7 @@ async function bySource(context: HerokuContext, options: DeployOptions & Install
     clocked(context, await packSource(context, options)),
   )
   currentRun().emit({ type: 'note', host: app, text: `${source.what}, ${Math.ceil(source.tarball.length / 1024)} kB` })
-  await checkGated(context, source.commit)
+  await allowed(context, source.commit, options)
   await purged(context, options)
   const url = await inStep('upload the source', app, () => uploadSource(context, source))
   return build(context, url, source)
@@ -47,7 +48,7 @@ async function byGit(context: HerokuContext, options: DeployOptions & InstallOpt
   const run = currentRun()
   const commit = await commitToPush(context, options)
   run.emit({ type: 'note', host: app, text: commit.what })
-  await checkGated(context, commit.commit)
+  await allowed(context, commit.commit, options)
   await purged(context, options)
   if (run.options.dryRun) {
     const display = `git push ${await gitUrl(context)} +${commit.commit}:refs/heads/main`
@@ -71,11 +72,18 @@ async function byGit(context: HerokuContext, options: DeployOptions & InstallOpt
   return bySource(context, { ref: commit.commit })
 }
 
-async function checkGated(context: HerokuContext, commit: string | undefined): Promise<void> {
+/** The gate, and then the word to those who want to know before it begins. */
+async function allowed(
+  context: HerokuContext,
+  commit: string | undefined,
+  { announce }: Pick<DeployOptions, 'announce'>,
+): Promise<void> {
   const { gate: gated } = context.deployment.app
-  if (!gated) return
-  const { checkGate } = await import('../gate.ts')
-  await checkGate(context.config, gated, { commit, dirty: commit === undefined })
+  if (gated) {
+    const { checkGate } = await import('../gate.ts')
+    await checkGate(context.config, gated, { commit, dirty: commit === undefined })
+  }
+  if (announce) await tell(context, 'announce', commit)
 }
 
 async function purged(context: HerokuContext, { fresh }: InstallOptions): Promise<void> {

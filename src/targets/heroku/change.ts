@@ -151,7 +151,7 @@ export async function couplingOf(context: HerokuContext): Promise<resource.Coupl
 /** Tells the configured webhooks. A failing one is a warning. */
 export async function tell(
   context: HerokuContext,
-  event: 'deploy' | 'promote' | 'rollback' | 'failure',
+  event: 'announce' | 'deploy' | 'promote' | 'rollback' | 'failure',
   head?: string,
   detail?: string,
 ): Promise<void> {

@@ -154,7 +154,7 @@ function tellChanged({ deployment, hosts }: VpsContext, what: string, commit: st
 /** Tells the configured webhooks of something that happened to the deployment. */
 export async function tell(
   context: VpsContext,
-  event: 'deploy' | 'promote' | 'rollback' | 'failure',
+  event: 'announce' | 'deploy' | 'promote' | 'rollback' | 'failure',
   facts: { head?: string; detail?: string } = {},
 ): Promise<void> {
   if (context.config.notifications.length === 0) return

@@ -124,6 +124,7 @@ export function createVpsDeployment(config: Config, deployment: VpsConfig): VpsD
     status: async () => (await import('./status.ts')).status(context),
     logs: (options) => stream(async () => (await import('./logs.ts')).readLogs(context, options)),
     url: async () => (deployment.domain === undefined ? undefined : `https://${deployment.domain}/`),
+    reload: async () => (await import('./reload.ts')).reloadServer(context),
     initApp: async () => (await import('./domains.ts')).initApp(context),
   }
 }

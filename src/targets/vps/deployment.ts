@@ -9,6 +9,8 @@ export interface VpsDeployment extends DeploymentOperations {
   release(): Promise<string>
   /** The daemon: what `…_supervisor` tails. Starting the workers starts it; it goes when nothing is left in it. */
   readonly supervisor: Pick<Service, 'status' | 'tail'> & { stop(): Promise<void> }
+  /** The app server's own reload (`[app] reload`), proved by its health and by its being the same process. */
+  reload(): Promise<void>
   /** What an operator does by hand: the app, website and domain at the provider. */
   initApp(): Promise<void>
 }

@@ -14,10 +14,10 @@ import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, noteFacts, withRecord } from './facts.ts'
 import type { ReleaseLayout } from './layout.ts'
 import { appliedFile, listCommand } from './migrations.ts'
-import { folderStep, generates, releaseFileSteps, requireSecrets, writeFile } from './release-files.ts'
+import { folderStep, generates, releaseFileSteps, requireSecrets, settingsBefore, writeFile } from './release-files.ts'
 import { formatRoles } from './roles.ts'
 import { switchCurrent, writeRecord } from './server.ts'
-import { inStep } from './step.ts'
+import { inStep, lostDuring } from './step.ts'
 import { asVersion, installable, type VersionRecord } from './version.ts'
 
 /** Shell text run in the folder of version `id`, with the environment that its programs have. */
@@ -32,10 +32,18 @@ export async function install(context: VpsContext, options: InstallOptions = {})
     context,
     'install',
     async (note) => {
-      version =
-        [...context.hosts].length === 1
-          ? await installOn(context, context.home(), options, note)
-          : await installOnSeveral(context, options)
+      try {
+        version =
+          [...context.hosts].length === 1
+            ? await installOn(context, context.home(), options, note)
+            : await installOnSeveral(context, options)
+      } catch (error) {
+        throw lostDuring(
+          error,
+          'The running app goes on with the version that it runs. Its migrations may be done, under way or not begun, and the new version may be the current one.',
+          `When the host can be reached, look at \`tasks versions:release=${context.deployment.name}\`; installing again is right in each case.`,
+        )
+      }
       await cloneOnDeploy(context)
       return version
     },
@@ -376,6 +384,7 @@ async function afterFailure(
     ...onFailure,
     ...(before ? [{ name: `current → ${before}`, command: switchCurrent(release, before) }] : []),
     ...(first ? [{ name: 'no current version', command: sh`rm -f ${release.current}` }] : []),
+    settingsBefore(release, record.id),
     ...(keep ? [] : [{ name: `remove ${record.id}`, command: sh`rm -rf ${release.version(record.id)}` }]),
     ...(record.wasLive ? [] : [writeRecord(release, { ...record, state: 'failed' }, 'mark it as failed')]),
     ...(before

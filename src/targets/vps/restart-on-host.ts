@@ -41,6 +41,7 @@ export type RestartOutcome =
 
 type Refused =
   | { outcome: 'guard'; detail: string }
+  | { outcome: 'silent' }
   | { outcome: 'not-stopped'; programs: string[]; seconds: number }
   | { outcome: 'not-ended'; programs: string[] }
 
@@ -120,6 +121,12 @@ function accepted(host: Host, done: RestartOutcome | Refused): RestartOutcome {
         detail: done.detail,
         state: 'Nothing more was changed: the check comes first.',
         next: 'Look at `tasks audit`, and start again.',
+      })
+    case 'silent':
+      throw new SlipwayError('supervisor-silent', `supervisord on ${host.name} is there, and does not answer`, {
+        host: host.name,
+        state: 'The programs it runs are left as they are: the app serves on.',
+        next: `Look at it on the host (\`slipway ssh ${host.name}\`). Killed, it leaves its programs running, and a restart takes them over.`,
       })
     case 'not-stopped':
       throw new SlipwayError('not-stopped', `${done.programs.join(', ')} did not stop within ${done.seconds} s`, {

@@ -57,7 +57,7 @@ class UnixConnection(http.client.HTTPConnection):
 class UnixTransport(xmlrpc.client.Transport):
     def make_connection(self, host):
         if not self._connection or self._connection[0] != host:
-            self._connection = host, UnixConnection(plan['supervisor'], 15)
+            self._connection = host, UnixConnection(plan['supervisor'], 10)
         return self._connection[1]
 
 daemon = xmlrpc.client.ServerProxy('http://localhost', transport=UnixTransport())
@@ -353,6 +353,8 @@ try:
     guard()
     try:
         infos = processes()
+    except TimeoutError:
+        stopped('silent')
     except (OSError, http.client.HTTPException):
         stopped('no-daemon')
     {'server': server, 'workers': workers}[action](infos)

@@ -2,7 +2,7 @@
  * The app server of a release: two slots behind the site's socket, so that a restart fails no request. The new one
  * answers its health check before the web server is pointed at it; the old one drains after that.
  */
-import { currentRun, SlipwayError } from '../../events/index.ts'
+import { currentRun, OutcomeUnknownError, SlipwayError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { type Command, sh } from '../../shell/index.ts'
 import type { LogLine, LogOptions, ProcessStatus, Service } from '../deployment.ts'
@@ -14,12 +14,12 @@ import { checkHealth, type Endpoint, type HealthResult } from './health.ts'
 import { otherSlot, type ReleaseLayout, type Slot } from './layout.ts'
 import { readLogs } from './logs.ts'
 import { canRestartOnHost, restartOnHost } from './restart-on-host.ts'
-import { inStep, until } from './step.ts'
+import { inStep, lostDuring, until } from './step.ts'
 import { hasFailed, isDown, isUp, type ProcessInfo, type Supervisor } from './supervisor.ts'
 import { formatRecord, type VersionRecord } from './version.ts'
 
 const slots: readonly Slot[] = ['a', 'b']
-const program = (slot: Slot): string => `app-${slot}`
+export const program = (slot: Slot): string => `app-${slot}`
 
 export function serverOf(context: VpsContext): Service {
   return {
@@ -50,16 +50,27 @@ export async function startServer(context: VpsContext): Promise<void> {
 /** Starts the current version beside the running server, and ends that one only when the new one is well. */
 export async function restartServer(context: VpsContext, note?: AuditNote): Promise<void> {
   const begun = new Set<string>()
+  /** The hosts that are done, and what each served before. */
+  const done: { host: Host; before?: string }[] = []
+  let failure: unknown
   try {
     await onEach(
       context.role('web'),
       async (host) => {
-        const change = await beginChange(context, host, `restart ${context.deployment.name}`)
-        begun.add(host.name)
-        await restartHooks(context, host, change, 'before_restart')
-        if (!(await exchangeOnHost(context, host, change, note)))
-          await bringUp(context, host, change, await findRunning(context, host, change))
-        await restartHooks(context, host, change, 'after_restart')
+        let before: string | undefined
+        try {
+          const change = await beginChange(context, host, `restart ${context.deployment.name}`)
+          begun.add(host.name)
+          before = servingVersion(change.facts)
+          await restartHooks(context, host, change, 'before_restart')
+          if (!(await reloaded(context, host, change)) && !(await exchangeOnHost(context, host, change, note)))
+            await bringUp(context, host, change, await findRunning(context, host, change))
+          await restartHooks(context, host, change, 'after_restart')
+          done.push({ host, before })
+        } catch (error) {
+          failure = await backOnPort(context, host, before, error).catch(() => error)
+          throw failure
+        }
       },
       // Rolling: one host after the other, so that the rest serve meanwhile.
       { parallel: false, maxFailures: 0 },
@@ -67,28 +78,97 @@ export async function restartServer(context: VpsContext, note?: AuditNote): Prom
   } catch (error) {
     const { signal, options } = currentRun()
     if (!signal.aborted && !options.dryRun) {
-      for (const host of context.role('web')) if (!begun.has(host.name)) await backToServing(context, host)
+      for (const host of context.hosts) if (!begun.has(host.name)) await backToServing(context, host)
+      // Where the line was lost, the new version may be well: then the others stay with it.
+      if (!(failure instanceof OutcomeUnknownError)) {
+        for (const { host, before } of done.reverse()) await backToBefore(context, host, before)
+      }
     }
-    throw error
+    // One after the other, so that it was one that failed: what it says is what is to be known.
+    throw lostDuring(
+      failure ?? error,
+      context.deployment.app.listen.kind === 'port'
+        ? 'The app server may be stopped, started or as it was: on a port there is one.'
+        : 'The app goes on, with the version before or the new one: no server is stopped before another is well.',
+      `When the host can be reached, look at \`tasks status:release=${context.deployment.name}\`; restarting again is right in each case.`,
+    )
   }
 }
 
-/** On a host whose turn never came: what it serves is its current version again, so that no reboot starts another. */
+/** The version that a host serves; where it serves none, the one whose workers run there. */
+export function servingVersion({ liveSlot, slotVersions, records }: HostFacts): string | undefined {
+  const serving = liveSlot ? slotVersions[liveSlot] : records.find((record) => record.state === 'live')?.id
+  return records.some(({ id }) => id === serving) ? serving : undefined
+}
+
+/**
+ * On a host whose turn never came, or that serves nobody: what it runs is its current version again, so that neither a
+ * reboot nor a restart of its workers takes up the one that failed elsewhere.
+ */
 async function backToServing(context: VpsContext, host: Host): Promise<void> {
-  const change = await beginChange(context, host, `restart ${context.deployment.name}`)
+  try {
+    const change = await beginChange(context, host, `restart ${context.deployment.name}`)
+    const serving = servingVersion(change.facts)
+    if (serving === undefined || serving === change.facts.current) return
+    await makeCurrentAgain(context, host, change, serving)
+  } catch (error) {
+    const text = `the version that failed elsewhere may be the current one here: ${(error as Error).message}`
+    currentRun().emit({ type: 'warning', host: host.name, text })
+  }
+}
+
+/** On a host that took up the version which then failed on another: it serves what it did before. */
+async function backToBefore(context: VpsContext, host: Host, before: string | undefined): Promise<void> {
+  try {
+    const change = await beginChange(context, host, `restart ${context.deployment.name}`)
+    if (before === undefined || before === change.facts.current) return
+    await makeCurrentAgain(context, host, change, before)
+    const again = await beginChange(context, host, `restart ${context.deployment.name}`)
+    if (!(await exchangeOnHost(context, host, again)))
+      await bringUp(context, host, again, await findRunning(context, host, again))
+    currentRun().emit({
+      type: 'warning',
+      host: host.name,
+      text: `it serves ${before} again: what failed elsewhere is gone from here too`,
+    })
+  } catch (error) {
+    currentRun().emit({
+      type: 'warning',
+      host: host.name,
+      text: `it serves the version that failed elsewhere, and could not go back: ${(error as Error).message}`,
+    })
+  }
+}
+
+/** `id`, with its start script, is current; what was current is failed. */
+export async function makeCurrentAgain(context: VpsContext, host: Host, change: ChangeOn, id: string): Promise<void> {
   const { facts, release, guard } = change
-  const serving = facts.liveSlot && facts.slotVersions[facts.liveSlot]
-  if (serving === undefined || serving === facts.current || !facts.records.some(({ id }) => id === serving)) return
-  const record = facts.records.find(({ id }) => id === facts.current)
-  const failed = record && !record.wasLive ? { ...record, state: 'failed' as const } : undefined
+  const record = facts.records.find((each) => each.id === facts.current)
+  const { settingsBefore } = await import('./release-files.ts')
   await host.script(
     [
-      { name: `current → ${serving}`, command: switchCurrent(release, serving) },
-      ...(failed ? [writeRecord(release, failed, 'mark the version as failed')] : []),
+      ...backSteps(release, id),
+      settingsBefore(release, facts.current ?? ''),
+      ...(record ? [writeRecord(release, { ...record, state: 'failed' }, 'mark the version as failed')] : []),
     ],
     { guard, quiet: true },
   )
   forgetFacts(context.deployment, host)
+}
+
+const backSteps = (release: ReleaseLayout, id: string) => [
+  {
+    name: `the start script of ${id}`,
+    command: sh`[ ! -f ${release.versionStart(id)} ] || cp -p ${release.versionStart(id)} ${release.start}`,
+  },
+  { name: `current → ${id}`, command: switchCurrent(release, id) },
+]
+
+/** `restart = reload`: true once the running server has taken the current version up by itself. */
+async function reloaded(context: VpsContext, host: Host, change: ChangeOn): Promise<boolean> {
+  if (context.deployment.app.restartBy !== 'reload') return false
+  const { takeUpByReload } = await import('./reload.ts')
+  return takeUpByReload(context, host, change)
 }
 
 /** The configured commands, in the current version. One that fails ends the restart where it is. */
@@ -154,14 +234,14 @@ async function exchangeOnHost(context: VpsContext, host: Host, change: ChangeOn,
   }
 }
 
-interface Running {
+export interface Running {
   supervisor?: Supervisor
   processes: ProcessInfo[]
   /** The slot that runs, or that holds a process without a daemon. */
   slot?: Slot
 }
 
-async function findRunning(context: VpsContext, host: Host, { release, facts }: ChangeOn): Promise<Running> {
+export async function findRunning(context: VpsContext, host: Host, { release, facts }: ChangeOn): Promise<Running> {
   const supervisor = await findDaemon(context, host, release)
   const processes = supervisor ? await supervisor.processes() : []
   const up = slots.filter((slot) => isUp(processes.find((each) => each.name === program(slot))))
@@ -179,13 +259,13 @@ async function findRunning(context: VpsContext, host: Host, { release, facts }: 
   return { processes, slot: orphan }
 }
 
-function endpoint(context: VpsContext, { release, facts }: ChangeOn, slot: Slot): Endpoint {
+export function endpoint(context: VpsContext, { release, facts }: ChangeOn, slot: Slot): Endpoint {
   const { listen } = context.deployment.app
   return listen.kind === 'port' ? { port: facts.port ?? listen.port } : { socket: release.slotSocket(slot) }
 }
 
 /** Starts the other slot, checks it, flips the site's socket to it, and ends the old one. */
-async function bringUp(context: VpsContext, host: Host, change: ChangeOn, running: Running): Promise<void> {
+export async function bringUp(context: VpsContext, host: Host, change: ChangeOn, running: Running): Promise<void> {
   const { app } = context.deployment
   const run = currentRun()
   const onPort = app.listen.kind === 'port'
@@ -197,6 +277,7 @@ async function bringUp(context: VpsContext, host: Host, change: ChangeOn, runnin
     return
   }
   if (onPort && running.slot) await stopForPort(context, host, change, supervisor)
+  if (onPort) await requireFreePort(context, host, change)
   const leftover = running.processes.find((each) => each.name === program(slot))
   if (!onPort && leftover && !isDown(leftover)) await stopPrograms(host, supervisor, [program(slot)], app.drainSeconds)
   await supervisor.reload()
@@ -236,6 +317,48 @@ async function stopForPort(context: VpsContext, host: Host, change: ChangeOn, su
   })
   await stopPrograms(host, supervisor, [program('a')], context.deployment.app.drainSeconds)
   await endSurvivors(host, change, [program('a')], context.deployment.app.drainSeconds)
+}
+
+/** Somebody else's server on the port would answer in place of the app's. */
+async function requireFreePort(context: VpsContext, host: Host, { facts, release }: ChangeOn): Promise<void> {
+  const { listen } = context.deployment.app
+  if (listen.kind !== 'port') return
+  const port = facts.port ?? listen.port
+  const taken = await host.run(sh`bash -c ${`exec 3<>/dev/tcp/127.0.0.1/${port}`}`, {
+    kind: 'probe',
+    quiet: true,
+    nothrow: true,
+    label: `whether port ${port} is free`,
+  })
+  if (taken.exitCode !== 0) return
+  throw new SlipwayError('port-taken', `something else listens on port ${port} of ${host.name}`, {
+    host: host.name,
+    state: `No app server of ${release.name} runs.`,
+    next: `Look at what it is: \`ss -ltnp 'sport = :${port}'\` there; then \`tasks start_app:release=${context.deployment.name}\`.`,
+  })
+}
+
+/** On a port the server before has been stopped for the new one: it is started again. Resolves with what is to be told. */
+async function backOnPort(
+  context: VpsContext,
+  host: Host,
+  before: string | undefined,
+  error: unknown,
+): Promise<unknown> {
+  if (context.deployment.app.listen.kind !== 'port' || before === undefined) return error
+  if (!(error instanceof SlipwayError) || error.code !== 'unhealthy') return error
+  const change = await beginChange(context, host, `restart ${context.deployment.name}`)
+  if (before === change.facts.current) return error
+  await makeCurrentAgain(context, host, change, before)
+  const again = await beginChange(context, host, `restart ${context.deployment.name}`)
+  await bringUp(context, host, again, await findRunning(context, host, again))
+  return new SlipwayError(error.code, error.message, {
+    host: host.name,
+    cause: error,
+    detail: error.detail,
+    state: `The version ${before} was started again, and is the current one; requests failed meanwhile. ${change.facts.current} is marked as failed.`,
+    next: error.next,
+  })
 }
 
 async function waitHealthy(
@@ -290,15 +413,24 @@ async function giveUp(
   const failedRecord = facts.records.find((record) => record.id === facts.current)
   const keptVersion = serving !== undefined && serving !== facts.current && facts.records.some((r) => r.id === serving)
   if (keptVersion) {
-    await host.script(
-      [
-        { name: `current → ${serving}`, command: switchCurrent(release, serving) },
-        ...(failedRecord && !failedRecord.wasLive
-          ? [writeRecord(release, { ...failedRecord, state: 'failed' }, 'mark the version as failed')]
-          : []),
-      ],
+    const { settingsBefore } = await import('./release-files.ts')
+    // Each is tried, on a full disk too: what is told is why the version failed.
+    const steps = [
+      ...backSteps(release, serving),
+      settingsBefore(release, facts.current ?? ''),
+      ...(failedRecord && !failedRecord.wasLive
+        ? [writeRecord(release, { ...failedRecord, state: 'failed' }, 'mark the version as failed')]
+        : []),
+    ]
+    const results = await host.script(
+      steps.map((step) => ({ ...step, nothrow: true })),
       { guard, quiet: true },
     )
+    for (const { name, exitCode, stderr } of results) {
+      if (exitCode === 0) continue
+      const text = `after the failure: ${name} failed too: ${stderr.trim().split('\n').at(-1)}`
+      currentRun().emit({ type: 'warning', host: host.name, text })
+    }
   }
   forgetFacts(context.deployment, host)
   await endIdleDaemon(host, change, supervisor)
@@ -315,7 +447,7 @@ async function giveUp(
 }
 
 /** The records of the versions that going live changes. Pure but for the clock. */
-function liveRecords(facts: HostFacts): { nowLive?: VersionRecord; retired: VersionRecord[] } {
+export function liveRecords(facts: HostFacts): { nowLive?: VersionRecord; retired: VersionRecord[] } {
   const live = facts.records.find((record) => record.id === facts.current)
   const now = new Date().toISOString()
   return {
@@ -332,7 +464,7 @@ function liveRecords(facts: HostFacts): { nowLive?: VersionRecord; retired: Vers
 }
 
 /** Points the site at the slot by one rename, reads it back, and records that the version is live. */
-async function goLive(context: VpsContext, host: Host, change: ChangeOn, slot: Slot): Promise<void> {
+export async function goLive(context: VpsContext, host: Host, change: ChangeOn, slot: Slot): Promise<void> {
   const { release, facts, guard } = change
   const { nowLive, retired } = liveRecords(facts)
   const link = facts.app.currentSocket(context.deployment.name)

@@ -1,6 +1,8 @@
 /** Named parts of an operation, told as events. */
 import { randomBytes } from 'node:crypto'
 import { currentRun, OutcomeUnknownError, StubbedResultError, scoped, withRun } from '../../events/index.ts'
+import { hostsReached } from '../../events/run.ts'
+import { ConnectError } from '../../hosts/errors.ts'
 
 /**
  * Runs `fn` as a step that is shown; in a dry run as held back where anything in it was. `fn` may return
@@ -40,8 +42,15 @@ export async function inStep<T>(title: string, host: string | undefined, fn: () 
   }
 }
 
-/** The error of a connection that was lost, with what is true now and what to type next; other errors as they are. */
+/**
+ * The error of a connection that was lost, or could not be made anew, with what is true now and what to type next;
+ * other errors as they are.
+ */
 export function lostDuring(error: unknown, state: string, next: string): unknown {
+  if (error instanceof ConnectError && hostsReached(currentRun()).has(error.host ?? '')) {
+    const { code, message, host, detail } = error
+    return new ConnectError(code, message, { host, detail, cause: error, state, next })
+  }
   if (!(error instanceof OutcomeUnknownError)) return error
   const { code, message, host, detail } = error
   return new OutcomeUnknownError(code, message, { host, detail, cause: error, state, next })

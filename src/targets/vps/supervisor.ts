@@ -66,7 +66,7 @@ export interface Supervisor {
   close(): void
 }
 
-const answerWithinMs = 15_000
+const answerWithinMs = 10_000
 
 /** The connection of a run to a daemon, kept over its operations. */
 interface Kept {

@@ -6,14 +6,14 @@ import { ScriptError } from '../../hosts/errors.ts'
 import type { Host, ScriptStep } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
 import type { DeployOptions } from '../deployment.ts'
-import { beginChange, type ChangeOn, owner } from './change.ts'
+import { beginChange, type ChangeOn, owner, tell } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, noteFacts, withRecord } from './facts.ts'
 import { appliedFile } from './migrations.ts'
 import { folderStep, generatedStep, keepGenerated, requireSecrets } from './release-files.ts'
 import { writeRecord } from './server.ts'
 import { defaultExcludes, ignoreFile, prepareSource, type Source } from './source.ts'
-import { inStep } from './step.ts'
+import { inStep, lostDuring } from './step.ts'
 import { linkFiles, listFiles, listingFile, treeDigest } from './unchanged.ts'
 import { type VersionRecord, versionId } from './version.ts'
 
@@ -26,6 +26,7 @@ export async function upload(context: VpsContext, options: DeployOptions = {}): 
     const { checkGate } = await import('../gate.ts')
     await checkGate(context.config, gate, source)
   }
+  if (options.announce) await tell(context, 'announce', { head: source.commit })
   const id = versionId(new Date(), source.dirty ? undefined : source.commit)
   const ignore = join(source.dir, ignoreFile)
   const tree: Tree = {
@@ -34,7 +35,15 @@ export async function upload(context: VpsContext, options: DeployOptions = {}): 
   }
   // Read while the hosts are connected to. A commit's files have its time: only their content tells whether they changed.
   if (!source.checksum) tree.digest = treeDigest(`${source.dir}/`, tree).catch(() => undefined)
-  await onEach(context.hosts, (host) => uploadTo(context, host, source, tree, id, options))
+  try {
+    await onEach(context.hosts, (host) => uploadTo(context, host, source, tree, id, options))
+  } catch (error) {
+    throw lostDuring(
+      error,
+      'The running app is untouched, and its version is the current one.',
+      'Upload again when the host can be reached: what came in half is removed then.',
+    )
+  }
 }
 
 /** What is uploaded of a source, and the digest of it. */
@@ -101,6 +110,7 @@ async function uploadTo(
           linkDest: facts.current === undefined ? undefined : release.version(facts.current),
           checksum: source.checksum || undefined,
         })
+        if (run.options.dryRun) return undefined
         return `${result.changed.length} of ${result.files} files sent, ${result.bytesSent} bytes`
       })
     } catch (error) {

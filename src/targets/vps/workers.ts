@@ -6,13 +6,13 @@ import type { LogLine, LogOptions, ProcessStatus, Workers } from '../deployment.
 import { type AuditNote, audited, beginChange, type ChangeOn, requireVersion } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, findOrphans, logTail } from './daemon.ts'
-import { forgetFacts, hostFacts, noteFacts, requireRelease } from './facts.ts'
+import { forgetFacts, hostFacts, noteFacts, requireRelease, withRecord } from './facts.ts'
 import { readLogs } from './logs.ts'
 import { type Program, programs } from './programs.ts'
 import { serviceSteps } from './release-files.ts'
 import { canRestartOnHost, restartOnHost } from './restart-on-host.ts'
-import { processStatus, stopPrograms } from './server.ts'
-import { inStep, until } from './step.ts'
+import { liveRecords, processStatus, stopPrograms, writeRecord } from './server.ts'
+import { inStep, lostDuring, until } from './step.ts'
 import { hasFailed, isDown, isUp, type Supervisor } from './supervisor.ts'
 
 export function workersOf(context: VpsContext): Workers {
@@ -39,10 +39,47 @@ async function eachWorkerHost(
   verb: string,
   act: (host: Host, change: ChangeOn, note?: AuditNote) => Promise<void>,
 ): Promise<void> {
+  try {
+    await actOnWorkers(context, verb, act)
+  } catch (error) {
+    throw lostDuring(
+      error,
+      'The app server is left as it is. The workers may be as they were, draining, stopped, or started.',
+      `When the host can be reached, look at \`tasks ps:release=${context.deployment.name}\`; doing it again is right in each case.`,
+    )
+  }
+}
+
+async function actOnWorkers(
+  context: VpsContext,
+  verb: string,
+  act: (host: Host, change: ChangeOn, note?: AuditNote) => Promise<void>,
+): Promise<void> {
   await audited(context, `${verb} the workers`, async (note) => {
     await onEach(context.role('worker'), async (host) => {
-      await act(host, await beginChange(context, host, `${verb} the workers of ${context.deployment.name}`), note)
+      const change = await beginChange(context, host, `${verb} the workers of ${context.deployment.name}`)
+      await act(host, change, note)
+      if (verb === 'start' || verb === 'restart') await recordLive(context, host, change)
     })
+  })
+}
+
+/** On a host without an app server, the version whose workers were started is live: what a failure goes back to. */
+async function recordLive(context: VpsContext, host: Host, { facts, release, guard }: ChangeOn): Promise<void> {
+  const { nowLive, retired } = liveRecords(facts)
+  const serves = [...context.role('web')].some((each) => each.name === host.name)
+  if (serves || currentRun().options.dryRun || nowLive === undefined) return
+  if (facts.records.some((record) => record.id === nowLive.id && record.state === 'live') && retired.length === 0)
+    return
+  await host.script(
+    [
+      writeRecord(release, nowLive, 'record that it is live'),
+      ...retired.map((record) => writeRecord(release, record, `retire ${record.id}`)),
+    ],
+    { guard, quiet: true },
+  )
+  await noteFacts(context.deployment, host, {
+    records: [...retired, nowLive].reduce(withRecord, facts.records),
   })
 }
 

@@ -1,5 +1,7 @@
 /** What a deploy does beside deploying: hooks, a smoke command, settings that are compared before they are pushed. */
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createProject, type Project, told } from './host.ts'
@@ -105,4 +107,44 @@ test('settings are compared by name before they are pushed; what is replaced is 
   expect(after.match(/^key = .*$/m)?.[0]).toBe(before.match(/^key = .*$/m)?.[0])
   expect(readFileSync(`${file}.before`, 'utf8')).toBe(before)
   expect((await project.run((staging) => staging.settings.push())).value).toEqual([])
+}, 60_000)
+
+test('a release is announced once it is allowed and before anything is changed; its outcome is told after', async () => {
+  const told: { event: string; text: string; versions: number }[] = []
+  const versions = () => readdirSync(join(project.release, 'versions')).length
+  const hook = createServer((request, answer) => {
+    let body = ''
+    request.on('data', (chunk) => {
+      body += chunk
+    })
+    request.on('end', () => {
+      told.push({ ...(JSON.parse(body) as { event: string; text: string }), versions: versions() })
+      answer.end()
+    })
+  })
+  await new Promise<void>((resolve) => hook.listen(0, '127.0.0.1', resolve))
+  const { port } = hook.address() as AddressInfo
+  const plain = readFileSync(join(project.dir, 'config/deploy.ini'), 'utf8')
+  project.configure((text) =>
+    text
+      .concat(`\n[notify.hook]\nurl = http://127.0.0.1:${port}/\nmessage = {{event}} of {{app}} to {{release}}\n`)
+      .concat('on = announce, deploy, failure\n'),
+  )
+  try {
+    const before = versions()
+    await project.run((staging) => staging.deploy({ announce: true }))
+    expect(told).toMatchObject([
+      { event: 'announce', text: 'announce of pony to staging', versions: before },
+      { event: 'deploy', versions: before + 1 },
+    ])
+    told.length = 0
+    project.configure((text) => text.replace('[app]\n', '[app]\ngate = exit 3\n'))
+    // Nothing but a commit can pass it, and this tree is none.
+    await expect(project.run((staging) => staging.deploy({ announce: true }))).rejects.toMatchObject({ code: 'gate' })
+    expect(told.map((each) => each.event)).toEqual(['failure'])
+    expect(versions()).toBe(before + 1)
+  } finally {
+    project.configure(() => plain)
+    await new Promise((resolve) => hook.close(resolve))
+  }
 }, 60_000)

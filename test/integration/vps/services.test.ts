@@ -150,6 +150,14 @@ test('after a reboot the crontab brings back what ran, and nothing while a chang
   const journal = join(project.home, '.slipway/pony/journals/x.journal')
   writeFileSync(journal, 'half of a line')
   expect(boot).toThrow(/a change was not finished/)
+  // Nor by hand; what a daemon starts is whoever's change it is.
+  const byHand = (...words: string[]) =>
+    execFileSync('/bin/sh', [join(project.release, 'bin/start'), ...words], {
+      env: { PATH: '/usr/bin:/bin', HOME: project.home },
+      stdio: 'pipe',
+    }).toString()
+  expect(() => byHand('app-a')).toThrow(/app-a is not started: a change is not finished/)
+  expect(byHand('run', 'echo "$SLIPWAY_RELEASE"')).toBe('ponyr2\n')
   expect(processes()).toEqual({})
   rmSync(journal)
   const roles = join(project.home, '.slipway/pony/roles.json')

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Sshd, startSshd } from '../../servers/sshd.ts'
 import { ask, createProject, type Project } from './host.ts'
+import { processesOf } from './life.ts'
 
 let project: Project
 let second: Sshd
@@ -104,6 +105,54 @@ test('an install is made ready everywhere, migrated once, and current on all or 
   expect(first).not.toBe(before[0])
   expect(readFileSync(join(project.home, 'migrations'), 'utf8')).toBe('once\n')
   expect(existsSync(join(second.home, 'migrations'))).toBe(false)
+}, 90_000)
+
+test('one that is well on the first machine and not on the second is taken back from the first', async () => {
+  const before = await up(0)
+  const current = currents()
+  project.edit('app/pony/web.py', (text) =>
+    text.replace(
+      /^from __future__.*\n/m,
+      `$&import os\nif os.path.exists(os.path.expanduser('~/unwell')): raise SystemExit('no')\n`,
+    ),
+  )
+  writeFileSync(join(second.home, 'unwell'), '')
+  const failure = await project.run((staging) => staging.deploy(), { sshConfigFile }).catch((error: unknown) => error)
+  expect(failure).toMatchObject({ code: 'unhealthy', host: 'web-2', state: expect.stringContaining('still serves') })
+  expect((await up(0)).release).toBe(before.release)
+  expect((await up(1)).release).toBe(before.release)
+  expect(currents()).toEqual(current)
+  const failed = [0, 1].map((index) => versionsIn(release(index)).failed.at(-1))
+  expect(failed[0]).toBe(failed[1])
+  expect(failed[0]).not.toBe(current[0]?.split('/')[1])
+  await expect(project.run((staging) => staging.rollback({ to: failed[0] }), { sshConfigFile })).rejects.toMatchObject({
+    code: 'never-live',
+  })
+}, 90_000)
+
+test('a machine that has workers alone goes back too, and its workers never take up what failed', async () => {
+  rmSync(join(second.home, 'unwell'))
+  project.configure((text) => text.replace('web = web-1, web-2', 'web = web-1'))
+  // From now on the second one serves nobody.
+  rmSync(join(second.home, '.slipway/pony/sites/staging/current.sock'))
+  await project.run((staging) => staging.deploy(), { sshConfigFile })
+  const current = currents()
+  expect(current[0]).toBe(current[1])
+  const record = () =>
+    JSON.parse(readFileSync(join(release(1), '.slipway/versions', `${current[1]?.split('/')[1]}.json`), 'utf8'))
+  expect(record()).toMatchObject({ state: 'live', wasLive: true })
+
+  writeFileSync(join(project.home, 'unwell'), '')
+  project.edit('app/pony/pages.py', (text) => `${text}# changed\n`)
+  await expect(project.run((staging) => staging.deploy(), { sshConfigFile })).rejects.toMatchObject({
+    code: 'unhealthy',
+    host: 'web-1',
+  })
+  expect(currents()).toEqual(current)
+  await project.run((staging) => staging.workers.restart(), { sshConfigFile })
+  const worker = processesOf(release(1))['mailer-1']
+  expect(readlinkSync(`/proc/${worker}/cwd`)).toBe(join(release(1), current[1] as string))
+  expect(record()).toMatchObject({ state: 'live' })
 }, 90_000)
 
 /** The folders of versions, and the ids of those that failed. */
