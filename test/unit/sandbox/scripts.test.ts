@@ -15,16 +15,26 @@ function report(fields: Record<string, unknown>): string {
 
 describe('the count of a report', () => {
   test('has what passed, failed and was skipped', () => {
-    expect(counted(report({}))).toEqual({ passed: 3, failed: 1, skipped: 3 })
+    expect(counted(report({}))).toMatchObject({ passed: 3, failed: 1, skipped: 3 })
   })
 
-  test('takes a file that could not be loaded for a failure', () => {
+  test('takes a file that could not be loaded for a failure, and names what failed, a line each', () => {
+    const name = join(process.cwd(), 'test/a.test.ts')
+    const failed = { status: 'failed', fullName: 'adds up', failureMessages: ['Error: 1 is not 2\n    at a.ts:1'] }
     const testResults = [
-      { status: 'failed', assertionResults: [] },
-      { status: 'failed', assertionResults: [{ status: 'failed' }] },
-      { status: 'passed', assertionResults: [] },
+      {
+        name: join(process.cwd(), 'test/b.test.ts'),
+        status: 'failed',
+        assertionResults: [],
+        message: 'no such module',
+      },
+      { name, status: 'failed', assertionResults: [failed, { status: 'passed', fullName: 'runs' }] },
+      { name, status: 'passed', assertionResults: [] },
     ]
-    expect(counted(report({ testResults }))?.failed).toBe(2)
+    expect(counted(report({ testResults }))).toMatchObject({
+      failed: 2,
+      failures: ['test/b.test.ts: no such module', 'test/a.test.ts > adds up: Error: 1 is not 2'],
+    })
   })
 
   test('is undefined where there is no report, or half of one', () => {
