@@ -36,6 +36,7 @@ describe('a promotion', () => {
   it('is not done unless the name of the app is typed', async () => {
     await expect(world.run((from, to) => promote(from, to), { yes: false })).rejects.toMatchObject({
       code: 'no-terminal',
+      exitCode: 2,
     })
     expect(world.site()).toBe('pony2026r1/run/app-a.sock')
   })

@@ -19,10 +19,13 @@ const progressOf = (events: readonly RunEvent[]) =>
 
 test('a file that grows on a host is told of while it does, and its bar is taken away', async () => {
   const { events } = await project.run(() =>
-    watching(host('pony-host'), [{ file: 'growing', label: 'copy main', source: 'source' }], () =>
-      host('pony-host').run(
-        sh`head -c 5000 /dev/zero >source; head -c 2000 /dev/zero >growing; until [ -e seen ]; do sleep 0.05; [ "$(stat -c %X growing)" ] && n=$((n + 1)); [ "$n" -lt 60 ] || touch seen; done`,
-      ),
+    watching(
+      host('pony-host'),
+      [{ file: 'growing', label: 'copy main', source: 'source' }],
+      async () =>
+        await host('pony-host').run(
+          sh`head -c 5000 /dev/zero >source; head -c 2000 /dev/zero >growing; until [ -e seen ]; do sleep 0.05; [ "$(stat -c %X growing)" ] && n=$((n + 1)); [ "$n" -lt 60 ] || touch seen; done`,
+        ),
     ),
   )
   const told = progressOf(events)

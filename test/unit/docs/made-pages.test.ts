@@ -43,7 +43,7 @@ describe('the catalogue of failures', () => {
 const families = new Set(
   `bad-option bad-task bad-value settings disk-full never-live no-deployment no-hosts no-release no-template no-version
   not-confirmed not-stopped rsync-source-missing undo-failed database-unreachable file-denied heroku-rendezvous
-  host-unreachable no-process-type same-app bad-plan database-kind`.split(/\s+/),
+  host-unreachable no-process-type same-app bad-plan database-kind unhealthy`.split(/\s+/),
 )
 
 /** Whether what every use says shares a word with the code, or with another use. */

@@ -142,6 +142,6 @@ describe('a recorded run', () => {
   it('answers questions as told, and refuses the others', async () => {
     const sure = () => ask.confirm('Sure?')
     expect((await recordRun(sure, { prompter: { confirm: async () => true } })).result).toBe(true)
-    expect((await recordRun(sure)).error).toMatchObject({ code: 'no-terminal' })
+    expect((await recordRun(sure)).error).toMatchObject({ code: 'no-terminal', exitCode: 2 })
   })
 })
