@@ -57,6 +57,7 @@ async function set(context: VpsContext, values: Readonly<Record<string, string |
     const before = await textOn(host, file)
     const format = formatOf(file)
     const after = Object.entries(values).reduce((text, [name, value]) => setSetting(text, format, name, value), before)
+    requireExact(values, parseSettings(after, format), basename(file))
     const names = differences(parseSettings(before, format), parseSettings(after, format)).map((each) => each.name)
     if (after === before) return names
     const { guard } = await beginChange(context, host, `settings of ${context.deployment.name}`)
@@ -72,6 +73,23 @@ async function set(context: VpsContext, values: Readonly<Record<string, string |
     return names
   })
   return [...new Set([...changed.values()].flat())]
+}
+
+/** A value that its file can't hold byte for byte is refused, never changed on the way. Shows no value. */
+function requireExact(
+  wanted: Readonly<Record<string, string | null>>,
+  read: Readonly<Record<string, string>>,
+  file: string,
+): void {
+  const wrong = Object.keys(wanted).filter((name) => wanted[name] !== (read[name] ?? null))
+  if (wrong.length === 0) return
+  const ini = formatOf(file) === 'ini'
+  throw new UsageError('setting-not-exact', `${file} can't hold ${wrong.join(', ')} byte for byte`, {
+    state: 'Nothing was changed.',
+    next: ini
+      ? 'An ini file knows no spaces at either end of a line and no empty lines: write JSON on one line, or anything as base64.'
+      : 'Not all three kinds of quotes in one value: write it as base64.',
+  })
 }
 
 interface Difference {

@@ -226,3 +226,18 @@ asRoot(
   },
   60_000,
 )
+
+test('a setting that its file can not hold byte for byte is refused, and the file is as it was', async () => {
+  const file = 'webapps/ponyr2/settings/active'
+  const before = project.read(file)
+  for (const value of [' padded ', '{\n  "indented": 1\n}', 'a\n\nb']) {
+    await expect(project.run((staging) => staging.settings.set({ 'pony.note': value }))).rejects.toMatchObject({
+      code: 'setting-not-exact',
+      exitCode: 2,
+      state: 'Nothing was changed.',
+    })
+  }
+  expect(project.read(file)).toBe(before)
+  await project.run((staging) => staging.settings.set({ 'pony.note': '{"a": [1,\n2]}' }))
+  expect((await project.run((staging) => staging.settings.get())).value['pony.note']).toBe('{"a": [1,\n2]}')
+}, 30_000)
