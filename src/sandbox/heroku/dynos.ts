@@ -42,6 +42,7 @@ export function startDyno(world: World, app: App, request: DynoRequest): Dyno {
     updatedAt: at,
     managed: request.managed ?? false,
     stopping: false,
+    connecting: 0,
     exited: Promise.resolve(0),
   }
   app.dynos.push(dyno)
@@ -180,6 +181,9 @@ export async function stopDyno(world: World, app: App, dyno: Dyno): Promise<void
     app.logEvents.emit('dynos')
     if (dyno.attachUrl) return
   }
+  // The router sends it nothing more; what is on its way has to be there before the app stops listening.
+  const arrived = Date.now() + 2000
+  while (dyno.connecting > 0 && Date.now() < arrived) await new Promise((resolve) => setTimeout(resolve, 5))
   log(world, app, 'heroku', dyno.name, 'Stopping all processes with SIGTERM')
   signal(dyno, 'SIGTERM')
   const timer = setTimeout(() => {

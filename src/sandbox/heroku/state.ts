@@ -69,6 +69,8 @@ export interface Dyno {
   /** Part of the formation, so the dyno manager keeps it running. */
   managed: boolean
   stopping: boolean
+  /** Requests that the router is connecting to it. */
+  connecting: number
   exited: Promise<number>
 }
 

@@ -33,6 +33,11 @@ export async function startRouter(world: World, app: App): Promise<Server> {
           dyno === 'H10' ? 'App crashed' : dyno === 'H20' ? 'App boot timeout' : 'No web processes running',
         )
       const started = Date.now()
+      dyno.connecting += 1
+      let connected = (): void => {
+        dyno.connecting -= 1
+        connected = () => undefined
+      }
       const proxied = httpRequest(
         {
           agent: false,
@@ -62,6 +67,8 @@ export async function startRouter(world: World, app: App): Promise<Server> {
           )
         },
       )
+      proxied.on('socket', (socket) => socket.once('connect', () => connected()))
+      proxied.on('close', () => connected())
       proxied.on('error', (error) => fail(503, 'H13', `Connection closed without response (${error.message})`))
       request.pipe(proxied)
     }

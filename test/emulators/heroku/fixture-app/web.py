@@ -1,6 +1,7 @@
 """A small web app: /up, /pledges (GET lists, POST adds), /env?NAME. Listens on $PORT."""
 import json
 import os
+import select
 import signal
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,4 +58,7 @@ server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 print(f"version {VERSION} listens on {os.environ['PORT']}", flush=True)
 server.serve_forever()
+# Who has been let in by the kernel is answered too.
+while select.select([server.socket], [], [], 0)[0]:
+    server._handle_request_noblock()
 server.server_close()
