@@ -96,7 +96,7 @@ export async function takeUpByReload(context: VpsContext, host: Host, change: Ch
   }
   await makeCurrentAgain(context, host, change, before)
   const again = await beginChange(context, host, `restart ${context.deployment.name}`)
-  const state = await serveAgain(context, host, again, signal, before)
+  const state = await serveAgain(context, host, again, signal, before, pidOf(running))
   throw await unhealthy(context, host, change, failed, `${state}; ${version} is marked as failed.`)
 }
 
@@ -107,17 +107,23 @@ async function serveAgain(
   change: ChangeOn,
   signal: string,
   before: string,
+  pid: number | undefined,
 ): Promise<string> {
   const alive = serves(await findRunning(context, host, change))
   const expected = `${change.release.name}/${before}`
   if (alive && (await reload(context, host, change, alive, signal, expected)) === undefined) {
-    return `The server has taken ${before} up again, and it is the current version`
+    // Another process: the server had ended, and its daemon started it anew.
+    if (pidOf(alive) === pid) return `The server has taken ${before} up again, and it is the current version`
+  } else {
+    await bringUp(context, host, change, await findRunning(context, host, change))
   }
-  await bringUp(context, host, change, await findRunning(context, host, change))
   return `The server ended, and was started again with ${before}, which is the current version; requests failed meanwhile`
 }
 
 type Serving = Running & { supervisor: Supervisor; slot: Slot }
+
+const pidOf = ({ slot, processes }: Serving): number | undefined =>
+  processes.find((each) => each.name === program(slot))?.pid
 
 const serves = (running: Running): Serving | undefined =>
   running.supervisor && running.slot ? (running as Serving) : undefined

@@ -47,7 +47,7 @@ it('a name that does not resolve', async () => {
   const { status, err } = await deploy({}, 'HostName no-such-host.invalid')
   expect(status).toBe(1)
   expect(err).toMatch(
-    /error: deploy@pony\.example\.org does not resolve[\s\S]*no-such-host\.invalid\n {2}Nothing was run on it\.\n {2}→ /,
+    /error: deploy@pony\.example\.org does not resolve[\s\S]*no-such-host\.invalid\n {2}given up after [^\n]*\n {2}Nothing was run on it\.\n {2}→ /,
   )
 })
 
@@ -77,7 +77,7 @@ it('an unknown key: its fingerprint, and how to add it', async () => {
   const { status, err } = await deploy({ knownHosts })
   expect(status).toBe(1)
   expect(err).toMatch(
-    /error: the host key of [^\n]* is not known[\s\S]*SHA256:[^\n]*\n {2}Nothing was sent to it\.\n {2}→ /,
+    /error: the host key of [^\n]* is not known[\s\S]*SHA256:[^\n]*\n {2}given up after [^\n]*\n {2}Nothing was sent to it\.\n {2}→ /,
   )
 })
 

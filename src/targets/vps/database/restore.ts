@@ -108,13 +108,22 @@ export async function replaceData(
       )
     }
     if (migrate === undefined || facts.current === undefined) return
-    await host.script(
-      [
-        { name: `migrate: ${migrate}`, command: inVersion(release, facts.current, migrate) },
-        ...recordMigrations(context, release, facts.current),
-      ],
-      { guard },
-    )
+    await host
+      .script(
+        [
+          { name: `migrate: ${migrate}`, command: inVersion(release, facts.current, migrate) },
+          ...recordMigrations(context, release, facts.current),
+        ],
+        { guard },
+      )
+      .catch((error: unknown) => {
+        if (!(error instanceof OutcomeUnknownError)) throw error
+        throw lostDuring(
+          error,
+          `${names.join(' and ')}: replaced as a whole, and perhaps migrated; what was there is in ${kept}, or on its server as …_before_….`,
+          'Do it again when the host can be reached.',
+        )
+      })
   })
 }
 
