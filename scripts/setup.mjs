@@ -28,6 +28,7 @@ const test = [
   { package: 'sudo', program: 'sudo' },
   { package: 'busybox', program: 'busybox' },
   { package: 'tmux', program: 'tmux' },
+  { package: 'chromium', program: 'chromium' },
   { package: 'dropbear-bin', program: 'dropbear' },
   { package: 'mariadb-server', program: 'mariadbd', units: ['mariadb.service'] },
   { package: 'redis-server', program: 'redis-server', units: ['redis-server.service'] },
