@@ -49,7 +49,8 @@ afterAll(() => world?.remove())
 
 function isUp(): boolean {
   try {
-    execFileSync('curl', ['-fsS', '-o', '/dev/null', `http://127.0.0.1:${port}/up`], { stdio: 'pipe' })
+    const get = 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)'
+    execFileSync('/usr/bin/python3', ['-c', get, `http://127.0.0.1:${port}/up`], { stdio: 'pipe' })
     return true
   } catch {
     return false
