@@ -10,7 +10,7 @@ import { hostFacts } from '../facts.ts'
 import { type ReleaseLayout, releaseLayout } from '../layout.ts'
 import { programs } from '../programs.ts'
 import type { Data, PromotionFacts, Side } from './facts.ts'
-import { placesOf, type StepSpec } from './spec.ts'
+import { daemon, list, placesOf, type StepSpec } from './spec.ts'
 
 /** What is different on such a host. */
 export interface WorkerHost {
@@ -151,14 +151,6 @@ export function factsOn(facts: PromotionFacts, on: WorkerHost): PromotionFacts {
 function there(on: WorkerHost, step: StepSpec): StepSpec {
   return { ...step, id: `${step.id}@${on.host}`, title: `${on.host}: ${step.title}`, on: on.host }
 }
-
-const daemon = (on: WorkerHost, side: Side) => ({
-  socket: `${side.dir}/run/supervisor.sock`,
-  folder: side.dir,
-  argv: [on.supervisord, '-c', `${side.dir}/etc/supervisord.conf`],
-})
-
-const list = (names: readonly string[]): string => (names.length === 0 ? 'none' : names.join(', '))
 
 /** Nothing starts there by itself from now on, staging's workers stop, and the release gets production's settings. */
 export function readyElsewhere(facts: PromotionFacts, id: string): StepSpec[] {

@@ -84,7 +84,8 @@ const source = (facts: PromotionFacts, item: Data): string =>
   facts.adopt?.paths[item.name] ?? (facts.old ? shared(facts.old, item) : '')
 const earlier = (facts: PromotionFacts, item: Data): string => `${shared(facts.next, item)}.earlier`
 
-function daemon(facts: Pick<PromotionFacts, 'supervisord'>, side: Side) {
+/** A release's supervisord, as the host's scripts start it and speak to it. */
+export function daemon(facts: Pick<PromotionFacts, 'supervisord'>, side: Side) {
   return {
     socket: `${side.dir}/run/supervisor.sock`,
     folder: side.dir,
@@ -532,6 +533,6 @@ function some(things: readonly unknown[], step: StepSpec): StepSpec[] {
   return things.length > 0 ? [step] : []
 }
 
-function list(names: readonly string[]): string {
+export function list(names: readonly string[]): string {
   return names.length === 0 ? 'none' : names.join(', ')
 }
