@@ -1,5 +1,6 @@
 /** Every error passes one place on its way to a person: what the option parser says, and what a task file throws. */
 import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { failureRecord } from '../../../src/cli/failure.ts'
 import { slipwayCommand, tasksCommand } from '../../../src/cli/index.ts'
@@ -66,27 +67,28 @@ describe('words that a command does not take', () => {
 })
 
 describe('what a task throws', () => {
+  const project = join(process.cwd(), 'project')
   const here = new Error('no')
-  here.stack = 'Error: no\n    at run (/project/tasks.ts:12:5)\n    at node:internal/main:1:1'
+  here.stack = `Error: no\n    at run (${project}/tasks.ts:12:5)\n    at node:internal/main:1:1`
 
   test('is told with its line, its task and a next step', () => {
     rememberWhoThrew(here, 'deploy_staging')
     rememberWhoThrew(here, 'deploy_all')
-    expect(failureLines(failureRecord(foreignError(here), '/project'))).toEqual([
-      'error: ../../project/tasks.ts:12:5: no',
+    expect(failureLines(failureRecord(foreignError(here), project))).toEqual([
+      'error: project/tasks.ts:12:5: no',
       '  The task deploy_staging ended there; what was done before it stays done.',
       '  → `--debug` shows the stack.',
     ])
   })
 
   test('has its stack with --debug alone', () => {
-    expect(failureLines(failureRecord(foreignError(here), '/project'), { debug: true }).join('\n')).toContain(
-      'at run (/project/tasks.ts:12:5)',
+    expect(failureLines(failureRecord(foreignError(here), project), { debug: true }).join('\n')).toContain(
+      `at run (${project}/tasks.ts:12:5)`,
     )
   })
 
   test('stays as it is where it is Slipway’s own', () => {
-    expect(failureRecord(new SlipwayError('own', 'mine', { next: 'Do it.' }), '/project')).toMatchObject({
+    expect(failureRecord(new SlipwayError('own', 'mine', { next: 'Do it.' }), project)).toMatchObject({
       code: 'own',
       message: 'mine',
       next: 'Do it.',
