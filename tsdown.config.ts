@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { defineConfig } from 'tsdown'
+import { bundleSsh2 } from './scripts/ssh2-bundle.ts'
 
 interface Modules {
   getModuleInfo(id: string): { readonly importedIds: readonly string[] } | null
@@ -34,6 +35,7 @@ export default defineConfig({
   // The public modules have types; the commands are not imported by anyone.
   dts: { entry: ['src/index.ts', 'src/testing/index.ts'] },
   hash: true,
+  hooks: { 'build:done': ({ options }) => bundleSsh2(options.outDir) },
   outputOptions: {
     // Each file that Node loads costs it half a millisecond and more: what starts together is one file.
     codeSplitting: {

@@ -1,5 +1,4 @@
 /** What to try, in OpenSSH's order: agent keys, key files, keyboard-interactive, password. Says what was tried. */
-import { createRequire } from 'node:module'
 import type { AuthenticationType, AuthHandlerMiddleware, ParsedKey } from 'ssh2'
 import { currentRun } from '../events/run.ts'
 import { Secret } from '../shell/index.ts'
@@ -7,10 +6,7 @@ import { agentKeys } from './agent-keys.ts'
 import { fingerprint } from './known-hosts.ts'
 import { readOnce, textOnce } from './read-once.ts'
 import type { SshConfig } from './ssh-config.ts'
-
-// ssh2 is CommonJS and slow to load: only when first connecting.
-type Ssh2 = typeof import('ssh2')
-export const loadSsh2 = (): Ssh2 => createRequire(import.meta.url)('ssh2') as Ssh2
+import { loadSsh2 } from './ssh2-library.ts'
 
 export interface AuthPlan {
   readonly handler: AuthHandlerMiddleware
@@ -159,7 +155,7 @@ async function openKey(
   file: string,
   text: Buffer,
   tried: string[],
-  utils: Ssh2['utils'],
+  utils: typeof import('ssh2')['utils'],
 ): Promise<ParsedKey | undefined> {
   const parsed = currentRun().memo(`parsed-key:${file}`, () => utils.parseKey(text))
   if (!(parsed instanceof Error)) return Array.isArray(parsed) ? parsed[0] : parsed

@@ -2,7 +2,6 @@
  * A host over ssh2. One authenticated connection; everything is a channel of it. At most four command channels at
  * once: sshd frees a slot of its ten (MaxSessions) only after we see the close, so that more would race for them.
  */
-import { createRequire } from 'node:module'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import type { NodeSSH as NodeSshClass } from 'node-ssh'
 import type { Client, ClientChannel, ConnectConfig, ParsedKey, SFTPWrapper } from 'ssh2'
@@ -16,22 +15,11 @@ import { rsyncBridge } from './rsync-bridge.ts'
 import { spareChannel } from './spare-channel.ts'
 import type { SshConfig } from './ssh-config.ts'
 import { planAuth } from './ssh2-auth.ts'
+import { loadNodeSsh } from './ssh2-library.ts'
 import { bulk, limitWindow, windowFor } from './ssh2-packets.ts'
 import type { Channel, ExecOptions, Transport } from './transport.ts'
 
-// Required, not imported: the loader reads CommonJS twice when it is imported, and there are forty files of it.
-const require = createRequire(import.meta.url)
-const loadNodeSsh = () => require('node-ssh') as typeof import('node-ssh')
-
-/**
- * Loads the half of ssh2 that reads keys, while something else is waited for. The other half is loaded when there is a
- * connection, while the server makes itself ready. Best effort: what is not found now is found then, or told of then.
- */
-export function loadAhead(): void {
-  try {
-    require('ssh2/lib/protocol/keyParser.js')
-  } catch {}
-}
+export { loadAhead } from './ssh2-library.ts'
 
 const commandChannels = 4
 /** How long a server may take to answer once TCP stands, milliseconds. */
