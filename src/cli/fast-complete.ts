@@ -1,5 +1,5 @@
 /** `tasks --complete [--about] -- words`: what the shells' completion calls, from the cached manifest alone. */
-import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { complete, completionLines } from './complete.ts'
 import { type Manifest, manifestKey, readManifest } from './manifest.ts'
 import { nearestTaskFile } from './nearest.ts'
@@ -24,8 +24,7 @@ export async function fastComplete(
       given === undefined
         ? nearestTaskFile(process.cwd())
         : (await import('./taskfile.ts')).findTaskFile(process.cwd(), given)
-    const { version } = JSON.parse(readFileSync(packageJson, 'utf8')) as { version: string }
-    const known = file && (readManifest(file, manifestKey(version)) ?? (await load(file)))
+    const known = file && (readManifest(file, manifestKey(fileURLToPath(packageJson))) ?? (await load(file)))
     return completionLines(complete(words, known || { tasks: [], hosts: [], roles: [] }), about)
   } catch {
     return ''

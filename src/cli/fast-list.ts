@@ -1,5 +1,5 @@
 /** `tasks --list` where nothing changed since the last time: the cached manifest, and nothing else, is read. */
-import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { listJson, listText } from './list.ts'
 import { manifestKey, readManifest } from './manifest.ts'
 import { nearestTaskFile } from './nearest.ts'
@@ -18,8 +18,7 @@ export function listRequest(argv: readonly string[]): ListRequest | undefined {
 export function fastList({ json }: ListRequest, packageJson: URL): { text: string } | { file: string } | undefined {
   const file = nearestTaskFile(process.cwd())
   if (file === undefined) return undefined
-  const { version } = JSON.parse(readFileSync(packageJson, 'utf8')) as { version: string }
-  const manifest = readManifest(file, manifestKey(version))
+  const manifest = readManifest(file, manifestKey(fileURLToPath(packageJson)))
   if (!manifest) return { file }
   return { text: json ? listJson(manifest) : listText(manifest, Math.max(40, process.stdout.columns ?? 100)) }
 }

@@ -18,7 +18,7 @@ import {
 } from './manifest.ts'
 import { configuredNames } from './names.ts'
 import { isCoreOption } from './options.ts'
-import { packageEntries, packageVersion } from './package.ts'
+import { packageEntries, packageRoot } from './package.ts'
 import { ownPlace, shortPath } from './place.ts'
 
 export interface LoadedTaskFile extends Collected {
@@ -30,7 +30,7 @@ export interface LoadedTaskFile extends Collected {
 
 /** Throws a UsageError, with the line where there is one, for whatever is wrong with the file. */
 export async function loadTaskFile(file: string): Promise<LoadedTaskFile> {
-  const key = manifestKey(packageVersion())
+  const key = manifestKey(join(packageRoot(), 'package.json'))
   const cached = readManifest(file, key)
   const cachedBundle = cached && join(cacheFolder(file), cached.bundle)
   if (cached && cachedBundle && existsSync(cachedBundle)) {
@@ -60,7 +60,7 @@ export async function loadTaskFile(file: string): Promise<LoadedTaskFile> {
 
 /** What is known of the task file, without loading it where nothing changed. */
 export async function describeTaskFile(file: string): Promise<Manifest> {
-  return readManifest(file, manifestKey(packageVersion())) ?? (await loadTaskFile(file)).manifest
+  return readManifest(file, manifestKey(join(packageRoot(), 'package.json'))) ?? (await loadTaskFile(file)).manifest
 }
 
 async function importTasks(file: string, bundle: string): Promise<Collected> {

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import type { TaskInfo } from '../tasks/collect.ts'
 
 export interface Manifest {
-  /** Of Slipway and Node: another one makes another manifest. */
+  /** Of Slipway, the folder that this copy of it lies in, and Node: another one makes another manifest. */
   key: string
   taskFile: string
   /** Path, modification time in ms (0: not there), size in bytes. */
@@ -22,7 +22,11 @@ export interface Manifest {
   roles: string[]
 }
 
-export const manifestKey = (version: string) => `1 ${version} ${process.version}`
+/** Throws where `packageJson`, this package's own, can't be read. A bundle imports the very copy that made it. */
+export function manifestKey(packageJson: string): string {
+  const { version } = JSON.parse(readFileSync(packageJson, 'utf8')) as { version: string }
+  return `2 ${version} ${process.version} ${dirname(packageJson)}`
+}
 
 /** The folder that holds a task file's manifest and bundle. */
 export function cacheFolder(taskFile: string): string {

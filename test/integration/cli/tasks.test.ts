@@ -408,6 +408,25 @@ it('two copies of the package are an error that names both', async () => {
   expect(err).toContain(other.root)
 })
 
+it('another copy of the same version makes its own of a task file that this one has loaded', async () => {
+  project = makeProject({
+    'tasks.ts': `import { task } from 'slipway'\nexport const hello = task({ about: 'Say hello', run() {} })\n`,
+  })
+  const other = await buildSlipway()
+  try {
+    for (const copy of [built, other, built]) {
+      for (const words of [['hello'], ['-l'], ['--complete', '--', 'hel']]) {
+        const { status, err } = await project.run(copy.tasks, words)
+        expect({ status, words, err: err.includes('error') }).toEqual({ status: 0, words, err: false })
+      }
+    }
+  } finally {
+    other.remove()
+  }
+  // The other copy is gone, and what it made of the file with it.
+  expect(await tasks('hello')).toMatchObject({ status: 0 })
+})
+
 describe('an interruption', () => {
   const slow = `import { appendFileSync } from 'node:fs'
 import { currentRun, note, task } from 'slipway'
