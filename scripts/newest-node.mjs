@@ -1,6 +1,6 @@
 /**
  * Runs the unit tests and a part of the rest on the newest Node, which the npm package `node` brings:
- * `node scripts/newest-node.mjs`.
+ * `node scripts/newest-node.mjs`; all of them with `--all` (`npm run test:newest`), as long as on this Node.
  * SLIPWAY_NEWEST_NODE=skip leaves it out, for where there is no registry.
  */
 import { spawnSync } from 'node:child_process'
@@ -12,8 +12,9 @@ import { counted } from './vitest-report.mjs'
 
 const fetchMs = 3 * 60_000
 const testMs = 8 * 60_000
+const allMs = 60 * 60_000
 // Where Node itself matters: the commands as built, connections and streams, a deploy to a real host.
-const tests = [
+const sample = [
   'test/unit',
   'test/integration/cli/tasks.test.ts',
   'test/integration/hosts/commands.test.ts',
@@ -22,7 +23,9 @@ const tests = [
 ]
 
 /** Resolves with what passed and failed there, or why it could not be done. */
-export function testOnNewestNode({ log = console.log } = {}) {
+export function testOnNewestNode({ all = false, log = console.log } = {}) {
+  const tests = all ? ['test'] : sample
+  const timeout = all ? allMs : testMs
   if (process.env.SLIPWAY_NEWEST_NODE === 'skip') return { skipped: 'SLIPWAY_NEWEST_NODE=skip' }
   // Fetched first and alone, so that a slow registry is told apart from slow tests.
   const asked = onNewest(['--version'], { timeout: fetchMs, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
@@ -40,10 +43,10 @@ export function testOnNewestNode({ log = console.log } = {}) {
     const report = join(dir, 'report.json')
     const vitest = join(root, 'node_modules/vitest/vitest.mjs')
     const args = [vitest, 'run', ...tests, '--reporter=dot', '--reporter=json', `--outputFile.json=${report}`]
-    const ran = onNewest(args, { timeout: testMs, stdio: ['ignore', 'inherit', 'inherit'] })
+    const ran = onNewest(args, { timeout, stdio: ['ignore', 'inherit', 'inherit'] })
     const counts = counted(report)
     if (ran.error?.code === 'ETIMEDOUT')
-      return { version, ...counts, problem: `not done after ${testMs / 60_000} minutes` }
+      return { version, ...counts, problem: `not done after ${timeout / 60_000} minutes` }
     if (!counts) return { version, problem: 'the tests could not be run' }
     if (ran.status !== 0 && counts.failed === 0)
       return { version, ...counts, problem: 'something failed outside the tests' }
@@ -59,7 +62,13 @@ function onNewest(args, options) {
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const { version, passed = 0, failed = 0, skipped, problem } = testOnNewestNode()
+  const {
+    version,
+    passed = 0,
+    failed = 0,
+    skipped,
+    problem,
+  } = testOnNewestNode({ all: process.argv.includes('--all') })
   console.log(
     problem ?? (typeof skipped === 'string' ? skipped : `Node ${version}: ${passed} passed, ${failed} failed`),
   )
