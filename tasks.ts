@@ -9,6 +9,7 @@ import {
   note,
   number,
   onHeroku,
+  onHosts,
   processTable,
   rest,
   result,
@@ -122,6 +123,13 @@ export const restart_app = task({
   about: 'Restart the app server without failing a request',
   params: { release },
   run: ({ release }) => release.server.restart(),
+})
+
+export const reload_app = task({
+  group: 'running',
+  about: 'Have the app server take up its settings without being started again, where it can: [app] reload',
+  params: { release },
+  run: ({ release }) => onHosts(release).reload(),
 })
 
 export const start_staging_supervisor = task({
@@ -469,6 +477,15 @@ export const restore_db = task({
   about: 'Put a backup in the place of the data; what is there is backed up first',
   params: { release, backup: string() },
   run: ({ release, backup }) => release.database.restore(backup),
+})
+
+export const prune_replaced = task({
+  group: 'data',
+  about: 'Delete data that restores, clones and init_db took the place of; never the newest of each database',
+  params: { release, keep: number().default(1).about('how many of each database stay') },
+  run: async ({ release, keep }) => {
+    for (const name of await onHosts(release).pruneReplaced({ keep })) result(name)
+  },
 })
 
 export const fetch_db = task({

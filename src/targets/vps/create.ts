@@ -125,6 +125,7 @@ export function createVpsDeployment(config: Config, deployment: VpsConfig): VpsD
     logs: (options) => stream(async () => (await import('./logs.ts')).readLogs(context, options)),
     url: async () => (deployment.domain === undefined ? undefined : `https://${deployment.domain}/`),
     reload: async () => (await import('./reload.ts')).reloadServer(context),
+    pruneReplaced: async (options) => (await import('./database/replaced.ts')).pruneReplaced(context, options),
     initApp: async () => (await import('./domains.ts')).initApp(context),
   }
 }

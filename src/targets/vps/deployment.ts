@@ -11,6 +11,11 @@ export interface VpsDeployment extends DeploymentOperations {
   readonly supervisor: Pick<Service, 'status' | 'tail'> & { stop(): Promise<void> }
   /** The app server's own reload (`[app] reload`), proved by its health and by its being the same process. */
   reload(): Promise<void>
+  /**
+   * Deletes data that was replaced (by restores, clones, init, promotions) but for the newest `keep` of each database,
+   * once what is in its place was read from end to end. Resolves with the folders and databases deleted.
+   */
+  pruneReplaced(options?: { keep?: number }): Promise<string[]>
   /** What an operator does by hand: the app, website and domain at the provider. */
   initApp(): Promise<void>
 }

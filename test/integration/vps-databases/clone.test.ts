@@ -166,6 +166,30 @@ describe.each([
     expect(JSON.stringify(clone.events)).not.toContain(password)
   })
 
+  it('drops what was replaced, but for the newest, and only once what took its place was read', async () => {
+    const { project, sql, databases } = world
+    const kept = () => databases().filter((name) => name.startsWith('pony_staging_before_'))
+    const before = kept()
+    expect(before).toHaveLength(2)
+    const { value: none, events } = await project.run((staging) => staging.pruneReplaced(), { dryRun: true })
+    expect(none).toEqual([])
+    expect(told(events)).toContain(`to be deleted: ${before[0]}`)
+    expect(told(events)).not.toContain(`to be deleted: ${before[1]}`)
+    if (kind === 'postgres') {
+      sql('postgres', 'ALTER DATABASE pony_staging ALLOW_CONNECTIONS false')
+      await expect(project.run((staging) => staging.pruneReplaced(), { yes: true })).rejects.toMatchObject({
+        code: 'database-closed',
+        state: 'Nothing was deleted: what it replaced may be needed.',
+      })
+      sql('postgres', 'ALTER DATABASE pony_staging ALLOW_CONNECTIONS true')
+    }
+    expect(kept()).toEqual(before)
+    const { value: deleted } = await project.run((staging) => staging.pruneReplaced(), { yes: true })
+    expect(deleted).toContain(before[0])
+    expect(kept()).toEqual([before[1]])
+    expect(sql(before[1] as string, 'SELECT count(*) FROM club')).toBe('3')
+  })
+
   it('leaves staging as it was, and no copy, where the scrubbing fails', async () => {
     const { project, sql, databases } = world
     writeFileSync(join(project.dir, 'config/sql/scrub.sql'), 'UPDATE nowhere SET x = 1;\n')

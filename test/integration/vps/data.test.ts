@@ -1,6 +1,6 @@
 /** Data that moves with the code: schemas taken back, production cloned, backups that are damaged. */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ask, createProject, type Project, told } from './host.ts'
@@ -66,7 +66,36 @@ test('a clone of production brings data and media into staging, and leaves the q
   project.configure((text) =>
     text.replace('[staging]\ntarget = vps\n', '[staging]\ntarget = vps\nclone_on_deploy = production\n'),
   )
+  // Its hooks are staging's: one before that fails leaves staging's data alone, one after has the new data.
+  const hooks = join(project.home, 'webapps/ponyr2/shared/hooks')
+  const setHooks = (before: string, after: string) =>
+    project.configure(
+      (text) =>
+        `${text.replace(/\n\[app.hooks\][\s\S]*$/, '')}\n[app.hooks]\nbefore_clone = ${before}\nafter_clone = ${after}\n`,
+    )
+  const from = `python3 -c "import os, sqlite3; print(*sqlite3.connect(os.environ['SLIPWAY_SHARED'] + '/db/pony.sqlite').execute('SELECT value FROM settings WHERE name = ?', ('from',)).fetchone())" >>"$SLIPWAY_SHARED/hooks"`
+  setHooks('echo not now >&2; exit 3', from)
+  await expect(project.run((staging) => staging.deploy())).rejects.toMatchObject({
+    code: 'data-hook',
+    message: expect.stringContaining('before clone'),
+    detail: 'not now',
+    state: 'Nothing was changed.',
+  })
+  expect(sql('ponyr2', 'pony', "SELECT value FROM settings WHERE name = 'from'")).toBe('staging')
+  expect(existsSync(hooks)).toBe(false)
+  setHooks(from, `${from}; exit 4`)
+  await expect(project.run((staging) => staging.deploy())).rejects.toMatchObject({
+    code: 'data-hook',
+    message: expect.stringContaining('after clone'),
+    state: 'The data is in place, and the app runs with it.',
+  })
+  expect(project.read('webapps/ponyr2/shared/hooks')).toBe('staging\nproduction\n')
+  rmSync(hooks)
+  sql('ponyr2', 'pony', "UPDATE settings SET value = 'staging' WHERE name = 'from'")
+  setHooks(from, from)
   await project.run((staging) => staging.deploy())
+  expect(project.read('webapps/ponyr2/shared/hooks')).toBe('staging\nproduction\n')
+  setHooks('true', 'true')
   expect(sql('ponyr2', 'pony', "SELECT value FROM settings WHERE name = 'from'")).toBe('production')
   expect(sql('ponyr2', 'queue', "SELECT count(*) FROM sqlite_master WHERE name = 'of_production'")).toBe('0')
   expect(project.read('webapps/ponyr2/shared/media/photo.jpg')).toBe('a photo')
@@ -118,3 +147,62 @@ test('a fetched database is on this machine, and opens', async () => {
   const main = paths.find((path) => path.includes('main')) as string
   expect(execFileSync('/usr/bin/sqlite3', [main, 'PRAGMA integrity_check']).toString().trim()).toBe('ok')
 }, 30_000)
+
+test('what was replaced goes by the operator’s word, but for the newest, and not while its replacement is damaged', async () => {
+  const folder = join(project.home, '.slipway/pony/backups')
+  const kept = () => readdirSync(folder).filter((name) => name.startsWith('replaced-'))
+  const of = (name: string) => kept().filter((each) => each.startsWith(`replaced-${name}-`))
+  const prune = (options: Parameters<Project['run']>[1] = {}, keep?: number) =>
+    project.run((staging) => staging.pruneReplaced(keep === undefined ? {} : { keep }), options)
+  const { value: backup } = await project.run((staging) => staging.database.backup())
+  await project.run((staging) => staging.database.restore(backup.id))
+  await project.run((staging) => staging.database.restore(backup.id))
+  sql('ponyr2', 'pony', "INSERT INTO settings VALUES ('newest', 'kept')")
+  await project.run((staging) => staging.database.restore(backup.id))
+  const [all, productions] = [kept(), of('production')]
+  expect(of('staging').length).toBeGreaterThan(3)
+  expect(productions).toHaveLength(1)
+
+  await expect(prune({}, 0)).rejects.toMatchObject({ code: 'bad-value', exitCode: 2 })
+  const { value: none, events } = await prune({ dryRun: true })
+  const listed = told(events).flatMap((text) => /^to be deleted: (\S+)/.exec(text)?.[1] ?? [])
+  expect(none).toEqual([])
+  expect(listed).toHaveLength(of('staging').length - 1)
+  const prompter = {
+    interactive: true,
+    confirm: async () => true,
+    confirmTyped: async () => false,
+    text: async () => '',
+    password: async () => '',
+  }
+  await expect(prune({ prompter })).rejects.toMatchObject({ code: 'declined' })
+  expect(kept()).toEqual(all)
+
+  const main = join(project.home, 'webapps/ponyr2/shared/db/pony.sqlite')
+  const whole = readFileSync(main)
+  await project.run((staging) => staging.server.stop())
+  truncateSync(main, 8192)
+  await expect(prune({ yes: true })).rejects.toMatchObject({
+    code: 'database-damaged',
+    state: 'Nothing was deleted: what it replaced may be needed.',
+  })
+  expect(kept()).toEqual(all)
+  writeFileSync(main, whole)
+  await project.run((staging) => staging.server.start())
+
+  const { value: deleted } = await prune({ yes: true })
+  expect(deleted.sort()).toEqual(listed.sort())
+  const [newest, ...more] = of('staging')
+  expect(more).toEqual([])
+  expect(
+    execFileSync('/usr/bin/sqlite3', [
+      join(folder, newest as string, 'main.sqlite'),
+      "SELECT value FROM settings WHERE name = 'newest'",
+    ])
+      .toString()
+      .trim(),
+  ).toBe('kept')
+  expect(of('production')).toEqual(productions)
+  expect((await prune({ yes: true })).value).toEqual([])
+  expect((await up()).status).toBe(200)
+}, 90_000)

@@ -6,6 +6,7 @@
  *   try FILE                    a test restore: a copy beside FILE, its integrity by what it says, and removed again
  *   put SOURCE TARGET KEPT [SHA256]   a verified copy of a backup over TARGET; what was there goes to KEPT
  *   scrub SOURCE TARGET SQL     a copy of SOURCE at TARGET on which the file SQL was run, all of it or nothing
+ *   check FILE                  the rows of a database, which is read from end to end
  *   size FILE...                bytes with journals
  *   has-data FILE...            names of the files that hold rows
  *
@@ -206,6 +207,8 @@ def main(action, names):
         return put(*names[:4])
     if action == 'scrub':
         return scrub(*names[:3])
+    if action == 'check':
+        return {'counts': check(names[0], True)}
     if action == 'size':
         return {path: size(path) for path in names}
     if action == 'has-data':

@@ -21,6 +21,9 @@ export const putDatabase = (source: string, target: string, kept: string, sha256
 export const scrubDatabase = (source: string, target: string, sql: string): Command =>
   program('scrub', source, target, sql)
 
+/** Reads a database in use from end to end; fails where it is damaged or not there. */
+export const checkDatabase = (file: string): Command => program('check', file)
+
 export const sizes = (files: readonly string[]): Command => program('size', ...files)
 
 /** The files that hold tables, as a JSON list. */
