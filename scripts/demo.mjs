@@ -311,8 +311,7 @@ function next() {
   npx tasks --list`)
   for (const [name, rest = ''] of worthTyping) if (listed.has(name)) console.log(`  npx tasks --sandbox ${name}${rest}`)
   console.log(`  npx slipway ssh production --sandbox
-
-End it: npx slipway sandbox down`)
+  npx slipway sandbox down                     ends it; here alone, since it was started here`)
 }
 
 try {
