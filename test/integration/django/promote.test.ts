@@ -4,8 +4,8 @@ import { demote, promote } from '../../../src/targets/vps/promotion/index.ts'
 import { audit, type LoadReport } from '../../faults/load.ts'
 import { jobs, keepBusy, makeWorld, until, type World, workedOff } from './world.ts'
 
-// Python starts slowly on a machine that is busy with others.
-vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 })
+// Python starts slowly on a machine that is busy with others, and a hundred thousand requests take their time.
+vi.setConfig({ testTimeout: process.env['SLIPWAY_TEST_REQUESTS'] ? 1_800_000 : 300_000, hookTimeout: 300_000 })
 
 /** How long the job in a worker's hand takes. The whole 30 s with SLIPWAY_TEST_LONG. */
 const seconds = process.env['SLIPWAY_TEST_LONG'] ? 30 : 6
