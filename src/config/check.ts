@@ -182,7 +182,9 @@ function readTables(pass: Pass, owner: string, tables: Readonly<Record<string, K
   return read
 }
 
-/** `mailer = COMMAND`, `mailer.processes = 2`, `mailer.drain = 60s`. */
+const workerAspects = ['processes', 'drain', 'health']
+
+/** `mailer = COMMAND`, `mailer.processes = 2`, `mailer.drain = 60s`, `mailer.health = COMMAND`. */
 function workerKey(pass: Pass, entry: IniEntry, entries: readonly IniEntry[]): Pick<Key, 'type'> | undefined {
   const [name, aspect, ...more] = entry.key.split('.')
   if (aspect === undefined) {
@@ -196,11 +198,12 @@ function workerKey(pass: Pass, entry: IniEntry, entries: readonly IniEntry[]): P
   }
   if (more.length === 0 && aspect === 'processes') return { type: count(0, 512) }
   if (more.length === 0 && aspect === 'drain') return { type: durationSeconds }
+  if (more.length === 0 && aspect === 'health') return { type: text }
   const owners = entries.map((each) => each.key).filter((key) => !key.includes('.'))
   complain(
     pass,
     entry.line,
-    `[${entry.section}] ${entry.key}: a worker${owners.includes(name as string) ? ` such as ${name}` : ''} has processes and drain${didYouMean(aspect, ['processes', 'drain'])}`,
+    `[${entry.section}] ${entry.key}: a worker${owners.includes(name as string) ? ` such as ${name}` : ''} has processes, drain and health${didYouMean(aspect, workerAspects)}`,
   )
   return undefined
 }
@@ -241,6 +244,7 @@ function appConfig(pass: Pass, values: Values, tables: Record<string, Values>): 
     drainSeconds: get('drain', 30),
     reload: get('reload', undefined),
     restartBy: get('restart', 'slots'),
+    readOnly: get('read_only', undefined),
     health: {
       path: get('health', '/up'),
       status: get('health_status', 200),
@@ -267,10 +271,12 @@ function workers(_pass: Pass, values: Values): Record<string, WorkerConfig> {
   const found: Record<string, WorkerConfig> = {}
   for (const [name, command] of Object.entries(values)) {
     if (name.includes('.')) continue
+    const health = values[`${name}.health`] as string | undefined
     found[name] = {
       command: command as string,
       processes: (values[`${name}.processes`] as number | undefined) ?? 1,
       stopSeconds: (values[`${name}.drain`] as number | undefined) ?? 60,
+      ...(health === undefined ? {} : { health }),
     }
   }
   return found

@@ -57,6 +57,11 @@ export const appKeys: Keys = {
     'reload',
     { standard: 'slots' },
   ),
+  read_only: key(
+    kind.variable,
+    "The app server's own variable that means that it writes nothing, NAME or NAME=VALUE: with it the old release answers GET and HEAD while a promotion holds all other requests.",
+    'PONY_READ_ONLY=1',
+  ),
   drain: key(kind.durationSeconds, 'How long the server gets to finish its requests.', '30s', { standard: '30s' }),
   health: key(kind.text, 'The path that answers when the app is well.', '/up', { standard: '/up' }),
   health_status: key(kind.count(100, 599), 'The status that a healthy app answers.', '200', { standard: '200' }),
@@ -87,7 +92,7 @@ export const appKeys: Keys = {
 export const appTables: Readonly<Record<string, Key>> = {
   workers: key(
     kind.text,
-    'Worker programs: NAME = COMMAND, in the foreground; TERM is a warm shutdown. NAME.processes and NAME.drain too.',
+    'Worker programs: NAME = COMMAND, in the foreground; TERM is a warm shutdown. NAME.processes and NAME.drain too, and on hosts NAME.health, a command that succeeds once it is well.',
     'mailer = exec python3 -m pony.worker',
   ),
   databases: key(

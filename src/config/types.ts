@@ -54,6 +54,8 @@ export interface AppConfig {
   drainSeconds: number
   /** The signal of the server's own reload, without SIG. */
   reload?: string
+  /** The app server's own variable that means it only reads: it answers reads while a promotion holds writes. */
+  readOnly?: { name: string; value: string }
   /** Whether restarts are that reload. */
   restartBy?: 'slots' | 'reload'
   health: HealthConfig
@@ -101,6 +103,8 @@ export interface WorkerConfig {
   processes: number
   /** Seconds a draining worker gets before SIGKILL; longer than its longest job. Default 60 */
   stopSeconds: number
+  /** On hosts, a command that succeeds once the worker is well. */
+  health?: string
 }
 
 export interface HealthConfig {

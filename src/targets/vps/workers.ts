@@ -7,6 +7,7 @@ import { type AuditNote, audited, beginChange, type ChangeOn, requireVersion } f
 import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, findOrphans, logTail } from './daemon.ts'
 import { forgetFacts, hostFacts, noteFacts, requireRelease, withRecord } from './facts.ts'
+import { inVersion } from './install.ts'
 import { readLogs } from './logs.ts'
 import { type Program, programs } from './programs.ts'
 import { serviceSteps } from './release-files.ts'
@@ -105,6 +106,7 @@ async function startWorkers(context: VpsContext, host: Host, change: ChangeOn): 
     await supervisor.reload()
     await supervisor.start(...wanted.map((each) => each.name))
     await waitUp(host, change, supervisor, wanted)
+    await requireWell(context, host, change, wanted)
     if (change.facts.workersWanted) return
     const { wanted: folder } = change.release
     await host.script([{ name: 'a reboot brings them back', command: sh`mkdir -p ${folder}; : > ${folder}/workers` }], {
@@ -123,7 +125,8 @@ async function restartThere(context: VpsContext, host: Host, change: ChangeOn, n
   const done = await restartOnHost(context, host, change, 'workers', {
     drainSeconds: longestDrain(context),
     programs: wanted.map((each) => each.name),
-    audit: note?.entry(change.facts),
+    // What is not known to be well yet, is not said to have gone well.
+    audit: wanted.some(({ of }) => healthOf(context, of)) ? undefined : note?.entry(change.facts),
     ...(change.facts.workersWanted ? {} : { wanted: `${change.release.wanted}/workers` }),
   })
   if (done.outcome === 'worker-failed') {
@@ -141,6 +144,7 @@ async function restartThere(context: VpsContext, host: Host, change: ChangeOn, n
   if (done.outcome !== 'ok') return false
   if (note) note.left = done.audited === true
   await noteFacts(context.deployment, host, { workersWanted: true })
+  await requireWell(context, host, change, wanted)
   return true
 }
 
@@ -189,6 +193,51 @@ async function waitUp(host: Host, change: ChangeOn, supervisor: Supervisor, want
     },
     { deadlineMs: 20_000, everyMs: 100, late: async () => error(await state()) },
   )
+}
+
+const healthOf = ({ deployment }: VpsContext, worker: string): string | undefined =>
+  deployment.app.workers[worker]?.health
+
+/** Asks each worker that has a health command, again and again until it succeeds or the deadline is over. */
+async function requireWell(
+  context: VpsContext,
+  host: Host,
+  change: ChangeOn,
+  started: readonly Program[],
+): Promise<void> {
+  const seconds = Math.ceil(context.deployment.app.health.deadlineMs / 1000)
+  const names = [...new Set(started.map((each) => each.of))]
+  for (const name of names) {
+    const health = healthOf(context, name)
+    if (health === undefined) continue
+    const ask = inVersion(change.release, requireVersion(change, host), health).render()
+    await inStep(`${name} is well: ${health}`, host.name, async () => {
+      const result = await host.run(
+        sh`end=$(($(date +%s) + ${seconds})); status=1; said=
+while left=$((end - $(date +%s))); [ "$left" -gt 0 ]; do
+  said=$(timeout "$left" sh -c ${ask} 2>&1); status=$?
+  [ "$status" -ne 0 ] || break
+  sleep 0.1
+done
+printf '%s\n' "$said"; exit "$status"`,
+        { quiet: true, nothrow: true, label: `ask whether ${name} is well` },
+      )
+      if (result.exitCode === 0) return
+      const log = started.find((each) => each.of === name)?.log as string
+      throw new SlipwayError('worker-unhealthy', `${name} was not well on ${host.name} within ${seconds} s`, {
+        host: host.name,
+        detail: [
+          `${health} ended with status ${result.exitCode}`,
+          result.stdout.trim(),
+          await logTail(host, `${change.release.logs}/${log}`),
+        ]
+          .filter(Boolean)
+          .join('\n'),
+        state: 'The app server is left as it is; the worker runs on.',
+        next: `Look at its log: \`tasks logs --source ${name}\`; or correct [app.workers] ${name}.health.`,
+      })
+    })
+  }
 }
 
 /** Drains the workers and proves them gone; the app server is not touched. Ends the daemon if nothing is left in it. */
@@ -279,5 +328,6 @@ async function scaleWorkers(context: VpsContext, sizes: Record<string, number>):
     if (!workers.some(isUp) || wanted.length === 0) return
     await supervisor.start(...wanted.map((each) => each.name))
     await waitUp(host, change, supervisor, wanted)
+    await requireWell(context, host, change, wanted)
   })
 }

@@ -111,6 +111,42 @@ test('a worker that ends at once is told with its last lines, and the app is lef
   await project.run((staging) => staging.install())
 }, 60_000)
 
+test('a worker that has a health check counts as started once that succeeds, and else says what it answered', async () => {
+  const well = join(project.release, 'shared/well')
+  project.configure((text) =>
+    text
+      .replace('health_deadline = 15s', 'health_deadline = 2s')
+      .replace('mailer.drain = 1s', 'mailer.drain = 10s\nmailer.health = cat "$SLIPWAY_SHARED/well"'),
+  )
+  await project.run((staging) => staging.install())
+  for (const verb of ['start', 'restart'] as const) {
+    await expect(project.run((staging) => staging.workers[verb]())).rejects.toMatchObject({
+      code: 'worker-unhealthy',
+      message: 'mailer was not well on pony-host within 2 s',
+      detail: expect.stringMatching(/ended with status 1\n.*No such file/),
+      state: 'The app server is left as it is; the worker runs on.',
+    })
+  }
+  expect((await up()).status).toBe(200)
+  project.configure((text) =>
+    text
+      .replace('health_deadline = 2s', 'health_deadline = 15s')
+      .replace(/^mailer = (.*)$/m, 'mailer = echo well > "$SLIPWAY_SHARED/well"; $1'),
+  )
+  await project.run((staging) => staging.install())
+  for (const verb of ['restart', 'stop', 'start'] as const) {
+    rmSync(well, { force: true })
+    const { events } = await project.run((staging) => staging.workers[verb]())
+    const asked = events.some((event) => event.type === 'step.started' && event.title.startsWith('mailer is well: '))
+    expect(asked).toBe(verb !== 'stop')
+    expect(existsSync(well)).toBe(asked)
+  }
+  project.configure((text) =>
+    text.replace(/^mailer\.health.*\n/m, '').replace(/^mailer = .*$/m, 'mailer = exec python3 -m pony.worker'),
+  )
+  await project.run((staging) => staging.install())
+}, 60_000)
+
 test('stopping everything leaves no process, no daemon, and a stale pid file is no obstacle', async () => {
   await project.run((staging) => staging.supervisor.stop())
   expect(processes()).toEqual({})

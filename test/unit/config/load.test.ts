@@ -57,12 +57,15 @@ mailer.processes = 2
 [staging.workers]
 mailer.processes = 1
 mailer.drain = 2m
+mailer.health = pony ping
 `)
   expect(config.app.drainSeconds).toBe(30)
   const staging = config.deployments['staging']!.app
   expect(staging.drainSeconds).toBe(5)
   expect(staging.environment).toEqual({ TZ: 'UTC', LEVEL: 'info' })
-  expect(staging.workers).toEqual({ mailer: { command: 'exec mail', processes: 1, stopSeconds: 120 } })
+  expect(staging.workers).toEqual({
+    mailer: { command: 'exec mail', processes: 1, stopSeconds: 120, health: 'pony ping' },
+  })
   expect(config.app.workers['mailer']?.processes).toBe(2)
 })
 
