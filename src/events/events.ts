@@ -78,6 +78,8 @@ export type EventBody =
       label: string
       done: number
       total?: number
+      /** The total is an estimate. */
+      about?: boolean
       unit: 'bytes' | 'items'
     }
   /** Something on a host (or in a cloud) is now different. `what` is a noun phrase: "current → 20261127-101500-ab12". */

@@ -195,14 +195,15 @@ function createProgressLines() {
   const shown = new Map<string, number>()
   const amount = (count: number, unit: 'bytes' | 'items') => (unit === 'bytes' ? bytes(count) : String(count))
   return {
-    lines({ id, at, label, done, total, unit }: Of<'progress'>): string[] {
+    lines({ id, at, label, done, total, about, unit }: Of<'progress'>): string[] {
       const last = shown.get(id)
       const complete = total !== undefined && done >= total
       if (last === undefined && !complete) shown.set(id, at)
       if (last === Number.POSITIVE_INFINITY) return []
       if (!complete && (last === undefined || at - last < progressEvery)) return []
       shown.set(id, complete ? Number.POSITIVE_INFINITY : at)
-      return [`${printable(label)}: ${amount(done, unit)}${total ? ` of ${amount(total, unit)}` : ''}`]
+      const end = total ? ` of ${about ? 'about ' : ''}${amount(total, unit)}` : ''
+      return [`${printable(label)}: ${amount(done, unit)}${end}`]
     },
   }
 }

@@ -26,6 +26,7 @@ interface Progress {
   label: string
   done: number
   total?: number
+  about?: boolean
   unit: 'bytes' | 'items'
   since: number
   from: number
@@ -101,8 +102,8 @@ export function createLive(paint: Paint): Live {
           if (event.total !== undefined && event.done >= event.total) progress.delete(event.id)
           else {
             const before = progress.get(event.id) ?? { since: event.at, from: event.done }
-            const { label, done, unit, total } = event
-            const size = total === undefined ? {} : { total }
+            const { label, done, unit, total, about } = event
+            const size = total === undefined ? {} : { total, ...(about ? { about } : {}) }
             progress.set(event.id, {
               label: printable(label),
               done,
@@ -148,7 +149,7 @@ const name = (host: string | undefined, paint: Paint) => (host === undefined ? '
 
 /** The bar and the numbers are what one looks for: where room is short, the label is cut, and the host left out. */
 function progressText(
-  { host, label, done, total, unit, since, from }: Progress,
+  { host, label, done, total, about, unit, since, from }: Progress,
   now: number,
   columns: number,
   paint: Paint,
@@ -168,5 +169,7 @@ function progressText(
   const size = columns >= 60 ? 20 : 8
   const filled = Math.round(share * size)
   const bar = paint('green', '━'.repeat(filled)) + paint('dim', '━'.repeat(size - filled))
-  return placed(`${bar} ${Math.floor(share * 100)} % ${amount(done)} of ${amount(total)}${rate}`)
+  return placed(
+    `${bar} ${Math.floor(share * 100)} % ${amount(done)} of ${about ? 'about ' : ''}${amount(total)}${rate}`,
+  )
 }

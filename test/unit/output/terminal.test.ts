@@ -102,6 +102,13 @@ describe('the view on a terminal', () => {
     expect(screen.text()).toBe('[web1] upload: 4.0 MB of 4.0 MB')
   })
 
+  it('says “about” of a total that is an estimate', () => {
+    const { screen, tell } = view()
+    const dump = { type: 'progress', id: 'p', label: 'copy main', done: 1e6, total: 4e6, unit: 'bytes' } as const
+    tell({ ...dump, about: true })
+    expect(screen.text()).toMatch(/^. copy main ━{20} 25 % 1\.0 MB of about 4\.0 MB$/)
+  })
+
   it('shows a quiet command only once it takes long, with what it printed last', () => {
     const { screen, tell } = view()
     tell(command('1', 'h', 'pip install', true), output('1', 'h', 'Collecting a\nCollecting b\n', true))

@@ -16,10 +16,10 @@ import { inVersion } from '../install.ts'
 import { writeFile } from '../release-files.ts'
 import { evenIfAborted, inStep, lostDuring } from '../step.ts'
 import { explain } from './engine-errors.ts'
-import { engineFor, explained, knownErrors } from './engines.ts'
+import { type Engine, engineFor, explained, knownErrors } from './engines.ts'
 import { databaseHost } from './index.ts'
 import { retention } from './scheduled.ts'
-import { watching } from './watch.ts'
+import { type Estimate, watching } from './watch.ts'
 
 /** What `manifest.json` of a backup holds. */
 export interface Manifest {
@@ -117,11 +117,14 @@ find ${facts.app.backups} -maxdepth 1 -name ${`${context.deployment.name}-*.new`
     })),
   ]
   const growing = engines.map(({ name, engine }) => ({
-    file: `${folder}.new/${engine.fileName}`,
+    // Written beside, and renamed when it is found whole.
+    file: `${folder}.new/${engine.fileName}.new`,
     label: `copy ${name}`,
     ...(engine.kind === 'sqlite' ? { source: engine.at.database } : {}),
   }))
-  const results = await watching(host, growing, () => host.script(steps, { guard })).catch(async (error: unknown) => {
+  const estimates = () => expected(context, host, engines)
+  const work = () => host.script(steps, { guard })
+  const results = await watching(host, growing, work, estimates).catch(async (error: unknown) => {
     const lost = lostDuring(
       error,
       `${context.deployment.name} is as it was; no part of it counts as a backup, and what there is of one is removed within a day.`,
@@ -168,6 +171,39 @@ find ${facts.app.backups} -maxdepth 1 -name ${`${context.deployment.name}-*.new`
     { guard },
   )
   return manifest
+}
+
+/**
+ * How large the dumps of servers will be: about what the last ones were. Of a first one the database's size is told
+ * alone, because nobody knows how much smaller it gets by being dumped.
+ */
+async function expected(
+  context: VpsContext,
+  host: Host,
+  engines: readonly { name: string; engine: Engine }[],
+): Promise<Record<string, Estimate>> {
+  const servers = engines.filter(({ engine }) => engine.kind !== 'sqlite')
+  if (servers.length === 0) return {}
+  const last = new Map<string, number>()
+  for (const manifest of (await manifests(context)).list) {
+    if (manifest.deployment !== context.deployment.name) continue
+    for (const { name, engine } of servers) {
+      const copy = manifest.databases[name]
+      if (copy?.kind === engine.kind && !last.has(name)) last.set(name, copy.bytes)
+    }
+  }
+  const firsts = servers.filter(({ name }) => !last.has(name))
+  const sizes = await Promise.all(
+    firsts.map(async ({ name, engine }): Promise<[string, Estimate]> => {
+      // A script, because it travels on standard input: a password may be part of it.
+      const size: ScriptStep = { name: `size of ${name}`, command: engine.size(), hidden: true }
+      const [answer] = await host.script([size], { kind: 'probe', quiet: true })
+      const bytes = (JSON.parse(answer?.stdout ?? '{}') as Record<string, number>)[engine.at.database]
+      return [`copy ${name}`, bytes === undefined ? {} : { of: `a database of ${fileSize(bytes)}` }]
+    }),
+  )
+  const known = [...last].map(([name, total]): [string, Estimate] => [`copy ${name}`, { total }])
+  return Object.fromEntries([...known, ...sizes])
 }
 
 const asBackup = (manifest: Manifest): Backup => ({
@@ -235,18 +271,18 @@ export async function verifyBackup(context: VpsContext, id?: string): Promise<vo
     const engine = await engineFor(context, facts.release, name)
     await inStep(`verify ${name} of ${manifest.id}`, host.name, async () => {
       // A script, because it travels on standard input: a password may be part of it.
-      const [answer] = await host
-        .script([{ name: `verify ${name}`, command: engine.verify(`${manifest.path}/${copy.file}`), nothrow: true }], {
-          kind: 'probe',
-          quiet: true,
-        })
-        .catch((error: unknown) => {
-          throw lostDuring(
-            error,
-            'Nothing of the app or of the backup was changed; whether the backup is good is not known.',
-            `When the host can be reached: \`tasks verify_backup:release=${context.deployment.name}\`.`,
-          )
-        })
+      const file = `${manifest.path}/${copy.file}`
+      const label = `verify ${name}`
+      const step: ScriptStep = { name: label, command: engine.verify(file), nothrow: true }
+      const [answer] = await watching(host, [{ label, ...engine.progress.verify(file) }], () =>
+        host.script([step], { kind: 'probe', quiet: true }),
+      ).catch((error: unknown) => {
+        throw lostDuring(
+          error,
+          'Nothing of the app or of the backup was changed; whether the backup is good is not known.',
+          `When the host can be reached: \`tasks verify_backup:release=${context.deployment.name}\`.`,
+        )
+      })
       if (answer?.exitCode !== 0) {
         const state = 'Nothing was changed; whether the backup is good is not known.'
         const attempt = { what: `verify ${name}`, host: host.name, at: engine.at, state }

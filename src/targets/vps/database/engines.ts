@@ -11,6 +11,7 @@ import type { DatabaseAddress } from './engine.ts'
 import { explain, type Known } from './engine-errors.ts'
 import type { ServerDatabase } from './servers.ts'
 import { copyDatabase, putDatabase, sizes, tryDatabase } from './sqlite.ts'
+import type { Watched } from './watch.ts'
 
 export interface Engine {
   kind: DatabaseConfig['kind']
@@ -27,10 +28,17 @@ export interface Engine {
    */
   put(file: string, kept: string, sha256?: string): Command
   size(): Command
+  /** How far `verify` and `put` of `file` are. */
+  progress: { verify(file: string): Progress; put(file: string): Progress }
   at: DatabaseAddress
   /** Of a database on a server. */
   server?: ServerDatabase
 }
+
+type Progress = Omit<Watched, 'label'>
+
+/** A server reads the dump itself; how large the database gets by it, no file tells. */
+const byReading: Engine['progress'] = { verify: (read) => ({ read }), put: (read) => ({ read }) }
 
 /** A database on a server, with the name that the configuration gives it. */
 export interface NamedServer {
@@ -49,7 +57,8 @@ export async function engineFor(context: VpsContext, release: ReleaseLayout, nam
   if (config.kind === 'sqlite') return sqliteEngine(name, `${release.shared}/${config.path}`, config.role)
   const { backupCommands, serverDatabase } = await import('./servers.ts')
   const database = await serverDatabase(context.config, name, config, credentialsFolder(release))
-  return { ...backupCommands(name, database, randomBytes(4).toString('hex')), at: database.at, server: database }
+  const commands = backupCommands(name, database, randomBytes(4).toString('hex'))
+  return { ...commands, progress: byReading, at: database.at, server: database }
 }
 
 /** The same for a script on the host: no password is in its commands, but in the file that `password` writes. */
@@ -64,7 +73,7 @@ export async function scheduledEngine(
   const { password: _, ...database } = engine.server
   const password = writePassword(engine.server)
   return {
-    engine: { ...backupCommands(name, database, 'scheduled'), at: database.at },
+    engine: { ...backupCommands(name, database, 'scheduled'), progress: byReading, at: database.at },
     ...(password === undefined ? {} : { password }),
   }
 }
@@ -79,6 +88,10 @@ export function sqliteEngine(name: string, path: string, role: 'data' | 'queue')
     verify: (file) => tryDatabase(file),
     put: (file, kept, sha256) => putDatabase(file, path, `${kept}.sqlite`, sha256),
     size: () => sizes([path]),
+    progress: {
+      verify: (source) => ({ file: `${source}.trial`, source }),
+      put: (source) => ({ file: `${path}.new`, source }),
+    },
   }
 }
 

@@ -16,6 +16,7 @@ import { findBackup, takeBackup } from './backup.ts'
 import { engineFor, explained, serversOn } from './engines.ts'
 import { databaseHost } from './index.ts'
 import type { ServerDatabase } from './servers.ts'
+import { watching } from './watch.ts'
 
 /** Restores backup `id`. Production is asked for by its name, and is backed up before. */
 export async function restore(context: VpsContext, id: string): Promise<void> {
@@ -85,7 +86,11 @@ export async function replaceData(
         command: engine.put(file, `${kept}/${name}`, sha256),
       })),
     ]
-    await host.script(steps, { guard }).catch(async (error: unknown) => {
+    const growing = engines.map(({ name, file, engine }) => ({
+      label: `put ${name} in place`,
+      ...engine.progress.put(file),
+    }))
+    await watching(host, growing, () => host.script(steps, { guard })).catch(async (error: unknown) => {
       if (error instanceof OutcomeUnknownError) {
         throw lostDuring(
           error,
