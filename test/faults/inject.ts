@@ -6,7 +6,12 @@ import { sandboxMarker } from '../../src/sandbox/standins.ts'
 import type { World as PonyWorld } from './world.ts'
 
 /** What a fault needs to know of a host. */
-export type World = Pick<PonyWorld, 'app' | 'home' | 'sandbox'>
+export type World = Pick<PonyWorld, 'app' | 'home' | 'sandbox'> & {
+  /** Of all its hosts, where there are others. */
+  homes?: string[]
+  /** The processes by which connections come in, of all its hosts. */
+  sshds?(): number[]
+}
 
 export type FaultName =
   | 'kill-tool'
@@ -32,7 +37,10 @@ export interface Fault {
 
 export const faults: readonly Fault[] = [
   { name: 'kill-tool', inject: (_, tool) => tool.kill() },
-  { name: 'cut-connection', inject: (world) => childrenOf(world.sandbox.sshd.pid).forEach(kill) },
+  {
+    name: 'cut-connection',
+    inject: (world) => (world.sshds?.() ?? [world.sandbox.sshd.pid]).flatMap(childrenOf).forEach(kill),
+  },
   {
     name: 'kill-script',
     window: true,
@@ -55,7 +63,7 @@ export const faults: readonly Fault[] = [
   {
     name: 'kill-supervisord',
     hurts: true,
-    inject: (world) => processes((line) => line.includes('supervisord') && line.includes(world.home)).forEach(kill),
+    inject: (world) => processes((line) => line.includes('supervisord') && isOf(world, line)).forEach(kill),
   },
   {
     name: 'kill-nginx',
@@ -111,8 +119,8 @@ export async function until(condition: () => boolean, what: string, seconds = 60
 export function killAll(world: World): void {
   const all = [
     ...scripts(world, /window\.py|hold\.py/),
-    ...processes((line) => line.includes('supervisord') && line.includes(world.home)),
-    ...pids().filter((pid) => environmentOf(pid).includes(`SLIPWAY_PROCESS=${world.home}/`)),
+    ...processes((line) => line.includes('supervisord') && isOf(world, line)),
+    ...pids().filter((pid) => isOf(world, programOf(pid))),
   ]
   all.forEach(kill)
 }
@@ -139,15 +147,40 @@ export function journalText(world: World): string {
   return name ? readFileSync(`${folder}/${name}`, 'utf8').replaceAll('\0', '') : ''
 }
 
-function scripts(world: World, pattern: RegExp): number[] {
-  return processes((line) => line.includes(world.home) && pattern.test(line) && line.includes('python'))
+/** Scripts of a change, on any of its hosts. */
+export function scripts(world: World, pattern: RegExp): number[] {
+  return processes((line) => isOf(world, line) && pattern.test(line) && line.includes('python'))
 }
 
-function appProcesses(world: World): number[] {
-  return pids().filter((pid) => {
-    const environment = environmentOf(pid)
-    return environment.includes(`SLIPWAY_PROCESS=${world.home}/`) && /:app-[ab]\0/.test(environment)
+const isOf = (world: World, text: string): boolean =>
+  (world.homes ?? [world.home]).some((home) => text.includes(`${home}/`))
+
+/** What is running of the app, on any of its hosts: `pony2026r1:app-a`, with its pid. */
+export function programs(world: World): { name: string; pid: number }[] {
+  return pids().flatMap((pid) => {
+    const program = programOf(pid)
+    return isOf(world, program) ? [{ name: program.slice(program.lastIndexOf('/') + 1), pid }] : []
   })
+}
+
+const appProcesses = (world: World): number[] =>
+  programs(world).flatMap(({ name, pid }) => (/:app-[ab]$/.test(name) ? [pid] : []))
+
+const programOf = (pid: number): string => /(?:^|\0)SLIPWAY_PROCESS=([^\0]*)/.exec(environmentOf(pid))?.[1] ?? ''
+
+/** Stops them wherever they are, as if the machine had other things to do; what resolves lets them go on. */
+export function freeze(pids: readonly number[]): () => void {
+  const signal = (name: NodeJS.Signals) => {
+    for (const pid of pids) {
+      try {
+        process.kill(pid, name)
+      } catch {
+        // It has ended already.
+      }
+    }
+  }
+  signal('SIGSTOP')
+  return () => signal('SIGCONT')
 }
 
 function environmentOf(pid: number): string {

@@ -15,6 +15,8 @@ export interface LoadOptions {
   writes?: number
   /** No more writes than this, however fast requests are answered: what they queue has to be worked off. */
   writesPerSecond?: number
+  /** What each connection waits after an answer, in milliseconds, so that the machine has time for something else. */
+  pauseMs?: number
   /** Paths that are read, in turn. */
   reads: readonly string[]
   /** A write that carries `mark`. */
@@ -77,6 +79,7 @@ export function startLoad(options: LoadOptions): Load {
       const writing = due && (index + count * 7) % 100 < writeShare * 100
       if (writing) written += 1
       await one(agent, writing, writing ? `w-${run}-${index}-${count}` : '', count)
+      if (options.pauseMs !== undefined) await new Promise((resolve) => setTimeout(resolve, options.pauseMs))
     }
     agent.destroy()
   }

@@ -1,85 +1,111 @@
 /**
- * `npm run test:faults`: all steps × all faults, each with resume and with undo, and a table at the end.
- *   --grounds sockets,ports,postgres   --steps a,b   --faults a,b   --rounds resume   --when before   --jobs 2   --out table.md   --minutes 30   --sample 40
+ * `npm run test:faults`: all steps × all faults, each resumed and taken back, the most dangerous first, and a table at
+ * the end. What became of each case is kept in a file as soon as it is known.
+ *   --only hold,copy           steps   --grounds sockets,ports,postgres,mysql,handover,elsewhere
+ *   --faults kill-app          --rounds resume   --when during   --sample 40
+ *   --minutes 30               begins no case after that
+ *   --continue                 leaves out what has passed with this very code; with --any-code, with whatever code
+ *   --results FILE             .slipway/faults.jsonl unless given   --table prints what is in it, and runs nothing
  */
-import { writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { bundleTool } from './bundle.ts'
-import { allCases, type CaseResult, runCase } from './cases.ts'
+import { type CaseResult, runCase } from './case.ts'
+import { allCases, byDanger, type Case, type GroundName, keyOf } from './cases.ts'
+import { type Ground, makeGround } from './ground.ts'
+import { codeVersion, countsOf, readResults, record, tableOf } from './results.ts'
 
 const { values } = parseArgs({
   options: {
-    grounds: { type: 'string' },
+    only: { type: 'string' },
     steps: { type: 'string' },
+    grounds: { type: 'string' },
     faults: { type: 'string' },
     rounds: { type: 'string' },
     when: { type: 'string' },
-    jobs: { type: 'string', default: '1' },
-    out: { type: 'string' },
-    minutes: { type: 'string' },
     sample: { type: 'string' },
+    minutes: { type: 'string' },
+    continue: { type: 'boolean', default: false },
+    'any-code': { type: 'boolean', default: false },
+    results: { type: 'string' },
+    table: { type: 'boolean', default: false },
+    out: { type: 'string' },
   },
 })
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const file = resolve(values.results ?? `${root}/.slipway/faults.jsonl`)
+const version = codeVersion(root)
 const within = (given: string | undefined, value: string) => given === undefined || given.split(',').includes(value)
-const cases = allCases().filter(
+const chosen = allCases().filter(
   (each) =>
-    within(values.grounds, each.ground ?? 'sockets') &&
-    within(values.steps, each.step) &&
+    within(values.only ?? values.steps, each.step) &&
+    within(values.grounds, each.ground) &&
     within(values.faults, each.fault) &&
     within(values.rounds, each.round) &&
     within(values.when, each.when),
 )
-const end = values.minutes === undefined ? Number.POSITIVE_INFINITY : Date.now() + Number(values.minutes) * 60_000
-const tool = await bundleTool()
-const results: CaseResult[] = []
 // A sample is spread over all cases, the same each time.
-const every = Math.max(1, cases.length / Number(values.sample ?? cases.length))
-const queue = cases.filter((_, index) => Math.floor(index / every) !== Math.floor((index - 1) / every))
-const wanted = queue.length
-
-async function worker(): Promise<void> {
-  for (let test = queue.shift(); test && Date.now() < end; test = queue.shift()) {
-    const result = await runCase(tool, test).catch((error: Error) => ({
-      ...(test as (typeof cases)[number]),
-      ok: false,
-      way: '',
-      problem: error.message,
-      failed: 0,
-      outage: 0,
-      longestMs: 0,
-      seconds: 0,
-    }))
-    results.push(result)
-    const { ground, step, when, fault, round, ok, way, problem, failed, outage, seconds } = result
-    console.log(
-      `${ok ? 'ok  ' : 'FAIL'} ${results.length}/${wanted} ${fault} ${when} ${step} (${ground}), ${round}: ${way}${problem ? ` | ${problem}` : ''} | ${failed} failed over ${outage.toFixed(1)} s | ${seconds.toFixed(0)} s`,
-    )
-  }
+const every = Math.max(1, chosen.length / Number(values.sample ?? chosen.length))
+const cases = byDanger(chosen.filter((_, index) => Math.floor(index / every) !== Math.floor((index - 1) / every)))
+const earlier = readResults(file)
+const hasPassed = (each: Case): boolean => {
+  const last = earlier.get(keyOf(each))
+  return last?.ok === true && (values['any-code'] || last.version === version)
 }
+const queue = values.table ? [] : values.continue ? cases.filter((each) => !hasPassed(each)) : [...cases]
+const wanted = queue.length
+const end = values.minutes === undefined ? Number.POSITIVE_INFINITY : Date.now() + Number(values.minutes) * 60_000
 // The case under way is brought to its end, so that nothing is left running.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => queue.splice(0))
-await Promise.all(Array.from({ length: Number(values.jobs) }, worker))
 
-const table = tableOf(results)
+const grounds = new Map<GroundName, Ground>()
+async function groundOf(name: GroundName): Promise<Ground> {
+  const there = grounds.get(name) ?? (await makeGround(name))
+  grounds.set(name, there)
+  return there
+}
+
+let ran = 0
+let bad = 0
+if (wanted > 0) {
+  const tool = await bundleTool()
+  for (let test = queue.shift(); test && Date.now() < end; test = queue.shift()) {
+    const nothing = { way: '', failed: 0, outage: 0, longestMs: 0, seconds: 0, times: {} }
+    const asked = test
+    const result: CaseResult = await groundOf(test.ground)
+      .then((world) => runCase(tool, world, asked))
+      .catch((error: Error) => ({ ...asked, ...nothing, ok: false, problem: error.message }))
+    record(file, { ...result, at: new Date().toISOString(), version })
+    ran += 1
+    if (!result.ok) {
+      bad += 1
+      keepTraces(result)
+    }
+    const { ground, step, when, fault, round, ok, way, problem, failed, outage, seconds } = result
+    console.log(
+      `${ok ? 'ok  ' : 'FAIL'} ${ran}/${wanted} ${fault} ${when} ${step} (${ground}), ${round}: ${way}${problem ? ` | ${problem}` : ''} | ${failed} failed over ${outage.toFixed(1)} s | ${seconds.toFixed(1)} s`,
+    )
+  }
+  for (const world of grounds.values()) await world.remove()
+  rmSync(tool, { force: true })
+}
+
+const results = readResults(file)
+const table = tableOf(cases, results)
 console.log(`\n${table}\n`)
 if (values.out) writeFileSync(values.out, `${table}\n`)
-const bad = results.filter((each) => !each.ok)
-console.log(`${results.length} of ${wanted} cases, ${bad.length} failed`)
-process.exit(bad.length > 0 ? 1 : 0)
+console.log(`${ran} of ${wanted} ran now, ${bad} failed. ${countsOf(cases, results)}`)
+process.exit(bad > 0 ? 1 : 0)
 
-/** A row a step and moment, a column a fault; in a cell what became of both rounds, and the failed requests. */
-function tableOf(all: readonly CaseResult[]): string {
-  const names = [...new Set(all.map((each) => each.fault))]
-  const rows = [...new Set(all.map((each) => `${each.ground}: ${each.when} ${each.step}`))]
-  const cell = (row: string, fault: string) => {
-    const found = all.filter((each) => `${each.ground}: ${each.when} ${each.step}` === row && each.fault === fault)
-    if (found.length === 0) return ''
-    const failed = Math.max(...found.map((each) => each.failed))
-    return `${found.every((each) => each.ok) ? '✓' : '✗'}${failed > 0 ? ` ${failed}` : ''}`
-  }
-  return [
-    `| | ${names.join(' | ')} |`,
-    `|---|${names.map(() => '---|').join('')}`,
-    ...rows.map((row) => `| ${row} | ${names.map((name) => cell(row, name)).join(' | ')} |`),
-  ].join('\n')
+/** What the host of a failed case knows of it, beside the results: journals, logs, scripts. */
+function keepTraces(result: CaseResult): void {
+  const world = grounds.get(result.ground)
+  if (!world || !existsSync(`${world.home}/.slipway`)) return
+  const to = `${file}.failed/${keyOf(result).replaceAll(' ', '-')}`
+  rmSync(to, { recursive: true, force: true })
+  mkdirSync(to, { recursive: true })
+  execFileSync('cp', ['-a', `${world.home}/.slipway`, to])
 }

@@ -19,7 +19,7 @@ import { type Mariadb, startMariadb } from '../../servers/mariadb.ts'
 import { type Answer, ask } from '../../servers/pony.ts'
 import { type Postgres, startPostgres } from '../../servers/postgres.ts'
 import { type Redis, startRedis } from '../../servers/redis.ts'
-import { startSshd } from '../../servers/sshd.ts'
+import { type Sshd, startSshd } from '../../servers/sshd.ts'
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url))
 export const password = 'django-password-of-a-test'
@@ -42,6 +42,7 @@ export interface World {
   readonly home: string
   /** The home on the workers' host, where they have one. */
   readonly workersHome?: string
+  readonly workersSshd?: Sshd
   readonly redis: Redis
   /** As the database server's administrator; rows as lines. */
   sql(text: string, database?: string): string
@@ -63,6 +64,8 @@ export interface World {
   roles(): Record<string, string>
   /** Jobs that wait in a deployment's broker. */
   queued(name: 'staging' | 'production'): number
+  /** Keeps what is in the databases, and can put it back, as often as one likes; nothing may be connected meanwhile. */
+  keepServers(): { again(): void }
   remove(): Promise<void>
 }
 
@@ -172,7 +175,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     const sshConfigFile = join(dir, 'ssh_config')
     writeFileSync(sshConfigFile, `${own}\n${readFileSync(sandbox.sshConfigFile, 'utf8')}`)
     const world = worldOf(dir, app, ini, { ...sandbox, sshConfigFile }, server, redis)
-    return { ...world, workersHome: workers.home, remove }
+    return { ...world, workersHome: workers.home, workersSshd: workers, remove }
   } catch (error) {
     await remove()
     throw error
@@ -182,6 +185,11 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
 interface Server {
   url(database: string): string
   sql(text: string, database?: string): string
+  /** Names of databases, by a pattern of LIKE. */
+  databases(pattern: string): string[]
+  drop(database: string): void
+  /** A database as another one is, which nobody is connected to. */
+  copy(from: string, to: string): void
   stop(): Promise<void>
 }
 
@@ -193,6 +201,10 @@ async function postgresServer(): Promise<Server> {
   return {
     url: (name) => `postgresql://rides:${password}@${postgres.address}:${postgres.port}/${name}`,
     sql: postgres.sql,
+    databases: (pattern) =>
+      postgres.sql(`SELECT datname FROM pg_database WHERE datname LIKE '${pattern}'`).split('\n').filter(Boolean),
+    drop: (name) => void postgres.sql(`DROP DATABASE ${name} WITH (FORCE)`),
+    copy: (from, to) => void postgres.sql(`CREATE DATABASE ${to} TEMPLATE ${from} OWNER rides`),
     stop: () => postgres.stop(),
   }
 }
@@ -205,6 +217,16 @@ async function mariadbServer(): Promise<Server> {
   return {
     url: (name) => `mysql://rides:${password}@${mariadb.address}:${mariadb.port}/${name}`,
     sql: mariadb.sql,
+    databases: (pattern) => mariadb.sql(`SHOW DATABASES LIKE '${pattern}'`).split('\n').filter(Boolean),
+    drop: (name) => void mariadb.sql(`DROP DATABASE ${name}`),
+    copy(from, to) {
+      const tables = mariadb.sql('SHOW TABLES', from).split('\n').filter(Boolean)
+      const each = tables.map(
+        (name) =>
+          `CREATE TABLE ${to}.${name} LIKE ${from}.${name}; INSERT INTO ${to}.${name} SELECT * FROM ${from}.${name};`,
+      )
+      mariadb.sql(`CREATE DATABASE ${to}; ${each.join(' ')}`)
+    },
     stop: () => mariadb.stop(),
   }
 }
@@ -286,6 +308,17 @@ function worldOf(
     roles: () =>
       JSON.parse(readFileSync(`${sandbox.home}/.slipway/rides/roles.json`, 'utf8')) as Record<string, string>,
     queued: (name) => Number(redis.ask(brokers[name], 'LLEN', 'celery')),
+    keepServers() {
+      const names = ['rides', 'rides_staging']
+      for (const name of names) server.copy(name, `kept_${name}`)
+      return {
+        again() {
+          for (const name of server.databases('rides%')) server.drop(name)
+          for (const name of names) server.copy(`kept_${name}`, name)
+          redis.ask(0, 'FLUSHALL')
+        },
+      }
+    },
   }
 }
 

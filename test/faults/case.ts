@@ -1,0 +1,256 @@
+/**
+ * One case: a promotion under load stands still at a step, something goes wrong, and it is resumed, or taken back. In
+ * the end production answers, from one release or the other, and every acknowledged write is in it, once.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { demote, promote } from '../../src/targets/vps/promotion/index.ts'
+import { ask } from '../servers/pony.ts'
+import { type Case, isInWindow, midstOf } from './cases.ts'
+import { type Ground, statusOf } from './ground.ts'
+import { faults, freeze, hostIsBusy, journalText, programs, scripts, until } from './inject.ts'
+import { audit, type LoadReport } from './load.ts'
+
+export interface CaseResult extends Case {
+  ok: boolean
+  /** How it came to its end: `done`, `went back; promoted again`, … */
+  way: string
+  problem?: string
+  failed: number
+  /** Seconds from the first failed request to the last; where the fault is mended, of those after that. */
+  outage: number
+  longestMs: number
+  seconds: number
+  /** Seconds by part of the case. */
+  times: Record<string, number>
+}
+
+/** The longest that requests may fail, where the fault itself ends what answers them. Seconds. */
+const boundSeconds = 30
+
+/** The step was over before its midst was come to. */
+class Missed extends Error {}
+
+export async function runCase(tool: string, world: Ground, test: Case): Promise<CaseResult> {
+  for (let share = 1; ; share /= 2) {
+    try {
+      return await once(tool, world, test, share)
+    } catch (error) {
+      // On a machine that is faster than the one that it was measured on: earlier, then.
+      if (!(error instanceof Missed) || share < 0.1) throw error
+    }
+  }
+}
+
+async function once(tool: string, world: Ground, test: Case, share: number): Promise<CaseResult> {
+  const began = Date.now()
+  const times: Record<string, number> = {}
+  let lapped = began
+  const lap = (what: string) => {
+    times[what] = (Date.now() - lapped) / 1000
+    lapped = Date.now()
+  }
+  const fault = faults.find((each) => each.name === test.fault)
+  if (!fault) throw new Error(`there is no fault ${test.fault}`)
+  await world.again(test.fault === 'disk-full' ? 120 : undefined)
+  lap('host')
+  const load = world.load({ connections: 6, pauseMs: 15 })
+  let way = ''
+  let problem: string | undefined
+  /** What a fault keeps from working for as long as it is there counts from when it is mended. */
+  let mended = 0
+  try {
+    await load.reached(30)
+    await through(world, tool, test, share, () => {
+      mended = Date.now()
+    })
+    lap('to the fault and after it')
+    way = await operatorGoesOn(world, test)
+    lap('the operator goes on')
+    await load.reached(load.report.requests + 30)
+  } catch (error) {
+    if (error instanceof Missed) {
+      await load.stop()
+      throw error
+    }
+    problem = (error as Error).message
+    const failure = error as { detail?: string; state?: string }
+    if (failure.detail) problem += ` | ${failure.detail}`
+    if (failure.state) problem += ` | ${failure.state}`
+  }
+  const client = await load.stop()
+  const failedAt = client.failed.map((each) => each.at).filter((at) => at >= mended)
+  const outage = failedAt.length > 0 ? (Math.max(...failedAt) - Math.min(...failedAt)) / 1000 : 0
+  try {
+    problem ??= await verdict(world, client, world.refuses || (fault.hurts ?? false), outage, test)
+  } catch (error) {
+    problem = (error as Error).message
+  }
+  lap('what it came to')
+  return {
+    ...test,
+    ok: problem === undefined,
+    way,
+    ...(problem === undefined ? {} : { problem }),
+    failed: client.failed.length,
+    outage,
+    longestMs: client.longestMs,
+    seconds: (Date.now() - began) / 1000,
+    times,
+  }
+}
+
+/** Promotes up to the step, does the fault, and waits until what goes on by itself has come to its end. */
+async function through(world: Ground, tool: string, test: Case, share: number, onMended: () => void): Promise<void> {
+  const fault = faults.find((each) => each.name === test.fault)
+  const inWindow = isInWindow(test.step)
+  const pausesTool = !inWindow && test.when !== 'during'
+  const child = spawn(process.execPath, [tool, world.dir, 'promote', ...(pausesTool ? [test.step, test.when] : [])], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  let errors = ''
+  child.stdout.on('data', (data) => {
+    output += data
+  })
+  child.stderr.on('data', (data) => {
+    errors += data
+  })
+  const ended = new Promise<void>((resolve) => child.on('close', () => resolve()))
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null
+  const stands = async (isThere: () => boolean) => {
+    await until(() => isThere() || hasEnded(), `it stands still at ${test.step}`, 120)
+    if (!isThere()) throw new Error(`it ended before ${test.step}: ${errors}`)
+  }
+  let goOn = () => {}
+  try {
+    if (inWindow) {
+      await until(() => changeFolder(world) !== undefined || hasEnded(), 'the promotion begins')
+      const pause = `${changeFolder(world)}/pause`
+      writeFileSync(`${pause}.new`, `${test.step} ${test.when === 'during' ? 'before' : test.when}`)
+      renameSync(`${pause}.new`, pause)
+      await stands(() => pausedFile(world) !== undefined)
+    } else if (pausesTool) {
+      await stands(() => output.includes('paused'))
+    }
+    if (test.when === 'during') {
+      const pattern = inWindow
+        ? /window\.py (forward|back|recover)/
+        : new RegExp(`window\\.py do ${test.step.split('@')[0]}$`)
+      if (!inWindow) await stands(() => scripts(world, pattern).length > 0)
+      const paused = pausedFile(world)
+      if (paused) rmSync(paused, { force: true })
+      await delay((midstOf(test.step) ?? 0) * share)
+      goOn = freeze(scripts(world, pattern))
+      if (isOver(world, test.step)) throw new Missed(`${test.step} was over`)
+    }
+    await fault?.inject(world, { kill: () => child.kill('SIGKILL') })
+    goOn()
+  } catch (error) {
+    child.kill('SIGKILL')
+    goOn()
+    throw error
+  }
+  const paused = pausedFile(world)
+  if (paused) rmSync(paused, { force: true })
+  writeFileSync(`${world.dir}/go`, '')
+  await Promise.race([ended, until(() => false, 'the tool ends', 180).catch(() => child.kill('SIGKILL'))])
+  await until(() => !hostIsBusy(world), 'the host has done what it does by itself', 120)
+  if (fault?.mend) {
+    await fault.mend(world)
+    onMended()
+  }
+}
+
+/** Whether the journal has the step's outcome. */
+const isOver = (world: Ground, step: string): boolean =>
+  journalText(world)
+    .split('\n')
+    .some((line) => line.includes(`"entry":"outcome","step":"${step}"`))
+
+async function operatorGoesOn(world: Ground, test: Case): Promise<string> {
+  const ended = endOf(world)
+  if (test.round === 'resume') {
+    if (ended === 'done') return 'went on by itself'
+    if (ended === 'undone') {
+      await world.run((from, to) => promote(from, to))
+      return 'went back by itself; promoted again'
+    }
+    await world.run((from, to) => promote(from, to, { resume: true }))
+    return 'resumed'
+  }
+  if (ended === 'undone') return 'went back by itself'
+  if (ended === 'done') {
+    await world.run((from, to) => demote(from, to))
+    return 'went on by itself; demoted'
+  }
+  try {
+    await world.run((from, to) => promote(from, to, { undo: true }))
+    return 'undone'
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'past-return') throw error
+    await world.run((from, to) => promote(from, to, { resume: true }))
+    await world.run((from, to) => demote(from, to))
+    return 'past its return: resumed, demoted'
+  }
+}
+
+const endOf = (world: Ground): string | undefined => /"entry":"end","result":"(\w+)"\}\n$/.exec(journalText(world))?.[1]
+
+async function verdict(
+  world: Ground,
+  client: LoadReport,
+  mayFail: boolean,
+  outage: number,
+  test: Case,
+): Promise<string | undefined> {
+  const production = world.roles()['production'] as string
+  const answer = await ask({ port: world.sandbox.httpPort }, { path: '/up', headers: { host: world.domain } })
+  if (answer.status !== 200) return `production answers ${answer.status}`
+  if (!String(answer.headers['x-release']).startsWith(`${production}/`))
+    return `${answer.headers['x-release']} answers, and ${production} is production`
+  const wanted = test.round === 'resume' ? world.releases.staging : world.releases.production
+  if (production !== wanted) return `${production} is production, and ${wanted} should be`
+  const { missing, twice } = audit(client, world.marks())
+  if (missing.length > 0) return `${missing.length} acknowledged writes are missing: ${missing.slice(0, 3)}`
+  if (twice.length > 0) return `${twice.length} writes are there twice: ${twice.slice(0, 3)}`
+  const jobs = await world.jobs(client.acknowledged)
+  if (jobs !== undefined) return jobs
+  if (!mayFail && client.failed.length > 0) return `${client.failed.length} requests failed: ${client.failed[0]?.what}`
+  if (outage > boundSeconds) return `requests failed over ${outage} s`
+  return remains(world, test)
+}
+
+/** What a change that has ended must not leave behind, and what has to be as before where it was taken back. */
+async function remains(world: Ground, test: Case): Promise<string | undefined> {
+  const end = endOf(world)
+  if (end === undefined) return 'the journal has no end'
+  if (world.crontab().includes('slipway promotion')) return 'a line is left in the crontab'
+  if (scripts(world, /window\.py|hold\.py/).length > 0) return 'scripts of the change are left on the host'
+  // Without its daemon nobody starts or stops programs there: that one has to be started by the operator.
+  if (test.fault === 'kill-supervisord') return undefined
+  const { production, staging } = world.releases
+  if (end === 'undone') {
+    const roles = JSON.stringify(world.roles())
+    if (roles !== JSON.stringify({ production, staging })) return `the roles are ${roles}`
+    const status = await statusOf(world.sandbox.httpPort, `staging.${world.domain}`)
+    if (status !== 200) return `staging answers ${status}`
+  }
+  const now = world.roles()['production'] as string
+  const running = new Set(programs(world).map(({ name }) => name))
+  if (world.workers && ![...running].some((name) => name.startsWith(`${now}:${world.workers}`)))
+    return `the workers of ${now} do not run: ${[...running]}`
+  return undefined
+}
+
+function changeFolder(world: Ground): string | undefined {
+  const changes = `${world.home}/.slipway/${world.app}/changes`
+  const name = existsSync(changes) ? readdirSync(changes)[0] : undefined
+  return name && existsSync(`${changes}/${name}/spec.json`) ? `${changes}/${name}` : undefined
+}
+
+function pausedFile(world: Ground): string | undefined {
+  const file = `${changeFolder(world)}/paused`
+  return existsSync(file) ? file : undefined
+}
