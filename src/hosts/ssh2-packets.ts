@@ -12,6 +12,8 @@ import type { Client } from 'ssh2'
 const enough = 256 * 1024
 /** Packets of this size and larger are data. */
 const large = 16 * 1024
+/** The memory of each of them: the most that OpenSSH takes at once, and what goes around it. */
+const largest = 32 * 1024 + 64
 /** How many packets that are not in use are kept. */
 const kept = 64
 
@@ -92,16 +94,12 @@ function reusePackets(cipher: Cipher, stream: Duplex, pad: ReturnType<typeof pad
   const inPlace = kind === 'AESGCMCipherBinding'
   if (!inPlace && kind !== 'AESGCMCipherNative') return
   const tag = inPlace ? 16 : 0
-  // A transfer's packets are nearly all of one size.
-  let size = 0
-  let free: Buffer[] = []
+  // Pieces of one size, whatever a packet's: what comes from a pipe is cut differently each time. The last one that came
+  // free is taken first, as it is still in the processor's cache.
+  const free: ArrayBuffer[] = []
   const take = (length: number): Buffer => {
-    if (length < large) return Buffer.allocUnsafe(length)
-    if (length !== size) {
-      size = length
-      free = []
-    }
-    return free.pop() ?? Buffer.allocUnsafeSlow(length)
+    if (length < large || length > largest) return Buffer.allocUnsafe(length)
+    return Buffer.from(free.pop() ?? new ArrayBuffer(largest), 0, length)
   }
   cipher.allocPacket = (payload) => {
     let padding = 16 - ((1 + payload) & 15)
@@ -117,9 +115,10 @@ function reusePackets(cipher: Cipher, stream: Duplex, pad: ReturnType<typeof pad
   if (!inPlace || !(stream instanceof Socket)) return
   const write = cipher._onWrite
   cipher._onWrite = (packet) => {
-    if (packet.length < large || !stream.writable) return write.call(cipher, packet)
+    const { buffer } = packet
+    if (buffer.byteLength !== largest || !stream.writable) return write.call(cipher, packet)
     stream.write(packet, () => {
-      if (packet.length === size && free.length < kept) free.push(packet)
+      if (free.length < kept) free.push(buffer as ArrayBuffer)
     })
   }
 }
