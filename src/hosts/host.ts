@@ -150,8 +150,8 @@ export interface ScriptStep {
   nothrow?: boolean
   /** What it prints is for the caller alone: it is not shown, and in no log. */
   hidden?: boolean
-  /** The file that it writes: a dry run shows what would change in it. */
-  writes?: FileChange
+  /** The file or files that it writes: a dry run shows what would change in them. */
+  writes?: FileChange | readonly FileChange[]
 }
 
 export interface ScriptOptions {

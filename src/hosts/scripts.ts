@@ -35,7 +35,7 @@ export async function runScript(
   if (run.options.dryRun && kind === 'write') {
     const before = await contents(site, steps)
     for (const step of steps) {
-      if (step.writes) heldBack(site, step.writes, before.get(step.writes.path))
+      if (step.writes) for (const change of changesOf(step)) heldBack(site, change, before.get(change.path))
       else run.emit({ type: 'held-back', host: site.name, display: `${step.name}: ${oneLine(String(step.command))}` })
     }
     return stubbedResult<StepResult[]>(`the script ${steps.map((step) => step.name).join(', ')}`)
@@ -147,9 +147,11 @@ export async function runScript(
   })
 }
 
+const changesOf = ({ writes }: ScriptStep): readonly FileChange[] => (writes === undefined ? [] : [writes].flat())
+
 /** What is in the files that a script would write; read in one call, and kept from every output. */
 async function contents(site: ScriptSite, steps: readonly ScriptStep[]): Promise<Map<string, string>> {
-  const paths = steps.flatMap(({ writes }) => writes?.path ?? [])
+  const paths = steps.flatMap(changesOf).map(({ path }) => path)
   const reads = paths.map((path) => ({ name: path, command: sh`cat ${path} 2>/dev/null`, nothrow: true, hidden: true }))
   const read = await runScript(site, reads, { kind: 'probe', quiet: true })
   return new Map(read.flatMap(({ name, stdout, exitCode }) => (exitCode === 0 ? [[name, stdout] as const] : [])))

@@ -107,14 +107,17 @@ export async function readGenerated(
   return JSON.parse(text) as Record<string, string>
 }
 
-/** `export NAME='value'` lines, secrets resolved. */
-async function environmentText(context: VpsContext): Promise<Secret> {
+/** `export NAME='value'` lines, secrets resolved; and what shows them without those. */
+async function environmentText(context: VpsContext): Promise<{ text: Secret; shown(text: string): string }> {
   const lines: string[] = []
+  const template: string[] = []
   for (const [name, value] of Object.entries(context.deployment.app.environment)) {
     const resolved = await resolveText(context.config, value, `[${context.deployment.name}.environment] ${name}`)
-    lines.push(`export ${name}=${quote(typeof resolved === 'string' ? resolved : resolved.reveal())}\n`)
+    const plain = typeof resolved === 'string'
+    lines.push(`export ${name}=${quote(plain ? resolved : resolved.reveal())}\n`)
+    template.push(`export ${name}=${plain ? quote(resolved) : '{{ secret: }}'}\n`)
   }
-  return new Secret(lines.join(''), 'environment')
+  return { text: new Secret(lines.join(''), 'environment'), shown: settingsShown(template.join('')) }
 }
 
 /** Resolves every secret that the deployment's files need, so that a missing one is told before anything connects. */
@@ -155,7 +158,7 @@ export async function serviceSteps(
 ): Promise<ScriptStep[]> {
   if (context.deployment.services === 'systemd') {
     const { unitSteps } = await import('./systemd.ts')
-    return unitSteps(release, wanted)
+    return unitSteps(release, wanted, facts.home)
   }
   const system = context.deployment.systemSupervisor
   if (!system) {
@@ -176,6 +179,7 @@ export async function serviceSteps(
       name: path,
       command: sh`[ -w ${system.conf} ] || { echo ${`the account may not write to ${system.conf}: tasks setup_host shows what root does`} >&2; exit 1; }
 ${writeFile(path, conf, 0o644)}`,
+      writes: { path, text: conf },
     },
   ]
 }
@@ -265,6 +269,13 @@ export async function releaseFileSteps(
   const settings = await renderSettings(context, facts, release, generated)
   const wanted = programs(deployment.app, facts.scale)
   const start = await startScript(context, release)
+  const environment = await environmentText(context)
+  const [boot, rotate] = [await bootScript(context, facts, release), await rotateScript(context, facts, release)]
+  const [environmentFile, bootFile, rotateFile] = [
+    `${release.settings}/${deployment.name}.environment`,
+    `${release.bin}/boot`,
+    `${release.bin}/rotate`,
+  ]
   const backup =
     deployment.backups === undefined
       ? undefined
@@ -299,18 +310,16 @@ export async function releaseFileSteps(
       : []),
     {
       name: 'environment',
-      command: writeFile(`${release.settings}/${deployment.name}.environment`, await environmentText(context), 0o600),
+      command: writeFile(environmentFile, environment.text, 0o600),
+      writes: { path: environmentFile, text: environment.text.reveal(), shown: environment.shown },
     },
     {
       name: 'bin/start',
       command: writeFile(release.start, start, 0o700),
       writes: { path: release.start, text: start },
     },
-    { name: 'bin/boot', command: writeFile(`${release.bin}/boot`, await bootScript(context, facts, release), 0o700) },
-    {
-      name: 'bin/rotate',
-      command: writeFile(`${release.bin}/rotate`, await rotateScript(context, facts, release), 0o700),
-    },
+    { name: 'bin/boot', command: writeFile(bootFile, boot, 0o700), writes: { path: bootFile, text: boot } },
+    { name: 'bin/rotate', command: writeFile(rotateFile, rotate, 0o700), writes: { path: rotateFile, text: rotate } },
     ...(backup?.steps ?? []),
     // Before the crontab has a line for it, each install keeps the logs bounded.
     { name: 'rotate long logs', command: sh`/bin/sh ${`${release.bin}/rotate`}`, nothrow: true },

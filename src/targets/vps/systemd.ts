@@ -60,12 +60,23 @@ folder="\${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user"`
 
 const command = (...parts: (Command | string | false)[]): Command => lines(reach, ...parts)
 
-/** Writes the units of `programs`, takes away those of the release that are not among them, and has them read. */
-export function unitSteps(release: ReleaseLayout, programs: readonly Program[]): ScriptStep[] {
+/**
+ * Writes the units of `programs`, takes away those of the release that are not among them, and has them read. With the
+ * user's `home`, a dry run shows what would change in them.
+ */
+export function unitSteps(release: ReleaseLayout, programs: readonly Program[], home?: string): ScriptStep[] {
   const names = programs.map((program) => unitName(release.name, program.name))
   return [
     {
       name: 'the systemd units',
+      ...(home === undefined
+        ? {}
+        : {
+            writes: programs.map((program) => ({
+              path: `${home}/.config/systemd/user/${unitName(release.name, program.name)}`,
+              text: renderUnit(release, program),
+            })),
+          }),
       command: command(
         sh`mkdir -p "$folder" ${release.logs}`,
         ...programs.map(

@@ -12,6 +12,9 @@ beforeAll(async () => {
   project = await createProject()
   project.edit('.env', (text) => `${text}MAIL=${password}\n`)
   project.edit('config/staging.ini', (text) => `${text}mail = {{ secret:MAIL }}\ncolour = red\n`)
+  project.configure((text) =>
+    text.replace('[staging]', '[staging.environment]\nPONY_MAIL = plain\nPONY_KEY = secret:MAIL\n\n[staging]'),
+  )
   await project.run(async (staging) => {
     await staging.upload()
     await staging.install()
@@ -32,6 +35,12 @@ test('nothing is shown of files that stay as they are', async () => {
 }, 30_000)
 
 test('settings and rendered files show a unified diff, a secret’s line its name alone', async () => {
+  project.configure((text) =>
+    text
+      .replace('PONY_MAIL = plain', 'PONY_MAIL = other')
+      .replace('PONY_KEY = secret:MAIL', 'PONY_TOKEN = secret:MAIL')
+      .replace('app = logs/pony.log', 'app = logs/other.log'),
+  )
   project.edit('config/staging.ini', (text) => text.replace('red', 'blue').replace('mail = {{ secret:MAIL }}\n', ''))
   project.configure((text) => text.replace('exec python3 -m pony.web', 'exec python3 -O -m pony.web'))
   const { events } = await project.run((staging) => staging.install().catch(() => {}), { dryRun: true })
@@ -47,6 +56,13 @@ test('settings and rendered files show a unified diff, a secret’s line its nam
   expect(found['start']?.filter((line) => /^[-+].*pony\.web/.test(line)).map((line) => line[0])).toEqual([
     ...['-', '+', '-', '+'],
   ])
+  expect(found['staging.environment']?.slice(3)).toEqual([
+    ...['-export PONY_MAIL=plain', '-export PONY_KEY=•••', '+export PONY_MAIL=other', '+export PONY_TOKEN=•••', ''],
+  ])
+  expect(found['rotate']?.filter((line) => /^[-+][^-+]/.test(line)).join('\n')).toMatch(
+    /^-.*pony\.log.*\n\+.*other\.log/,
+  )
+  expect(found['boot']).toBeUndefined()
   expect(JSON.stringify(events)).not.toContain(password)
   expect(JSON.stringify(events)).not.toContain(
     readFileSync(join(project.release, 'settings/active'), 'utf8').match(/key = (\S+)/)?.[1],

@@ -57,7 +57,11 @@ export async function backupScript(
     hooks: app.hooks.after_backup ?? [],
   })
   const file = backupScriptFile(release)
-  return { file, text, steps: [...passwords, { name: 'bin/backup', command: writeFile(file, text, 0o700) }] }
+  return {
+    file,
+    text,
+    steps: [...passwords, { name: 'bin/backup', command: writeFile(file, text, 0o700), writes: { path: file, text } }],
+  }
 }
 
 /**
