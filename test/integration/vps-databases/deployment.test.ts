@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
@@ -40,6 +41,26 @@ afterAll(async () => {
 
 const progressOf = (events: readonly RunEvent[]) =>
   events.flatMap((event) => (event.type === 'progress' ? [event] : []))
+
+it('is looked at by who only looks, and nothing of the password is left there', async () => {
+  const { value: status } = await project.run((deployment) => deployment.status())
+  expect(status.databases).toEqual([{ name: 'main', bytes: expect.any(Number), ok: true }])
+  const left = readdirSync('/tmp', { withFileTypes: true })
+    .filter(({ name }) => name.startsWith('slipway-look-'))
+    .flatMap(({ name }) => readIfThere(`/tmp/${name}/main.pgpass`))
+  expect(left.join('')).not.toContain('postgres-password-of-a-test')
+  expect(existsSync(project.release)).toBe(false)
+  expect(readdirSync(project.home, { recursive: true, encoding: 'utf8' }).join('\n')).not.toContain('pgpass')
+})
+
+/** Another test's look may end meanwhile. */
+function readIfThere(file: string): string[] {
+  try {
+    return [readFileSync(file, 'utf8')]
+  } catch {
+    return []
+  }
+}
 
 it('backs up, verifies and restores the PostgreSQL database of a deployment, over SSH', async () => {
   await project.run(async (deployment) => {

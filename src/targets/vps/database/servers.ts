@@ -79,6 +79,24 @@ printf %s ${password} >${at.credentials}.new
 mv -f -- ${at.credentials}.new ${at.credentials}`
 }
 
+/**
+ * `command`, which reads the password in the file that `database.at.credentials` names: there while it runs, in a folder
+ * of its own that must not be there yet. Holds the password: for `host.script` alone, which sends it on standard input.
+ */
+export function withPasswordFile(database: ServerDatabase, command: Command): Command {
+  const write = writePassword(database)
+  const file = database.at.credentials
+  if (write === undefined || file === undefined) return command
+  const folder = file.slice(0, file.lastIndexOf('/'))
+  return sh`umask 077; mkdir ${folder} || exit 1
+trap 'exit 1' HUP INT TERM PIPE; trap 'rm -rf -- "$credentials"' EXIT
+credentials=${folder}
+${write}
+(
+${command}
+)`
+}
+
 /** What a backup does, as steps of a script; each prints one line of JSON: bytes, counts, sha256. */
 export interface BackupCommands {
   kind: 'postgres' | 'mysql'

@@ -1,7 +1,8 @@
 /** How the databases of a deployment are, and its backups by themselves: one round trip, and no failure of one hides another. */
+import { randomBytes } from 'node:crypto'
 import { SlipwayError } from '../../../events/index.ts'
 import type { ScriptStep, StepResult } from '../../../hosts/host.ts'
-import { lines, sh } from '../../../shell/index.ts'
+import { sh } from '../../../shell/index.ts'
 import type { DeploymentStatus } from '../../deployment.ts'
 import type { VpsContext } from '../context.ts'
 import type { AppLayout, ReleaseLayout } from '../layout.ts'
@@ -28,7 +29,7 @@ export async function dataState(context: VpsContext, release: ReleaseLayout, app
   } = context.deployment
   const host = databaseHost(context)
   const files = sqliteFiles(context, release)
-  const { steps, read } = await serverSteps(context, release)
+  const { steps, read } = await serverSteps(context)
   const all: ScriptStep[] = [
     ...(files.length > 0 ? [{ name: 'size of files', command: sizes(files.map((file) => file.path)) }] : []),
     ...(backups === undefined
@@ -64,7 +65,6 @@ export function readNote(note: string): string {
 /** Steps that ask the servers, and what reads their answers. Nothing is loaded where all is SQLite. */
 async function serverSteps(
   context: VpsContext,
-  release: ReleaseLayout,
 ): Promise<{ steps: ScriptStep[]; read(name: string, host: string, answer: StepResult | undefined): State }> {
   const configured = Object.entries(context.deployment.app.databases)
   const steps: ScriptStep[] = []
@@ -72,14 +72,14 @@ async function serverSteps(
   const failures = new Map<string, string>()
   for (const [name, config] of configured) {
     if (config.kind === 'sqlite') continue
-    const { serverDatabase, writePassword } = await import('./servers.ts')
+    const { serverDatabase, withPasswordFile } = await import('./servers.ts')
     try {
-      const database = await serverDatabase(context.config, name, config, `${release.records}/credentials`)
+      // A password for this one look alone: who only looks leaves nothing.
+      const folder = `/tmp/slipway-look-${randomBytes(8).toString('hex')}`
+      const database = await serverDatabase(context.config, name, config, folder)
       servers.set(name, database)
-      steps.push({
-        name: `look at ${name}`,
-        command: lines(writePassword(database), database.engine.commands.inspect(database.at)),
-      })
+      const command = withPasswordFile(database, database.engine.commands.inspect(database.at))
+      steps.push({ name: `look at ${name}`, command })
     } catch (error) {
       // A secret that is not here must not hide all the rest.
       if (!(error instanceof SlipwayError)) throw error
