@@ -34,6 +34,7 @@ const test = [
   { package: 'redis-server', program: 'redis-server', units: ['redis-server.service'] },
   { package: 'python3-venv', module: 'ensurepip' },
   { package: 'python3-django', module: 'django' },
+  { package: 'gunicorn', program: 'gunicorn' },
   { package: 'python3-celery', module: 'celery' },
   { package: 'python3-redis', module: 'redis' },
   { package: 'python3-alembic', module: 'alembic' },

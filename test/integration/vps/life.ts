@@ -1,24 +1,36 @@
 /** The life of a release under what runs its programs, whatever that is: the same facts, held for each. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { appendFileSync, copyFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { ask, type Project, told } from './host.ts'
 
-/** Processes of the release, by the name in their environment. */
+/** Processes of the release, by the name in their environment: of each program the first, not what it has started. */
 export function processesOf(release: string): Record<string, number> {
   const found: Record<string, number> = {}
+  const parents: Record<string, string[]> = {}
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
       const environment = readFileSync(`/proc/${pid}/environ`, 'utf8')
       const program = new RegExp(`(?:^|\\0)SLIPWAY_PROCESS=${release}:([^\\0]*)`).exec(environment)?.[1]
-      if (program) found[program] = Number(pid)
+      if (!program) continue
+      const parent = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').pop()?.split(' ')[1] as string
+      parents[program] = [...(parents[program] ?? []), `${pid} ${parent}`]
     } catch {
       // It has ended meanwhile.
     }
   }
+  for (const [program, each] of Object.entries(parents)) {
+    const pids = each.map((line) => line.split(' ')[0])
+    const first = each.find((line) => !pids.includes(line.split(' ')[1])) ?? each[0]
+    found[program] = Number(first?.split(' ')[0])
+  }
   return found
 }
+
+/** A server that reloads by itself; app/banner.py says what it answers. */
+export const preforkFile = fileURLToPath(new URL('../../fixtures/prefork.py', import.meta.url))
 
 const broken = 'raise SystemExit("broken on purpose")\n'
 
@@ -92,7 +104,7 @@ export function lifeOfARelease(of: () => Project): void {
   }, 90_000)
 
   test('one that does not drain in time is killed, and that is told', async () => {
-    const deaf = `exec python3 -c "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"`
+    const deaf = `exec python3 -c "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"`
     of().configure((text) =>
       text.replace(/^mailer = .*$/m, `mailer = ${deaf}`).replace(/^mailer.drain = .*$/m, 'mailer.drain = 1s'),
     )
@@ -100,6 +112,9 @@ export function lifeOfARelease(of: () => Project): void {
       await staging.install()
       await staging.workers.restart()
     })
+    await expect
+      .poll(() => readFileSync(join(of().release, 'logs/mailer.out'), 'utf8'), { timeout: 20_000 })
+      .toMatch(/^deaf$/m)
     const pid = processesOf(of().release)['mailer-1']
     const { events } = await of().run((staging) => staging.workers.stop())
     expect(told(events)).toContain(`mailer-1 (pid ${pid}) did not finish within 1 s and was killed`)
@@ -113,6 +128,40 @@ export function lifeOfARelease(of: () => Project): void {
       await staging.install()
       await staging.workers.start()
     })
+  }, 90_000)
+
+  test("the server's own reload reaches the same process; a log past its size is emptied under who writes it", async () => {
+    copyFileSync(preforkFile, join(of().dir, 'app/prefork.py'))
+    writeFileSync(join(of().dir, 'app/banner.py'), "text = 'one'\n")
+    of().configure((text) =>
+      text
+        .replace('server = exec python3 -m pony.web', 'server = exec python3 prefork.py\nreload = HUP')
+        .replace(/^mailer = .*$/m, 'mailer = i=0; while :; do i=$((i+1)); echo "line $i"; sleep 0.02; done'),
+    )
+    await of().run((staging) => staging.deploy())
+    const master = async () =>
+      (await of().run((staging) => staging.server.status())).value.find((each) => each.state === 'running')?.pid
+    const [pid, before] = [await master(), await up()]
+    expect(pid).toBeGreaterThan(0)
+    await of().run((staging) => staging.reload())
+    await expect.poll(async () => (await up()).headers['x-worker']).not.toBe(before.headers['x-worker'])
+    expect(await master()).toBe(pid)
+
+    const log = join(of().release, 'logs/mailer.out')
+    const numbers = () =>
+      [`${log}.1`, log]
+        .filter((file) => existsSync(file))
+        .flatMap((file) => [...readFileSync(file, 'utf8').matchAll(/^line (\d+)$/gm)].map((match) => Number(match[1])))
+    // More than it may have; what was appended from outside may have cut a line of the program's in two.
+    appendFileSync(log, `${'x'.repeat(11 * 1024 * 1024)}\n`)
+    execFileSync('/bin/sh', [join(of().release, 'bin/rotate')])
+    const last = numbers().at(-1) as number
+    await expect.poll(() => numbers().at(-1)).toBeGreaterThan(last)
+    expect(statSync(`${log}.1`).size).toBeGreaterThan(10 * 1024 * 1024)
+    expect(statSync(log).size).toBeLessThan(1024 * 1024)
+    const all = numbers()
+    // Between the last look and the emptying is a moment: a line every 20 ms would have to be unlucky.
+    expect((all.at(-1) as number) - all.length).toBeLessThanOrEqual(2)
   }, 90_000)
 
   test('stopped is stopped, by the word of the kernel; what ran comes back after a reboot', async () => {

@@ -1,75 +1,14 @@
 /** An app server that reloads by itself, as gunicorn does: deploys and settings are taken up by the same process. */
-import { writeFileSync } from 'node:fs'
+import { copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ask, createProject, type Project } from './host.ts'
-import { processesOf } from './life.ts'
-
-/** A master that forks a worker; on HUP another one, with the code that is current now. It ends where that is broken. */
-const prefork = `import os, signal, socket, sys
-from http.server import BaseHTTPRequestHandler
-
-release = os.environ['SLIPWAY_RELEASE_DIR']
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(os.environ['SLIPWAY_SOCKET'])
-listener.listen(64)
-
-def serve(ready):
-    current = os.path.realpath(os.path.join(release, 'current'))
-    banner = {}
-    exec(open(os.path.join(current, 'banner.py')).read(), banner)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = banner['text'].encode()
-            self.send_response(200)
-            self.send_header('X-Release', os.environ['SLIPWAY_RELEASE'] + '/' + os.path.basename(current))
-            self.send_header('X-Worker', str(os.getpid()))
-            self.send_header('Content-Length', str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *words):
-            pass
-
-    os.write(ready, b'1')
-    while True:
-        connection, _ = listener.accept()
-        Handler(connection, ('', 0), None)
-        connection.close()
-
-def start():
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
-        serve(write)
-    os.close(write)
-    ready = os.read(read, 1)
-    os.close(read)
-    if not ready:
-        os.waitpid(pid, 0)
-    return pid if ready else None
-
-def end(pid):
-    os.kill(pid, signal.SIGTERM)
-    os.waitpid(pid, 0)
-
-watched = {signal.SIGHUP, signal.SIGTERM}
-signal.pthread_sigmask(signal.SIG_BLOCK, watched)
-worker = start() or sys.exit('a worker did not boot')
-while signal.sigwait(watched) == signal.SIGHUP:
-    old, worker = worker, start()
-    end(old)
-    if not worker:
-        sys.exit('a worker did not boot')
-end(worker)
-`
+import { preforkFile, processesOf } from './life.ts'
 
 let project: Project
 beforeAll(async () => {
   project = await createProject()
-  writeFileSync(join(project.dir, 'app/prefork.py'), prefork)
+  copyFileSync(preforkFile, join(project.dir, 'app/prefork.py'))
   writeFileSync(join(project.dir, 'app/banner.py'), "text = 'one'\n")
   project.configure((text) =>
     text.replace('server = exec python3 -m pony.web', 'server = exec python3 prefork.py').replace(/^mailer.*\n/gm, ''),
@@ -133,3 +72,39 @@ test('where nothing runs there is nothing to reload', async () => {
   await project.run((staging) => staging.deploy())
   expect(await front()).toMatchObject({ status: 200 })
 }, 60_000)
+
+test("gunicorn's own reload: a deploy under load fails no request, and the master stays the same process", async () => {
+  const wsgi = (text: string) =>
+    writeFileSync(
+      join(project.dir, 'app/wsgi.py'),
+      `import os\nversion = os.path.basename(os.path.dirname(os.path.realpath(__file__)))\nhere = os.environ['SLIPWAY_RELEASE'] + '/' + version\n\ndef application(environ, start):\n    start('200 OK', [('X-Release', here), ('X-Worker', str(os.getpid()))])\n    return [b'${text}']\n`,
+    )
+  wsgi('four')
+  project.configure((text) =>
+    text.replace(
+      'server = exec python3 prefork.py',
+      'server = exec gunicorn --workers 2 --chdir "$SLIPWAY_RELEASE_DIR/current" --bind "unix:$SLIPWAY_SOCKET" wsgi:application',
+    ),
+  )
+  await project.run(async (staging) => {
+    await staging.server.stop()
+    await staging.deploy()
+  })
+  expect(await front()).toMatchObject({ body: 'four' })
+  const pid = await master()
+  wsgi('five')
+  let loading = true
+  const answers: number[] = []
+  const load = (async () => {
+    while (loading) answers.push((await front().catch(() => ({ status: 0 }))).status)
+  })()
+  const { value: version } = await project.run((staging) => staging.deploy())
+  loading = false
+  await load
+  expect(await front()).toMatchObject({ body: 'five', release: `ponyr2/${version.id}` })
+  expect(await master()).toBe(pid)
+  expect(answers.length).toBeGreaterThan(10)
+  expect(answers.filter((status) => status !== 200)).toEqual([])
+  await project.run((staging) => staging.reload())
+  expect(await master()).toBe(pid)
+}, 90_000)

@@ -85,12 +85,15 @@ test('a worker that does not drain in time is killed, and that is told', async (
     text
       .replace(
         'mailer = exec python3 -m pony.worker',
-        `mailer = exec python3 -c "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"`,
+        `mailer = exec python3 -c "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"`,
       )
       .replace('mailer.drain = 10s', 'mailer.drain = 1s'),
   )
   await project.run((staging) => staging.install())
   await project.run((staging) => staging.workers.restart())
+  await expect
+    .poll(() => readFileSync(join(project.release, 'logs/mailer.out'), 'utf8'), { timeout: 20_000 })
+    .toMatch(/^deaf$/m)
   const { pid } = (await project.run((staging) => staging.workers.status())).value[0] as { pid: number }
   const { events } = await project.run((staging) => staging.workers.stop())
   expect(told(events)).toContain(`mailer-1 (pid ${pid}) did not finish within 1 s and was killed`)
@@ -115,14 +118,14 @@ test('a worker that has a health check counts as started once that succeeds, and
   const well = join(project.release, 'shared/well')
   project.configure((text) =>
     text
-      .replace('health_deadline = 15s', 'health_deadline = 2s')
+      .replace('health_deadline = 15s', 'health_deadline = 1s')
       .replace('mailer.drain = 1s', 'mailer.drain = 10s\nmailer.health = cat "$SLIPWAY_SHARED/well"'),
   )
   await project.run((staging) => staging.install())
   for (const verb of ['start', 'restart'] as const) {
     await expect(project.run((staging) => staging.workers[verb]())).rejects.toMatchObject({
       code: 'worker-unhealthy',
-      message: 'mailer was not well on pony-host within 2 s',
+      message: 'mailer was not well on pony-host within 1 s',
       detail: expect.stringMatching(/ended with status 1\n.*No such file/),
       state: 'The app server is left as it is; the worker runs on.',
     })
@@ -130,7 +133,7 @@ test('a worker that has a health check counts as started once that succeeds, and
   expect((await up()).status).toBe(200)
   project.configure((text) =>
     text
-      .replace('health_deadline = 2s', 'health_deadline = 15s')
+      .replace('health_deadline = 1s', 'health_deadline = 15s')
       .replace(/^mailer = (.*)$/m, 'mailer = echo well > "$SLIPWAY_SHARED/well"; $1'),
   )
   await project.run((staging) => staging.install())
