@@ -112,11 +112,16 @@ def final_copy(source, earlier, target):
 
 def exclusive(path):
     """A connection that keeps every writer out, with everything that was committed in the main file."""
+    return alone(path, 'EXCLUSIVE')
+
+
+def alone(path, kind):
+    """The same; with IMMEDIATE, readers go on in every journal mode."""
     for _ in range(5):
         settle(path)
         lock = connect(path)
         try:
-            lock.execute('BEGIN EXCLUSIVE')
+            lock.execute('BEGIN %s' % kind)
         except sqlite3.OperationalError as error:
             lock.close()
             raise Failure('somebody else still uses %s: %s' % (path, error))

@@ -19,6 +19,7 @@ import time
 import databases
 import elsewhere
 import ports
+import reading
 import servers
 from adopted import processes_of
 from processes import (POLL, Daemon, Demand, Failure, Watch, ask, clean_environment, connection_to, connections_to, cpu_ms_of,
@@ -507,6 +508,14 @@ class Trial(Step):
             watch = Watch()
             self.compare()
             timings['copyMs'], timings['copyCpuMs'], timings['serverMs'] = watch.ms(), watch.cpu_ms(), self.server_ms()
+            if self.spec.get('reads'):
+                # In the window, the old app starts once more, on snapshots.
+                watch = Watch()
+                for item in self.spec['items']:
+                    if item['kind'] == 'sqlite':
+                        reading.snapshot(item['earlier'], item['to'] + '.reads')
+                        reading.discard(item['to'])
+                timings['snapshotMs'], timings['snapshotCpuMs'] = watch.ms(), watch.cpu_ms()
             watch = Watch()
             if self.spec.get('migrate'):
                 run_command(self.spec['migrate'], self.spec['seconds'], self.daemon.folder)
@@ -595,6 +604,7 @@ class Trial(Step):
         self.names_back()
         for item in self.spec['items']:
             discard(item['to'])
+            databases.remove(item['to'] + '.reads')
 
     def undo(self, kept):
         self.clear()
@@ -780,6 +790,8 @@ KINDS = {
 
 
 KINDS.update(ports.steps(Hold, Flip, Step, lambda target, path: link(target, path)))
+KINDS.update(reading.steps(Step, Stop, Fence, lambda target, path: link(target, path), lambda path: read_link(path),
+                           lambda path, text: write_file(path, text)))
 KINDS.update(servers.steps(Step, lambda path, text: write_file(path, text)))
 KINDS.update(elsewhere.steps(Step, lambda path, text: write_file(path, text)))
 

@@ -16,6 +16,7 @@ class Settings(NamedTuple):
     organiser: str
     sender: str
     deliver_seconds: float  # how long a delivery takes: stands for a slow mail server
+    read_only: bool  # only GET and HEAD are answered: while a promotion has the databases
     backlog: int  # connections that the kernel keeps while the app is busy
     release: str  # what X-Release says: <release>/<version>
     main_database: Path
@@ -40,6 +41,7 @@ def load(environ=os.environ) -> Settings:
         organiser=pony.get("organiser", "brevets@example.org"),
         sender=pony.get("sender", "pony@example.org"),
         deliver_seconds=float(environ.get("PONY_DELIVER_SECONDS", pony.get("deliver_seconds", "0"))),
+        read_only=environ.get("PONY_READ_ONLY", "") not in ("", "0"),
         backlog=int(pony.get("backlog", "1024")),
         release=f"{environ.get('SLIPWAY_RELEASE', 'development')}/{environ.get('SLIPWAY_VERSION', 'none')}",
         main_database=shared / "db" / "pony.sqlite",

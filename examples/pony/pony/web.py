@@ -7,6 +7,8 @@
     GET  /riders.json            all riders
     GET  /up                     200 when it can read both databases, else 503
     GET  /admin                  numbers, for the administrator
+
+With PONY_READ_ONLY=1 it writes nothing, and answers 503 to POST.
 """
 
 from __future__ import annotations
@@ -57,6 +59,9 @@ class Pony(Handler):
         self.sent = False
         try:
             self.body = self.read_body()
+            if self.here.read_only and self.command not in ("GET", "HEAD"):
+                headers = [("Retry-After", "10")]
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "nothing can be changed for a moment", headers)
             path = urlsplit(self.path).path
             for method, pattern, action in ROUTES:
                 found = re.fullmatch(pattern, path)
@@ -215,12 +220,14 @@ def main() -> int:
     except (Busy, OSError) as error:
         log.error("cannot listen on %s: %s", path or port, error)
         return 1
-    relaying.start()
+    if not here.read_only:
+        relaying.start()
     where = path or f"http://127.0.0.1:{port}"
     log.info("%s listens on %s", here.release, where)
     print(f"pony.web {here.release} listens on {where}", flush=True)
     Server(listener, Pony).serve()
-    relaying.end()
+    if not here.read_only:
+        relaying.end()
     registry.main.close()
     registry.queue.close()
     log.info("%s stopped, with nothing left in hand", here.release)

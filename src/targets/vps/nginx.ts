@@ -32,12 +32,20 @@ export async function siteText(
     healthPath: app.health.path,
     allow: deployment.maintenanceAllow,
     gateToken: readSite(before)?.gateToken ?? randomBytes(16).toString('hex'),
+    reads: splitsReads(context),
     upstream: app.listen.kind === 'port' ? `127.0.0.1:${facts.port ?? app.listen.port}` : undefined,
     certificate: options['certificate'],
     certificateKey: options['certificate_key'],
     tls: options['certificate'] === undefined ? tlsDirectory : undefined,
   })
 }
+
+/** Whether requests that only read have a way of their own to the app. */
+export const splitsReads = ({ deployment: { app } }: Pick<VpsContext, 'deployment'>): boolean =>
+  app.readOnly !== undefined && app.listen.kind === 'socket'
+
+/** That way, where it is not there: to wherever all requests go. A promotion under way keeps the one it has made. */
+export const readsLink = (dir: string) => sh`[ -L ${`${dir}/reads.sock`} ] || ln -s current.sock ${`${dir}/reads.sock`}`
 
 /** The token that lets a check through the gate is nobody's to see. */
 const withoutTokens = (text: string): string => text.replace(/\b[0-9a-f]{32}\b/g, '•••')
@@ -65,7 +73,7 @@ export async function writeSite(context: VpsContext, host: Host, change: ChangeO
     [
       {
         name: `sites/${deployment.name}/nginx.conf`,
-        command: sh`mkdir -p ${dir} ${`${dir}/acme`}
+        command: sh`mkdir -p ${dir} ${`${dir}/acme`}${splitsReads(context) ? sh`; ${readsLink(dir)}` : sh`; :`}
 [ ! -f ${file} ] || cp -p ${file} ${file}.before
 ${writeFile(file, text, 0o644)}`,
         writes: { path: file, text, shown: withoutTokens },

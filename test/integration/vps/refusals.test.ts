@@ -66,6 +66,12 @@ describe('refused', () => {
       withDomains('uberspace'),
     ],
     [
+      'provider-listen',
+      'pony listens on ports, and with provider = none nobody is there who could lead the domain from the old one to the new one',
+      () => app.promote(app.staging, app.production),
+      onPorts('none'),
+    ],
+    [
       'provider',
       'uberspace leads domains to ports, and pony listens on a socket',
       () => app.staging.initApp(),

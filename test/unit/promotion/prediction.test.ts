@@ -22,3 +22,7 @@ it('takes no part for shorter than it computes, whatever was counted', () => {
 it('adds what copying on a database server took at the rehearsal, which nobody counts here', () => {
   expect(predictedWindow({ ...trial, serverMs: 500, freed: 0.5 })).toBe(800 + 500 + 250)
 })
+
+it('has the old app start and stop once more where it answers reads meanwhile, on snapshots', () => {
+  expect(predictedWindow({ ...trial, snapshotMs: 150 })).toBe(1850 + 150 + 300 + 100)
+})

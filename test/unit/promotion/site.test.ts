@@ -24,6 +24,11 @@ describe('what is read from a site', () => {
     })
   })
 
+  it('tells reads from writes where it was written so', async () => {
+    expect(readSite(await rendered({ reads: true }))?.reads).toBe(true)
+    expect(readSite(await rendered())?.reads).toBeUndefined()
+  })
+
   it('has no gate where none was written', async () => {
     expect(readSite(await rendered())?.gateToken).toBeUndefined()
   })

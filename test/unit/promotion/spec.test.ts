@@ -104,6 +104,39 @@ describe('the steps of a promotion', () => {
     expect(ids.indexOf('close')).toBe(ids.indexOf('stop-old') - 1)
   })
 
+  it('have the old app answer reads, live before writes wait and from snapshots while its data is copied', () => {
+    const facts = factsOf({ reads: { name: 'READ_ONLY', value: '1' } })
+    const window = idsOf(facts).slice(idsOf(facts).indexOf('drain-workers'), idsOf(facts).indexOf('disarm'))
+    expect(window).toEqual([
+      'drain-workers',
+      'read-live',
+      'hold',
+      'stop-old',
+      'fence',
+      'read-snapshots',
+      'copy',
+      'migrate',
+      'start-new',
+      'gate',
+      'flip',
+      'let-go',
+      'roles',
+      'start-workers',
+      'end-reading',
+      'retire-old',
+    ])
+    expect(stepOf(facts, 'read-live')).toMatchObject({ program: 'app-a', mode: 'export READ_ONLY=1\n' })
+    expect(stepOf(facts, 'stop-old')).toMatchObject({ kind: 'stop-writer', programs: ['app-b'] })
+    // Who may write is led to the new release last: nothing that was half done before that can have reached it.
+    const site = '/home/deploy/.slipway/pony/sites/production'
+    expect(stepOf(facts, 'flip')?.['links']).toEqual([
+      { path: `${site}/reads.sock`, target: 'current.sock' },
+      { path: `${site}/current.sock`, target: '/home/deploy/webapps/pony2026r2/run/app-a.sock' },
+    ])
+    expect(idsOf({ ...facts, hold: false })).toEqual(expect.arrayContaining(['read-live', 'close', 'end-reading']))
+    expect(stepOf({ ...facts, hold: false }, 'close')?.['file']).toBe(`${site}/writes.off`)
+  })
+
   it('make the site where there is none', () => {
     expect(idsOf(factsOf({ site: { ...factsOf().site, toMake: ['80'] } }))[0]).toBe('site')
   })

@@ -14,6 +14,7 @@ import { programs } from '../programs.ts'
 import { appName, providerOf } from '../provider.ts'
 import { type Adopted, type AdoptOptions, adoptedSide, lookAt } from './adopt.ts'
 import { coordinator, gatherElsewhere, hasWorkers, type WorkerHost } from './elsewhere.ts'
+import { readingOf } from './reading.ts'
 import { type ServerData, serversOf } from './servers.ts'
 import { readSite, type Site } from './site.ts'
 
@@ -64,6 +65,8 @@ export interface PromotionFacts {
   data: 'copy' | 'init' | 'fresh'
   /** Whether requests wait in the window, or are answered 503. */
   hold: boolean
+  /** Reads are answered in the window, by the old app with this variable: its read-only mode. */
+  reads?: { name: string; value: string }
   next: Side
   /** The next release as the deployment that it still is. */
   staging?: Side
@@ -148,7 +151,7 @@ function requireOwnDaemons(...sides: readonly VpsContext[]): void {
       `[${deployment.name}] ${what}: a promotion needs releases with a supervisord of their own`,
       {
         state: 'Nothing was changed.',
-        next: `Take ${what} out of ${config.file} and install and start both releases again; or deploy to production directly.`,
+        next: `Stop app and workers of both, take ${what} out of ${config.file}, and install and start them again; or deploy to production directly, in place.`,
       },
     )
   }
@@ -279,6 +282,13 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       : {}),
     ...(taken ? { old: adoptedSide(to.deployment.name, taken.adopted, onPorts ? taken.port : undefined) } : {}),
   }
+  const reads = readingOf(to, {
+    host: host.name,
+    ...(sides.old && !taken && data === 'copy' ? { old: sides.old } : {}),
+    servers: servers.length,
+    splits: site.reads === true,
+    knowsMode: probed.knowsMode,
+  })
   const elsewhere = await gatherElsewhere(from, to, { ...sides, items })
   const facts: PromotionFacts = {
     kind: options.demoteTo === undefined ? 'promote' : 'demote',
@@ -288,6 +298,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     production: to.deployment.name,
     data,
     hold: options.hold ?? true,
+    ...(reads ? { reads } : {}),
     ...sides,
     ...(taken ? { adopt: taken.adopted } : {}),
     items,
@@ -339,8 +350,8 @@ function needsPorts(to: VpsContext): boolean {
   }
   if (listen.kind === 'port' && provider === 'none') {
     throw refused(
-      `${name} listens on ports, and nobody is configured who could lead the domain from one to another`,
-      'Set [app] listen = socket, or [domains] provider.',
+      `${name} listens on ports, and with provider = none nobody is there who could lead the domain from the old one to the new one`,
+      'Set [app] listen = socket, and have your web server lead to ~/.slipway/<app>/sites/production/current.sock; or set [domains] provider.',
     )
   }
   return listen.kind === 'port'
@@ -443,6 +454,8 @@ interface Probed {
   nextLive?: string
   nextPort?: number
   oldPort?: number
+  /** Whether the old release's start script knows of the read-only mode. */
+  knowsMode: boolean
   bytes: Record<string, number>
   queued: Record<string, number>
   requestsPerSecond: number
@@ -467,6 +480,7 @@ async function probe(
     nextLive: sh`for s in a b; do [ -S ${next.run}/app-$s.sock ] && echo "app-$s"; done; :`,
     nextPort: sh`cat ${`${next.records}/port`} 2>/dev/null || :`,
     oldPort: old ? sh`cat ${`${old.records}/port`} 2>/dev/null || :` : sh`:`,
+    mode: old ? sh`grep -c 'run/$program.environment' ${old.start} || :` : sh`:`,
     sizes: old
       ? sh`cd ${old.shared} && for f in ${items.map((item) => item.path)}; do printf '%s\t%s\n' "$(du -sb "$f" 2>/dev/null | cut -f1)" "$f"; done`
       : sh`:`,
@@ -496,6 +510,7 @@ async function probe(
     ...optional('nextLive', text('nextLive').split('\n')[0] || undefined),
     ...(Number(text('nextPort')) > 0 ? { nextPort: Number(text('nextPort')) } : {}),
     ...(Number(text('oldPort')) > 0 ? { oldPort: Number(text('oldPort')) } : {}),
+    knowsMode: Number(text('mode')) > 0,
     bytes: numbers(answers.sizes.stdout),
     queued: numbers(answers.queued.stdout),
     requestsPerSecond: Number(text('rate') || 0) * 2,

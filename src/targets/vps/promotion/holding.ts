@@ -4,7 +4,8 @@ import type { Places, StepSpec } from './spec.ts'
 
 export type SocketOf = (side: Side) => string
 
-const maintenance = (places: Places): string => `${places.site}/maintenance.on`
+const maintenance = (facts: PromotionFacts, places: Places): string =>
+  `${places.site}/${facts.reads ? 'writes.off' : 'maintenance.on'}`
 const closes = (facts: PromotionFacts): boolean =>
   facts.lead === undefined ? !facts.hold : facts.lead.provider === 'nginx'
 
@@ -19,9 +20,9 @@ export function holding(facts: PromotionFacts, places: Places, old: Side, socket
     steps.push({
       id: 'close',
       kind: 'close',
-      title: `have ${facts.domain} answer 503 with Retry-After${facts.lead && facts.hold ? ', until requests can wait' : ''}`,
+      title: `have ${facts.domain} answer ${facts.reads ? 'writes ' : ''}503 with Retry-After${facts.lead && facts.hold ? ', until requests can wait' : ''}`,
       undoTitle: 'open it again',
-      file: maintenance(places),
+      file: maintenance(facts, places),
     })
   }
   if (facts.lead) {
@@ -41,7 +42,7 @@ export function holding(facts: PromotionFacts, places: Places, old: Side, socket
     steps.push({
       id: 'hold',
       kind: 'hold',
-      title: `hold requests to ${facts.domain}: they wait, ${facts.backlog} at most, ${facts.deadline} s at most`,
+      title: `hold ${facts.reads ? 'writes' : 'requests'} to ${facts.domain}: they wait, ${facts.backlog} at most, ${facts.deadline} s at most`,
       undoTitle: `let them go to ${old.release}`,
       link: `${places.site}/current.sock`,
       socket: `${places.folder}/hold.sock`,
@@ -61,7 +62,7 @@ export function lettingIn(facts: PromotionFacts, places: Places): StepSpec[] {
       kind: 'open',
       title: `open ${facts.domain} again: requests wait`,
       close: 'close',
-      file: maintenance(places),
+      file: maintenance(facts, places),
     },
   ]
 }
@@ -75,7 +76,7 @@ export function lettingGo(facts: PromotionFacts, places: Places, socketOf: Socke
         kind: 'open',
         title: `open ${facts.domain} again`,
         close: 'close',
-        file: maintenance(places),
+        file: maintenance(facts, places),
       },
     ]
   }
@@ -101,7 +102,6 @@ export function leading(facts: PromotionFacts): StepSpec[] {
       id: 'attach',
       kind: 'attach',
       title: `lead ${domain} to ${lead.app} at ${lead.provider}, if it still leads to ${before?.app ?? 'nothing'}; wait until it does. Its certificates stay where they are`,
-      undoTitle: before ? `lead it to ${before.app} again` : 'nothing: it led nowhere before',
     },
     ...(holdsPort(facts)
       ? [

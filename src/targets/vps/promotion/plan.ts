@@ -9,7 +9,7 @@ import type { VpsContext } from '../context.ts'
 import { hostFacts } from '../facts.ts'
 import { inVersion } from '../install.ts'
 import { releaseLayout } from '../layout.ts'
-import { reloadNginx, siteText } from '../nginx.ts'
+import { readsLink, reloadNginx, siteText, splitsReads } from '../nginx.ts'
 import { providerOf } from '../provider.ts'
 import { releaseFileSteps, writeFile } from '../release-files.ts'
 import { factsOn, hostNamed } from './elsewhere.ts'
@@ -224,7 +224,10 @@ function siteStep(facts: PromotionFacts, to: VpsContext, host: Host): Pick<Step,
         gateOnly(facts.site.gateToken ?? ''),
       )
       await host.script([
-        { name: 'folders', command: sh`mkdir -p ${folder} ${`${folder}/acme`}` },
+        {
+          name: 'folders',
+          command: sh`mkdir -p ${folder} ${`${folder}/acme`}${splitsReads(to) ? sh`; ${readsLink(folder)}` : sh`; :`}`,
+        },
         { name: 'nginx.conf', command: writeFile(file, text, 0o644) },
         { name: 'nginx takes it up', command: reloadNginx(file) },
       ])
@@ -238,12 +241,15 @@ function siteStep(facts: PromotionFacts, to: VpsContext, host: Host): Pick<Step,
 
 const settleWithinMs = 300_000
 
-/** The domain at its provider, compared and set; where it leads nowhere yet, its site is made. */
+/**
+ * The domain at its provider, compared and set; where it leads nowhere yet, its site is made. It can't be undone:
+ * once it was asked for, requests may have reached the new release by it. Going back is a promotion the other way.
+ */
 function attachStep(
   { lead, domain }: PromotionFacts,
   to: VpsContext,
   host: Host,
-): Pick<Step, 'check' | 'prepare' | 'do' | 'undo'> {
+): Pick<Step, 'check' | 'prepare' | 'do'> {
   if (!lead) throw new SlipwayError('bad-plan', 'there is nobody to lead the domain')
   return {
     async check() {
@@ -263,9 +269,6 @@ function attachStep(
       if (now?.app !== lead.app) await provider.attach(domain, lead.app, lead.before ?? now)
       await provider.settled(domain, lead.app, settleWithinMs)
       return undefined
-    },
-    async undo() {
-      if (lead.before) await (await providerOf(to, host)).restore(lead.before)
     },
   }
 }

@@ -16,6 +16,8 @@ export function predictedWindow(trial: UndoData): number {
     const [ms, cpu] = [value(`${name}Ms`), Math.min(value(`${name}Ms`), value(`${name}CpuMs`))]
     return cpu + (ms - cpu) * (1 - freed)
   }
-  const parts = ['stop', 'copy', 'migrate', 'start'].reduce((sum, name) => sum + part(name), 0)
+  // Where reads go on, the old app starts once more in the window, and stops.
+  const reading = trial['snapshotMs'] === undefined ? [] : ['snapshot', 'start', 'stop']
+  const parts = ['stop', 'copy', 'migrate', 'start', ...reading].reduce((sum, name) => sum + part(name), 0)
   return Math.round(parts + value('serverMs') + overheadMs)
 }

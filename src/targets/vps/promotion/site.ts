@@ -7,6 +7,8 @@ export interface Site {
   tls: boolean
   /** The value of X-Slipway-Gate that leads to gate.sock; undefined where the site has no gate. */
   gateToken?: string
+  /** Whether requests that only read go to reads.sock. */
+  reads?: boolean
   /** The shorter of proxy_read_timeout and proxy_send_timeout: how long a request can be held. */
   timeoutSeconds: number
   /** Paths of certificates: they stay where they are. */
@@ -28,6 +30,7 @@ export function readSite(conf: string): Site | undefined {
   return {
     ...listen,
     ...(token ? { gateToken: token } : {}),
+    ...(/^\s*'GET '\s+\w+_reads;/m.test(text) ? { reads: true } : {}),
     // nginx's own default.
     timeoutSeconds: timeouts.length > 0 ? Math.min(...timeouts) : 60,
     certificates: [...text.matchAll(/^\s*ssl_certificate\s+"?([^";]+)"?;/gm)].map((match) => match[1] as string),

@@ -6,6 +6,7 @@ import { quote } from '../../../shell/index.ts'
 import { drainElsewhere, readyElsewhere, startElsewhere } from './elsewhere.ts'
 import type { Data, PromotionFacts, Side } from './facts.ts'
 import { holding, holdsPort, leading, lettingGo, lettingIn } from './holding.ts'
+import { readingSteps } from './reading.ts'
 import { keptIn, serverEntry } from './servers.ts'
 
 /** One step. What it needs beyond this is for its kind, in templates/hold/steps.py. */
@@ -219,6 +220,7 @@ function rehearsal(facts: PromotionFacts, places: Places, id: string): StepSpec[
       seconds: 600,
       stop: next.serverSeconds,
       health: health(facts, next, program),
+      ...(facts.reads ? { reads: true } : {}),
       demand: { folder: old.dir, programs: old.server, port: facts.site.port },
       servers: entries.map(({ name, database, scratch, dumpInto }) => ({
         name,
@@ -275,6 +277,12 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
   const link = `${places.site}/current.sock`
   const copied = facts.handover ? [] : servers
   const relays = holdsPort(facts)
+  const reading = readingSteps(
+    facts,
+    places,
+    (side) => daemon(facts, side),
+    (item) => source(facts, item),
+  )
   const steps: StepSpec[] = []
   steps.push({
     id: 'arm',
@@ -284,14 +292,16 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
   })
   if (old && data === 'copy') {
     steps.push(
-      ...(facts.adopt ? stopAdopted(facts, places, old) : stopOld(facts, places, old)),
+      ...(facts.adopt ? stopAdopted(facts, places, old) : stopOld(facts, places, old, reading.live)),
       ...some(items, {
         id: 'fence',
-        kind: 'fence',
-        title: `rename ${list(items.map((item) => item.path))} of ${old.release}, so that nobody writes to them`,
+        kind: facts.reads ? 'fence-reading' : 'fence',
+        title: `rename ${list(items.map((item) => item.path))} of ${old.release}, so that nobody writes to them${facts.reads ? '; a snapshot that can only be read takes the place of each database' : ''}`,
         undoTitle: 'rename them back',
+        ...(facts.reads ? { reading: 'read-live' } : {}),
         items: items.map((item) => ({ kind: item.kind, path: source(facts, item) })),
       }),
+      ...reading.snapshots,
       ...some(copied, {
         id: 'fence-servers',
         kind: 'fence-servers',
@@ -372,7 +382,11 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
         ? `let the requests that wait, and all that come to port ${old?.port}, go to ${next.release} at port ${next.port}`
         : `point ${facts.domain} at ${next.release}: one rename`,
       undoTitle: old && !facts.adopt ? `point it at ${old.release} again` : 'point it at nothing again',
-      links: [{ path: link, target: socketFile(next, program) }],
+      // The way of all requests last: it is the point of no return.
+      links: [
+        ...(facts.reads ? [{ path: `${places.site}/reads.sock`, target: 'current.sock' }] : []),
+        { path: link, target: socketFile(next, program) },
+      ],
       ...(relays ? { hold: 'hold', socket: socketOf(next, program) } : {}),
     },
   )
@@ -404,6 +418,7 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
       seconds: next.workerSeconds,
     },
   )
+  steps.push(...reading.end)
   // On ports it serves until the domain leads elsewhere.
   if (!facts.lead || data === 'copy') steps.push(...retireOld(facts))
   steps.push({ id: 'disarm', kind: 'unboot', title: 'take the line out of the crontab' })
@@ -411,7 +426,8 @@ function windowOf(facts: PromotionFacts, places: Places, id: string): StepSpec[]
 }
 
 /** Its workers finish, requests are held, and it answers what it has. */
-function stopOld(facts: PromotionFacts, places: Places, old: Side): StepSpec[] {
+function stopOld(facts: PromotionFacts, places: Places, old: Side, reading: StepSpec[]): StepSpec[] {
+  const writers = facts.reads && old.live ? [old.live] : old.server
   return [
     {
       id: 'drain-workers',
@@ -422,16 +438,18 @@ function stopOld(facts: PromotionFacts, places: Places, old: Side): StepSpec[] {
       programs: old.workers,
       seconds: old.workerSeconds,
     },
+    ...reading,
     ...holding(facts, places, old, (side) => socketOf(side, program)),
     {
       id: 'stop-old',
-      kind: 'stop',
-      title: `stop ${old.release} once it has answered what it has`,
+      kind: facts.reads ? 'stop-writer' : 'stop',
+      title: `stop ${old.release}${facts.reads ? ' where it writes,' : ''} once it has answered what it has`,
       undoTitle: `start ${old.release}, and wait until it is healthy`,
       daemon: daemon(facts, old),
-      programs: old.server,
+      programs: writers,
       seconds: Math.min(old.serverSeconds, Math.floor(facts.deadline / 2)),
-      sockets: facts.lead ? [] : old.server.map((name) => socketOf(old, name)),
+      sockets: facts.lead ? [] : writers.map((name) => socketOf(old, name)),
+      ...(facts.reads ? { reading: 'read-live' } : {}),
       health: old.live ? health(facts, old, old.live) : null,
       ...(facts.lead ? { holder: 'hold' } : {}),
     },
