@@ -45,7 +45,6 @@ export async function execute(
   owner: Owner,
   options: ExecuteOptions = {},
 ): Promise<ChangeResult> {
-  refuseFaults(plan)
   return locked(store, plan, owner, undefined, async () => {
     await refuseChangedFacts(plan, options)
     const journal = await store.begin({
@@ -71,7 +70,6 @@ export async function resume(
   owner: Owner,
   options: ExecuteOptions = {},
 ): Promise<ChangeResult> {
-  refuseFaults(plan)
   return locked(store, plan, owner, id, async () => {
     const { journal, entries } = await openSettled(store, plan, id, 'forward')
     await journal.append({
@@ -86,7 +84,6 @@ export async function resume(
 
 /** Goes back through everything that an unfinished change may have done. Refused after its point of no return. */
 export async function undo(id: string, plan: Plan, store: ChangeStore, owner: Owner): Promise<ChangeResult> {
-  refuseFaults(plan)
   return locked(store, plan, owner, id, async () => {
     const { journal, entries } = await openSettled(store, plan, id, 'back')
     if (await pastReturn(plan, entries)) {
@@ -354,6 +351,7 @@ async function pastReturn(plan: Plan, entries: readonly JournalEntry[]): Promise
 
 const releaseWithinMs = 10_000
 
+/** Does `work` while this run has the plan's locks: those of an unfinished journal are taken over for its own sake alone. */
 async function locked<T>(
   store: ChangeStore,
   plan: Plan,
@@ -361,6 +359,7 @@ async function locked<T>(
   journal: string | undefined,
   work: (lock: Lock) => Promise<T>,
 ): Promise<T> {
+  refuseFaults(plan)
   const lock = await store.lock(plan.locks, owner, journal === undefined ? {} : { journal })
   try {
     return await work(lock)
