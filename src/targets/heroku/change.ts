@@ -11,7 +11,7 @@ import {
 } from '../../engine/index.ts'
 import type { ChangeStore, Owner, StepState } from '../../engine/types.ts'
 import { SlipwayError, UsageError } from '../../events/errors.ts'
-import { currentRun } from '../../events/run.ts'
+import { currentRun, type Run } from '../../events/run.ts'
 import { owner } from '../vps/change.ts'
 import type { HerokuContext } from './context.ts'
 import { isNotFound } from './errors.ts'
@@ -48,7 +48,7 @@ export async function runChange<F extends Record<string, unknown>>(
   options: ChangeOptions = {},
 ): Promise<ChangeResult | undefined> {
   const run = currentRun()
-  const by = { ...owner(run, change.kind), pid: process.pid }
+  const by = ownerOf(run, change.kind)
   if (options.resume || options.undo) {
     const { store, id, facts } = await unfinished(context, change, options.resume || options.undo || true)
     const plan = change.plan(facts, store)
@@ -76,7 +76,7 @@ async function takeBack<F extends Record<string, unknown>>(context: HerokuContex
     const begin = beginOf(await (await store.open(each.id)).entries())
     if (!begin?.locks?.includes(context.deployment.name)) continue
     run.emit({ type: 'warning', host: context.app, text: `taking back first what was left unfinished: ${each.title}` })
-    await undo(each.id, change.plan(begin.facts as F, store), store, { ...owner(run, change.kind), pid: process.pid })
+    await undo(each.id, change.plan(begin.facts as F, store), store, ownerOf(run, change.kind))
   }
 }
 
@@ -170,16 +170,27 @@ export async function tell(
   })
 }
 
-/** Runs `fn` under the deployment's lock, with a line in the audit log however it ends. */
-export async function locked<T>(context: HerokuContext, what: string, fn: () => Promise<T>): Promise<T> {
+/** Who is at work, with the process: whether a lock's owner is dead can be told on this machine. */
+export const ownerOf = (run: Run, command: string): Owner => ({ ...owner(run, command), pid: process.pid })
+
+/**
+ * Runs `fn` under the deployment's lock, with a line in the audit log however it ends. `journal`: the unfinished change
+ * that is gone on with; the lock that its dead run left behind is taken over.
+ */
+export async function locked<T>(
+  context: HerokuContext,
+  what: string,
+  fn: () => Promise<T>,
+  journal?: string,
+): Promise<T> {
   const run = currentRun()
   await checkRole(context)
   if (run.options.dryRun) return fn()
   const store = await storeFor(context)
-  const by = { ...owner(run, what), pid: process.pid }
+  const by = ownerOf(run, what)
   // Taken at the run's first change, let go at its end.
   await run.memo(`heroku lock ${context.deployment.name}`, async () => {
-    const lock = await store.lock([context.deployment.name], by)
+    const lock = await store.lock([context.deployment.name], by, journal === undefined ? {} : { journal })
     run.defer(() => lock.release())
     return lock
   })

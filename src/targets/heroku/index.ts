@@ -55,8 +55,7 @@ export function herokuDeployment(config: HerokuConfig, setup: HerokuSetup): Hero
     install: (options = {}) => deploy({ ...ofRun(context).upload, ...options }),
     async initApp(options = {}) {
       const { init } = await import('./init.ts')
-      if (currentRun().options.planOnly) await init(context, options)
-      else await locked(context, 'init the app', () => init(context, options))
+      await init(context, options)
     },
     login: async () => (await operator()).herokuLogin(context.env),
     apps: async (team) => (await (await operator()).herokuApps(context, team)).map((each) => each.name),

@@ -1,23 +1,31 @@
 /**
  * A deployment from nothing: the app, its stack, buildpacks, features, add-ons, settings, pipeline and domain, as a
- * plan of what differs. Running it again changes only what differs by then.
+ * plan of what differs. Running it again changes only what differs by then; one that stopped on its way has a journal,
+ * which says what it made, and the next one goes on from there.
  */
-import { readFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
-import { SlipwayError, UsageError } from '../../events/errors.ts'
+import {
+  abandon,
+  beginOf,
+  execute,
+  type Plan,
+  resume,
+  type Step,
+  StepFailedError,
+  type StepRecord,
+  stepRecords,
+} from '../../engine/index.ts'
+import { AbortedError, OutcomeUnknownError, SlipwayError } from '../../events/errors.ts'
 import { currentRun } from '../../events/run.ts'
-import { inStep } from '../vps/step.ts'
-import { ignored } from './client.ts'
+import { addonDifferences } from './addons.ts'
+import { locked, ownerOf } from './change.ts'
 import type { HerokuContext } from './context.ts'
-import { attachDomain, automaticCertificates, domainsOf, uploadCertificate } from './domains.ts'
+import { appDifferences, domainDifferences, pipelineDifferences, settingsDifferences } from './differences.ts'
 import { isNotFound } from './errors.ts'
 import { type Manifest, readManifest } from './manifest.ts'
-import type { Addon, App } from './resources.ts'
+import type { App } from './resources.ts'
 import * as resource from './resources.ts'
-import { settingsDiff, writeSettings } from './settings.ts'
+import { filesStore, type HerokuStore, storeFor } from './store.ts'
 import { currentRelease } from './versions.ts'
-import { waitFor } from './wait.ts'
 
 export interface InitOptions {
   /** Deploys and fills the database when the app has no code yet. */
@@ -40,37 +48,197 @@ export interface Difference {
 /** Makes the app what the configuration says, difference by difference. Resolves with what was different. */
 export async function init(context: HerokuContext, options: InitOptions = {}): Promise<string[]> {
   const run = currentRun()
+  const left = await unfinishedInit(context)
+  if (left) tellOf(left, context)
+  if (run.options.planOnly || run.options.dryRun) {
+    const found = await differences(context, options, left)
+    for (const { text } of found) run.emit({ type: 'result', text })
+    return found.map(({ text }) => text)
+  }
+  return locked(context, 'init the app', () => journalled(context, options, left), left?.id)
+}
+
+const kind = 'init'
+/** Not the deployment itself: what was made can be looked at and mended meanwhile. */
+const scopeOf = (context: HerokuContext): string => `${context.app}.init`
+
+interface Left {
+  store: HerokuStore
+  id: string
+  begun: string
+  by: string
+  records: Map<string, StepRecord>
+  /** Every step that it meant to do. */
+  steps: readonly string[]
+}
+
+/** The init that stopped on its way: in the store of now, or in the one from before there was a database. */
+async function unfinishedInit(context: HerokuContext): Promise<Left | undefined> {
+  const { dryRun } = currentRun().options
+  const store = await storeFor(context)
+  for (const each of store.kind === 'files' ? [store] : [store, await filesStore(context)]) {
+    // A dry run finds no tables where nothing was journalled yet, and makes none.
+    const all = await each.list().catch((error: unknown) => {
+      if (dryRun) return []
+      throw error
+    })
+    for (const { id, result, kind: of } of all) {
+      if (result !== 'unfinished' || of !== kind) continue
+      const entries = await (await each.open(id)).entries()
+      const begin = beginOf(entries)
+      if (!begin?.locks?.includes(scopeOf(context))) continue
+      const { by, at, steps } = begin
+      return { store: each, id, begun: at, by: `${by.user} on ${by.machine}`, steps, records: stepRecords(entries) }
+    }
+  }
+  return undefined
+}
+
+function tellOf(left: Left, { app }: HerokuContext): void {
+  const all = [...left.records.values()]
+  const made = all.filter((each) => each.ok).map((each) => each.step)
+  const open = all.filter((each) => each.ok === undefined).map((each) => each.step)
+  const failed = all.filter((each) => each.ok === false).map((each) => `${each.step} (${each.error ?? 'failed'})`)
+  const text = [
+    `an init of ${app} that ${left.by} began at ${left.begun} stopped on its way.`,
+    `It made: ${made.join('; ') || 'nothing'}.`,
+    open.length > 0 ? `It had begun, and may have made: ${open.join('; ')}.` : '',
+    failed.length > 0 ? `It failed at: ${failed.join('; ')}.` : '',
+    'Going on with what still differs.',
+  ]
+  currentRun().emit({ type: 'warning', host: app, text: text.filter(Boolean).join(' ') })
+}
+
+/** Does what differs with a journal beside, in that of the init which stopped on its way where there is one. */
+async function journalled(context: HerokuContext, options: InitOptions, left: Left | undefined): Promise<string[]> {
+  const store = left?.store ?? (await storeFor(context))
+  const by = ownerOf(currentRun(), kind)
+  if (left && store !== (await storeFor(context))) {
+    // From before there was a database: the dead run's lock on the deployment is there, and goes with its journal.
+    await (await store.lock([context.deployment.name], by, { journal: left.id })).release()
+  }
+  const found = await differences(context, options, left)
+  if (found.length === 0 && !left) return []
   const made: string[] = []
-  const apply = async (differences: readonly Difference[]): Promise<void> => {
-    for (const { text, make } of differences) {
-      made.push(text)
-      if (run.options.planOnly || run.options.dryRun) run.emit({ type: 'result', text })
-      else await inStep(text, context.app, make)
-    }
-  }
-  const manifest = await readManifest(context)
-  const app = await existing(context)
-  if (!app) {
-    await apply([{ text: `create the app ${context.app}`, make: () => createApp(context, manifest) }])
-    if (run.options.planOnly || run.options.dryRun) {
-      for (const text of declared(context, manifest)) {
-        made.push(text)
-        run.emit({ type: 'result', text })
+  const names = new Set(left?.records.keys())
+  const plan: Plan = {
+    kind,
+    title: `${context.app}: what config/deploy.ini says of it`,
+    facts: { app: context.app },
+    locks: [scopeOf(context)],
+    steps: found.map(({ text, make }): Step => {
+      // What it made once, and is gone since, is a step of its own.
+      const id = left?.records.get(text)?.ok ? unused(text, names) : text
+      return {
+        id,
+        title: text,
+        irreversible: 'what was made stays; run it again to go on',
+        // The plan is what differs, read just now.
+        check: async () => 'todo',
+        do: async () => {
+          await make()
+          made.push(text)
+          return undefined
+        },
       }
-      return made
-    }
+    }),
   }
-  await apply(await appDifferences(context, manifest))
-  await apply(await addonDifferences(context, manifest, options))
-  await apply(await settingsDifferences(context, manifest))
-  await apply(await pipelineDifferences(context))
-  if (options.deploy && !(run.options.planOnly || run.options.dryRun) && !(await currentRelease(context))?.slug) {
-    await options.deploy()
-    made.push('first deploy')
-    await options.populate?.()
+  try {
+    const how = { onFailure: 'stop' } as const
+    await (left ? resume(left.id, plan, store, by, how) : execute(plan, store, by, how))
+  } catch (error) {
+    const nothing = !left && made.length === 0 && (await changedNothing(context, options, found, error))
+    if (nothing) await forget(error as StepFailedError, plan, store)
+    throw stopped(error, context, made, nothing)
   }
-  await apply(await domainDifferences(context, options))
   return made
+}
+
+/** Whether all that differed still does after a step that failed: there is nothing to go on with. */
+async function changedNothing(
+  context: HerokuContext,
+  options: InitOptions,
+  before: readonly Difference[],
+  error: unknown,
+): Promise<boolean> {
+  if (!(error instanceof StepFailedError) || error.cause instanceof OutcomeUnknownError) return false
+  const now = await differences(context, options, undefined).catch(() => [])
+  return now.map(({ text }) => text).join('\n') === before.map(({ text }) => text).join('\n')
+}
+
+async function forget({ journal }: StepFailedError, plan: Plan, store: HerokuStore): Promise<void> {
+  const lock = await store.lock(plan.locks, ownerOf(currentRun(), kind), { journal })
+  try {
+    await abandon(journal, store)
+  } finally {
+    await lock.release()
+  }
+}
+
+function unused(text: string, names: Set<string>): string {
+  for (let count = 2; ; count += 1) {
+    const name = `${text} (${count})`
+    if (names.has(name)) continue
+    names.add(name)
+    return name
+  }
+}
+
+/** The failure itself, with what is true now: what was made stays, and the same command goes on. */
+function stopped(
+  error: unknown,
+  { deployment, app }: HerokuContext,
+  made: readonly string[],
+  nothing: boolean,
+): unknown {
+  const sofar = made.length > 0 ? `Made so far: ${made.join('; ')}.` : 'No other part was made by this run.'
+  const details = {
+    host: app,
+    state: nothing ? 'Nothing was made.' : `${sofar} The journal says so to the next run.`,
+    next: `Run it again: it goes on from there. \`tasks init_${deployment.name}_app\``,
+  }
+  if (error instanceof AbortedError) return new AbortedError(error.message, { ...details, cause: error })
+  if (!(error instanceof StepFailedError) || !(error.cause instanceof SlipwayError)) return error
+  const { code, message, detail, state, next } = error.cause
+  return new SlipwayError(code, message, {
+    ...details,
+    cause: error.cause,
+    ...(detail ? { detail } : {}),
+    state: nothing ? (state ?? details.state) : [state, details.state].filter(Boolean).join(' '),
+    next: next ?? details.next,
+  })
+}
+
+/** All that differs, before anything is changed. An app that isn't there differs in everything. */
+async function differences(
+  context: HerokuContext,
+  options: InitOptions,
+  left: Left | undefined,
+): Promise<Difference[]> {
+  const [manifest, app] = await Promise.all([readManifest(context), existing(context)])
+  const there = app !== undefined
+  const [shape, addons, pipeline, domain, coded] = await Promise.all([
+    appDifferences(context, manifest, app),
+    addonDifferences(context, manifest, there, options),
+    pipelineDifferences(context, there),
+    domainDifferences(context, app, options),
+    there ? currentRelease(context).then((release) => Boolean(release?.slug)) : false,
+  ])
+  const settings = await settingsDifferences(context, manifest, app, there && addons.length === 0)
+  const { deploy, populate } = options
+  const fill = 'fill the database'
+  // Code that an interrupted init deployed, and whose database it did not fill any more.
+  const owed = left?.steps.includes(fill) && !left.records.get(fill)?.ok
+  return [
+    ...(there ? [] : [{ text: `create the app ${context.app}`, make: () => createApp(context, manifest) }]),
+    ...shape,
+    ...addons,
+    ...settings,
+    ...pipeline,
+    ...(deploy && !coded ? [{ text: 'first deploy', make: async () => void (await deploy()) }] : []),
+    ...(deploy && populate && (!coded || owed) ? [{ text: fill, make: populate }] : []),
+    ...domain,
+  ]
 }
 
 async function existing(context: HerokuContext): Promise<App | undefined> {
@@ -97,396 +265,3 @@ async function createApp(context: HerokuContext, manifest: Manifest): Promise<vo
   })
   currentRun().emit({ type: 'changed', host: app, what: `the app ${app}` })
 }
-
-/** What `--plan` says of an app that isn't there yet. */
-function declared(context: HerokuContext, manifest: Manifest): string[] {
-  const { deployment } = context
-  return [
-    ...[...manifest.buildpacks, ...deployment.buildpacks].map((name) => `buildpack ${name}`),
-    ...deployment.features.map((name) => `feature ${name} on`),
-    ...wantedAddons(context, manifest).map(
-      (each) => `create the add-on ${each.service}:${each.plan ?? '(default plan)'}`,
-    ),
-    ...(deployment.settings ? [`settings from config/${deployment.settings}`] : []),
-    ...(deployment.pipeline ? [`in the pipeline ${deployment.pipeline}`] : []),
-    ...(deployment.domain ? [`domain ${deployment.domain}`] : []),
-  ]
-}
-
-async function appDifferences(context: HerokuContext, manifest: Manifest): Promise<Difference[]> {
-  const { client, path, deployment } = context
-  const [app, installed, features] = await Promise.all([
-    client.get(path, resource.app),
-    client.list(`${path}/buildpack-installations`, resource.buildpack, { range: '' }),
-    client.list(`${path}/features`, resource.feature),
-  ])
-  const differences: Difference[] = []
-  if (deployment.region && app.region.name !== deployment.region) {
-    throw new UsageError(
-      'heroku-region-fixed',
-      `${context.app} is in the region ${app.region.name}, and config/deploy.ini says ${deployment.region}`,
-      {
-        state: 'Nothing was changed: Heroku can not move an app to another region.',
-        next: `Set \`region = ${app.region.name}\`, or make a new app there under another name.`,
-      },
-    )
-  }
-  const stack = deployment.stack ?? manifest.stack
-  if (stack && app.build_stack.name !== stack) {
-    differences.push({
-      text: `stack ${app.build_stack.name} → ${stack}, from the next deploy`,
-      make: async () => {
-        await client.write('PATCH', path, resource.app, { body: { build_stack: stack }, reread: async () => undefined })
-      },
-    })
-  }
-  const wanted = deployment.buildpacks.length > 0 ? deployment.buildpacks : manifest.buildpacks
-  const present = installed.sort((a, b) => a.ordinal - b.ordinal).map((each) => each.buildpack.name)
-  if (wanted.length > 0 && wanted.join() !== present.join()) {
-    differences.push({
-      text: `buildpacks ${present.join(', ') || 'none'} → ${wanted.join(', ')}`,
-      make: async () => {
-        await client.write('PUT', `${path}/buildpack-installations`, ignored, {
-          body: { updates: wanted.map((buildpack) => ({ buildpack })) },
-          reread: async () => undefined,
-        })
-      },
-    })
-  }
-  for (const name of deployment.features) {
-    const feature = features.find((each) => each.name === name)
-    if (!feature) {
-      throw new UsageError('no-feature', `Heroku has no feature ${name}`, {
-        state: 'Nothing was changed.',
-        next: `There are ${features.map((each) => each.name).join(', ')}.`,
-      })
-    }
-    if (feature.enabled) continue
-    differences.push({
-      text: `feature ${name} on`,
-      make: async () => {
-        await client.write('PATCH', `${path}/features/${name}`, resource.feature, {
-          body: { enabled: true },
-          reread: async () => undefined,
-        })
-      },
-    })
-  }
-  return differences
-}
-
-export interface WantedAddon {
-  service: string
-  plan?: string
-  /** What the add-on itself is asked for: `bucket-name`. */
-  options: Record<string, string>
-  /** The attachment's name, which its variables begin with. */
-  as?: string
-}
-
-/** `NAME = PLAN option=value as=NAME` of config/deploy.ini, and the manifest's. NAME is the service, or any name and the plan in full. */
-export function wantedAddons(context: HerokuContext, manifest: Manifest): WantedAddon[] {
-  const own = Object.entries(context.deployment.addons).map(([name, text]): WantedAddon => {
-    const [plan = '', ...rest] = text.trim().split(/\s+/)
-    const options: Record<string, string> = Object.fromEntries(
-      rest.map((word) => {
-        const at = word.indexOf('=')
-        if (at < 1)
-          throw new UsageError(
-            'bad-addon',
-            `[${context.deployment.name}.addons] ${name}: "${word}" is not option=value`,
-          )
-        return [word.slice(0, at), word.slice(at + 1)]
-      }),
-    )
-    const { as, ...others } = options
-    const full = plan.includes(':') ? plan.split(':') : [name, plan]
-    return { service: full[0] as string, ...(full[1] ? { plan: full[1] } : {}), options: others, ...(as ? { as } : {}) }
-  })
-  const from = manifest.addons.filter((each) => !own.some((other) => other.service === each.service))
-  return [...own, ...from]
-}
-
-async function addonDifferences(
-  context: HerokuContext,
-  manifest: Manifest,
-  options: InitOptions,
-): Promise<Difference[]> {
-  const { client, path, app } = context
-  const present = (await client.list(`${path}/addons`, resource.addon)).filter((each) => each.app.name === app)
-  const wanted = wantedAddons(context, manifest)
-  const config = wanted.some((each) => Object.keys(each.options).length > 0)
-    ? await client.get(`${path}/config-vars`, resource.configVars)
-    : {}
-  const differences: Difference[] = []
-  const used = new Set<Addon>()
-  for (const each of wanted) {
-    const found = present.find((addon) => addon.addon_service.name === each.service && !used.has(addon))
-    const plan = `${each.service}${each.plan ? `:${each.plan}` : ''}`
-    if (!found) {
-      differences.push({ text: `create the add-on ${plan}`, make: () => createAddon(context, each) })
-      continue
-    }
-    used.add(found)
-    const differs = Object.entries(each.options).filter(
-      ([, value]) => found.config_vars.length > 0 && !found.config_vars.some((name) => config[name] === value),
-    )
-    if (differs.length > 0) {
-      differences.push({
-        text: `replace ${found.name} (${differs.map(([name, value]) => `${name}=${value}`).join(' ')}): what it holds is lost`,
-        make: async () => {
-          await destroyAddon(context, found)
-          await createAddon(context, each)
-        },
-      })
-    } else if (each.plan && found.plan.name !== plan) {
-      differences.push({
-        text: `${found.name}: plan ${found.plan.name} → ${plan}`,
-        make: async () => {
-          await client.write('PATCH', `${path}/addons/${found.id}`, resource.addon, {
-            body: { plan },
-            reread: async () => {
-              const now = await client.get(`${path}/addons/${found.id}`, resource.addon)
-              return now.plan.name === plan ? now : undefined
-            },
-          })
-        },
-      })
-    } else if (found.state === 'provisioning') {
-      differences.push({ text: `wait for ${found.name}`, make: () => provisioned(context, found) })
-    }
-  }
-  for (const addon of present.filter((each) => !used.has(each))) {
-    if (options.destroyUndeclared) {
-      differences.push({
-        text: `destroy ${addon.name} (${addon.plan.name}), which nobody declares`,
-        make: () => destroyAddon(context, addon),
-      })
-    } else {
-      currentRun().emit({
-        type: 'note',
-        host: app,
-        text: `${addon.name} (${addon.plan.name}) is not declared in config/deploy.ini; it stays`,
-      })
-    }
-  }
-  return differences
-}
-
-async function createAddon(context: HerokuContext, wanted: WantedAddon): Promise<void> {
-  const { client, path } = context
-  const plan = `${wanted.service}${wanted.plan ? `:${wanted.plan}` : ''}`
-  const before = new Set((await client.list(`${path}/addons`, resource.addon)).map((each) => each.id))
-  let made: Addon
-  try {
-    made = await client.write('POST', `${path}/addons`, resource.addon, {
-      body: { plan, config: wanted.options, ...(wanted.as ? { attachment: { name: wanted.as } } : {}) },
-      reread: async () =>
-        (await client.list(`${path}/addons`, resource.addon)).find(
-          (each) => !before.has(each.id) && each.addon_service.name === wanted.service,
-        ),
-    })
-  } catch (error) {
-    throw error instanceof SlipwayError && error.code === 'heroku-plan-gone'
-      ? await planGone(context, wanted, error)
-      : error
-  }
-  await provisioned(context, made)
-  currentRun().emit({ type: 'changed', host: context.app, what: `add-on ${made.name} (${plan})` })
-}
-
-/** The plans there are, asked of the platform. */
-async function planGone(context: HerokuContext, wanted: WantedAddon, cause: SlipwayError): Promise<SlipwayError> {
-  const plans = await context.client.list(`/addon-services/${wanted.service}/plans`, resource.plan).catch(() => [])
-  return new SlipwayError('heroku-plan-gone', `Heroku has no plan ${wanted.service}:${wanted.plan}`, {
-    cause,
-    host: context.app,
-    state: 'Add-ons before it in config/deploy.ini were made; this one was not.',
-    next:
-      plans.length > 0
-        ? `There are ${plans.map((each) => each.name.split(':')[1]).join(', ')}: set \`${wanted.service} = …\` under [${context.deployment.name}.addons], and run \`tasks init_${context.deployment.name}_app\` again.`
-        : `There is no add-on service ${wanted.service}: look at https://elements.heroku.com/addons.`,
-  })
-}
-
-const provisioningMs = 20 * 60_000
-
-async function provisioned(context: HerokuContext, addon: Addon): Promise<void> {
-  const deadlineMs = Number(context.env['SLIPWAY_PROVISION_SECONDS'] ?? provisioningMs / 1000) * 1000
-  await waitFor(
-    async () => {
-      const now = await context.client.get(`${context.path}/addons/${addon.id}`, resource.addon)
-      if (now.state === 'deprovisioned') {
-        throw new SlipwayError(
-          'heroku-addon-failed',
-          `${addon.name} could not be provisioned: ${now.provision_message ?? 'no reason given'}`,
-          { host: context.app, next: 'Run it again, or choose another plan.' },
-        )
-      }
-      return now.state === 'provisioned' ? true : undefined
-    },
-    {
-      deadlineMs,
-      maxPauseMs: 5000,
-      late: () =>
-        new SlipwayError('heroku-addon-late', `${addon.name} is still being provisioned after ${deadlineMs / 1000} s`, {
-          host: context.app,
-          state: 'It was created, and may still come.',
-          next: 'Run it again later: it goes on from there.',
-        }),
-    },
-  )
-}
-
-/** Asks for `app::addon` to be typed first: what it holds is lost. */
-async function destroyAddon(context: HerokuContext, addon: Addon): Promise<void> {
-  const run = currentRun()
-  const name = `${context.app}::${addon.name}`
-  if (
-    !run.options.yes &&
-    !(await run.prompter.confirmTyped(`This destroys ${name} and all that it holds. Type its name to go on`, name))
-  ) {
-    throw new SlipwayError('not-confirmed', `${name} was not destroyed`, { state: 'Nothing more was changed.' })
-  }
-  try {
-    await context.client.write('DELETE', `${context.path}/addons/${addon.id}`, ignored, {
-      body: { force: false },
-      reread: async () => undefined,
-    })
-  } catch (error) {
-    if (!isNotFound(error)) throw error
-  }
-}
-
-async function settingsDifferences(context: HerokuContext, manifest: Manifest): Promise<Difference[]> {
-  const diff = await settingsDiff(context)
-  const now = await context.client.get(`${context.path}/config-vars`, resource.configVars)
-  const fromManifest = Object.entries(manifest.env).filter(
-    ([name]) => !(name in now) && !diff.some((each) => each.name === name),
-  )
-  const missing = fromManifest.filter(([, each]) => each.value === undefined && !each.generate)
-  for (const [name] of missing)
-    currentRun().emit({
-      type: 'warning',
-      host: context.app,
-      text: `app.json wants a value for ${name}: tasks set_settings`,
-    })
-  const { randomBytes } = await import('node:crypto')
-  const values: Record<string, string | null> = {
-    ...Object.fromEntries(
-      fromManifest
-        .filter(([, each]) => each.value !== undefined || each.generate)
-        .map(([name, each]) => [name, each.value ?? randomBytes(32).toString('hex')]),
-    ),
-    ...Object.fromEntries(diff.map((each) => [each.name, each.value])),
-  }
-  const names = Object.keys(values)
-  if (names.length === 0) return []
-  return [
-    { text: `settings ${names.sort().join(', ')}`, make: async () => void (await writeSettings(context, values)) },
-  ]
-}
-
-async function pipelineDifferences(context: HerokuContext): Promise<Difference[]> {
-  const { client, deployment, path, app } = context
-  const name = deployment.pipeline
-  if (!name) return []
-  const stage =
-    deployment.name === 'production' ? 'production' : deployment.name === 'development' ? 'development' : 'staging'
-  const pipelines = await client.list('/pipelines', resource.pipeline, { variant: 'pipelines' })
-  const pipeline = pipelines.find((each) => each.name === name || each.id === name)
-  const coupling = await client.get(`${path}/pipeline-couplings`, resource.coupling).catch((error: unknown) => {
-    if (isNotFound(error)) return undefined
-    throw error
-  })
-  if (pipeline && coupling?.pipeline.id === pipeline.id) return []
-  if (coupling) {
-    throw new SlipwayError('heroku-other-pipeline', `${app} is in another pipeline already`, {
-      host: app,
-      state: 'Nothing was changed.',
-      next: `\`heroku pipelines:remove --app ${app}\`, or change \`pipeline =\` in config/deploy.ini.`,
-    })
-  }
-  const created = { id: pipeline?.id }
-  return [
-    ...(pipeline
-      ? []
-      : [
-          {
-            text: `create the pipeline ${name}`,
-            make: async () => {
-              const account = await client.get('/account', resource.account)
-              const made = await client.write('POST', '/pipelines', resource.pipeline, {
-                body: { name, owner: { id: account.id, type: 'user' } },
-                variant: 'pipelines',
-                reread: async () =>
-                  (await client.list('/pipelines', resource.pipeline)).find((each) => each.name === name),
-              })
-              created.id = made.id
-            },
-          },
-        ]),
-    {
-      text: `${app} is ${stage} in the pipeline ${name}`,
-      make: async () => {
-        await client.write('POST', '/pipeline-couplings', resource.coupling, {
-          body: { app, pipeline: created.id, stage },
-          reread: async () => client.get(`${path}/pipeline-couplings`, resource.coupling).catch(() => undefined),
-        })
-      },
-    },
-  ]
-}
-
-async function domainDifferences(context: HerokuContext, options: InitOptions): Promise<Difference[]> {
-  const { domain } = context.deployment
-  if (!domain) return []
-  const [all, app] = await Promise.all([domainsOf(context), context.client.get(context.path, resource.app)])
-  const differences: Difference[] = []
-  if (!all.some((each) => each.hostname === domain)) {
-    differences.push({ text: `domain ${domain}`, make: async () => void (await attachDomain(context, domain)) })
-  }
-  const certificate = options.certificate ?? context.deployment.certificate
-  if (certificate) {
-    const files = pemFiles(context, certificate)
-    const text = await readPem(files.certificate, 'CERTIFICATE')
-    await readPem(files.key, 'PRIVATE KEY')
-    const present = await context.client.list(`${context.path}/sni-endpoints`, resource.sni)
-    if (!present.some((each) => each.certificate_chain.trim() === text.trim())) {
-      differences.push({
-        text: `certificate of ${domain} from ${certificate.certificate}`,
-        make: () => uploadCertificate(context, domain, files),
-      })
-    }
-  } else if (!app.acm && !options.withoutCertificate) {
-    // Before there is code nobody waits for it: DNS may come after the first deploy.
-    const wait = (await currentRelease(context))?.slug != null
-    differences.push({ text: 'automatic certificates', make: () => automaticCertificates(context, { wait }) })
-  }
-  return differences
-}
-
-/** Relative to the project; `~` is the home. */
-function pemFiles(context: HerokuContext, files: { certificate: string; key: string }): typeof files {
-  const at = (path: string): string =>
-    resolve(context.config.dir, path.replace(/^~(?=\/)/, context.env['HOME'] ?? homedir()))
-  return { certificate: at(files.certificate), key: at(files.key) }
-}
-
-async function readPem(file: string, what: 'CERTIFICATE' | 'PRIVATE KEY'): Promise<string> {
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new UsageError('no-certificate', `the file ${file} can't be read`, {
-      cause,
-      next: 'Check `certificate` and `certificate_key` in config/deploy.ini.',
-    })
-  })
-  if (!new RegExp(`-----BEGIN [A-Z ]*${what}-----`).test(text)) {
-    throw new UsageError('no-certificate', `${file} holds no PEM ${what.toLowerCase()}`, {
-      next: 'Check `certificate` and `certificate_key` in config/deploy.ini: certificate and chain, then the key.',
-    })
-  }
-  return text
-}
-
-export const manifestFile = (context: HerokuContext, name: string): string =>
-  join(context.config.dir, context.deployment.app.source, name)

@@ -133,6 +133,7 @@ const sniSchema = v.object({ id: v.string(), name: v.string(), certificate_chain
 export const sni = parser(sniSchema)
 
 export const featureSchema = v.object({ name: v.string(), enabled: v.boolean() })
+export type Feature = v.InferOutput<typeof featureSchema>
 export const feature = parser(featureSchema)
 
 const buildpackSchema = v.object({ ordinal: v.number(), buildpack: v.object({ url: v.string(), name: v.string() }) })

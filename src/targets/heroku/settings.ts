@@ -60,6 +60,7 @@ export async function writeSettings(
 export async function wantedSettings(
   context: HerokuContext,
   now: Record<string, string>,
+  lenient = false,
 ): Promise<Record<string, string>> {
   const { deployment, config } = context
   const file = deployment.settings
@@ -77,12 +78,15 @@ export async function wantedSettings(
   const template = parseSettings(text, file)
   for (const [name, value] of Object.entries(template)) {
     const secrets = new Map<string, string>()
-    for (const each of placeholders(value, `config/${file}`)) {
+    const found = placeholders(value, `config/${file}`)
+    for (const each of found) {
       if (each.source !== 'secret') continue
       secrets.set(each.name, (await resolveSecret(config, each.name, `${name} in config/${file}`)).reveal())
     }
+    const known = { ...now, ...values, app: context.app, deployment: deployment.name, domain: deployment.domain }
+    const notYet = lenient ? found.filter((each) => each.source === 'value' && !(each.name in known)) : []
     values[name] = fillSettings(value, `config/${file}`, {
-      values: { ...now, ...values, app: context.app, deployment: deployment.name, domain: deployment.domain },
+      values: { ...Object.fromEntries(notYet.map((each) => [each.name, ''])), ...known },
       secret: (wanted) => secrets.get(wanted) ?? '',
       generated: () => now[name] ?? randomBytes(32).toString('hex'),
     })
@@ -129,12 +133,16 @@ function parseDotenv(text: string): Record<string, string> {
   return values
 }
 
-/** Names of what `push` would change; names of variables that the file lacks are left alone. */
+/**
+ * Names of what `push` would change; names of variables that the file lacks are left alone. `now` are the app's
+ * variables where they are known. `lenient`: what is derived from a variable that isn't there yet is empty.
+ */
 export async function settingsDiff(
   context: HerokuContext,
+  given: { now?: Record<string, string>; lenient?: boolean } = {},
 ): Promise<{ name: string; change: 'add' | 'change' | 'remove'; value: string | null }[]> {
-  const now = await readSettings(context)
-  const wanted = await wantedSettings(context, now)
+  const now = given.now ?? (await readSettings(context))
+  const wanted = await wantedSettings(context, now, given.lenient)
   return Object.entries(wanted)
     .filter(([name, value]) => now[name] !== value)
     .map(([name, value]) => ({ name, value, change: name in now ? ('change' as const) : ('add' as const) }))

@@ -62,11 +62,19 @@ export async function storeFor(context: HerokuContext): Promise<HerokuStore> {
         return postgresStore(url)
       } catch (error) {
         if (!(error instanceof SlipwayError) || error.code !== 'no-psql') throw error
-        weaker(keeper.app, 'psql is not installed here')
+        weaker(keeper, 'psql is not installed here')
       }
     } else {
-      weaker(keeper.app, 'it has no Postgres')
+      weaker(keeper, 'it has no Postgres')
     }
+    return filesStore(context)
+  })
+}
+
+/** The store on this machine: what there is before there is a database. */
+export async function filesStore(context: HerokuContext): Promise<HerokuStore> {
+  const name = folderOf(keeperOf(context))
+  return currentRun().memo(`heroku files ${name}`, async () => {
     const [{ vpsStore }, { local }] = await Promise.all([
       import('../vps/store/index.ts'),
       import('../../hosts/index.ts'),
@@ -74,9 +82,11 @@ export async function storeFor(context: HerokuContext): Promise<HerokuStore> {
     // A rehearsal leaves the home of whoever rehearses alone.
     const home = context.env['SLIPWAY_STATE_HOME']
     const machine = home === undefined ? local() : local().env({ HOME: home })
-    return { ...vpsStore(machine, `heroku-${keeper.app}`), kind: 'files', across: (fn) => fn() } satisfies HerokuStore
+    return { ...vpsStore(machine, name), kind: 'files', across: (fn) => fn() } satisfies HerokuStore
   })
 }
+
+const folderOf = (keeper: HerokuContext): string => `heroku-${keeper.app}`
 
 /** Who holds a lock on the deployment, without making or changing anything; undefined where that can't be told. */
 export async function lockHolder(
@@ -97,11 +107,12 @@ export function keeperOf(context: HerokuContext): HerokuContext {
   return herokuContext(production, { config: context.config, env: context.env })
 }
 
-function weaker(app: string, why: string): void {
+function weaker(keeper: HerokuContext, why: string): void {
+  const { app } = keeper
   currentRun().emit({
     type: 'warning',
     host: app,
-    text: `${why}: locks and journals of ${app} are kept on this machine only, so other machines don't see them`,
+    text: `${why}: locks and journals of ${app} are kept on this machine only (~/.slipway/${folderOf(keeper)}), so other machines don't see them`,
   })
 }
 

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { HerokuConfig } from '../../../src/config/types.ts'
-import type { RunOptions } from '../../../src/events/index.ts'
+import { type RunOptions, SlipwayError } from '../../../src/events/index.ts'
 import { Secret } from '../../../src/shell/secret.ts'
 import { herokuContext } from '../../../src/targets/heroku/context.ts'
 import { type InitOptions, init } from '../../../src/targets/heroku/init.ts'
@@ -14,8 +14,11 @@ let stage: Stage
 let env: Record<string, string | undefined>
 beforeAll(async () => {
   stage = await setStage({ apps: { initDb: 'python3 populate.py' } })
-  env = { ...stage.heroku.env, HOME: stage.dir, PATH: process.env['PATH'] }
-  writeFileSync(join(stage.dir, 'config/staging.env'), 'SECRET_KEY={{ generate:SECRET_KEY }}\nMODE=staging\n')
+  env = { ...stage.heroku.env, HOME: stage.dir, SLIPWAY_STATE_HOME: stage.dir, PATH: process.env['PATH'] }
+  writeFileSync(
+    join(stage.dir, 'config/staging.env'),
+    'SECRET_KEY={{ generate:SECRET_KEY }}\nMODE=staging\nCACHE={{ REDIS_URL | suffix:?ssl_cert_reqs=none }}\n',
+  )
 }, 30_000)
 afterAll(() => stage.close())
 
@@ -70,10 +73,11 @@ describe('an app from nothing', () => {
       'create the add-on heroku-redis:mini',
       'create the add-on bucketeer:hobbyist',
       'create the add-on papertrail:choklad',
-      'settings MODE, SECRET_KEY',
+      'settings CACHE, MODE, SECRET_KEY',
       'create the pipeline pony',
       'pony-staging is staging in the pipeline pony',
       'first deploy',
+      'fill the database',
       'domain staging.pony.example.org',
       'automatic certificates',
     ])
@@ -81,6 +85,8 @@ describe('an app from nothing', () => {
     expect(stage.heroku.state.apps.get('pony-staging')?.region).toBe('eu')
     const config = await api(stage.heroku, 'GET', '/apps/pony-staging/config-vars')
     expect(config).toMatchObject({ MODE: 'staging', BUCKETEER_BUCKET_NAME: 'media.example.org' })
+    // Derived from a variable that came with an add-on of the same run.
+    expect(config.CACHE).toBe(`${config.REDIS_URL}?ssl_cert_reqs=none`)
   }, 60_000)
 
   test('is left alone when nothing differs', async () => {
@@ -122,7 +128,38 @@ describe('an app from nothing', () => {
       initialize({ ...wanted, addons: { 'heroku-postgresql': 'standard-0', newrelic: 'wayne' } }),
     ).rejects.toMatchObject({ code: 'heroku-addon-failed' })
     stage.heroku.faults.on.failProvisioning = false
+    delete env['SLIPWAY_PROVISION_SECONDS']
   }, 30_000)
+
+  test('whose database could not be filled has it filled by the next run, though the code is there', async () => {
+    const addons = { 'heroku-postgresql': 'essential-0' }
+    const second = { herokuApp: 'pony-second', pipeline: undefined, domain: undefined, settings: undefined, addons }
+    const failing = { populate: () => Promise.reject(new SlipwayError('no-riders', 'the riders are not there')) }
+    await expect(initialize(second, failing)).rejects.toMatchObject({
+      code: 'no-riders',
+      state: expect.stringMatching(/^Made so far: create the app pony-second; .*; first deploy\. The journal says so/),
+    })
+    // Looking changes nothing: it stays to be done.
+    expect(await initialize(second, {}, { planOnly: true })).toEqual(['fill the database'])
+    expect(await initialize(second)).toEqual(['fill the database'])
+    expect((await stage.get('pony-second', '/pledges')).body).toEqual(['Ada', 'Brita'])
+    expect(await initialize(second)).toEqual([])
+  }, 60_000)
+
+  test('makes anew what it had made, where that is gone by the next run', async () => {
+    const third = { herokuApp: 'pony-third', pipeline: undefined, domain: undefined, settings: undefined }
+    const addons = { 'heroku-redis': 'mini' }
+    await expect(
+      initialize({ ...third, addons: { ...addons, memcachier: 'gone' } }, { deploy: undefined }),
+    ).rejects.toMatchObject({ code: 'heroku-plan-gone' })
+    const [redis] = await api(stage.heroku, 'GET', '/apps/pony-third/addons')
+    await api(stage.heroku, 'DELETE', `/apps/pony-third/addons/${redis.id}`)
+    expect(await initialize({ ...third, addons: { ...addons, memcachier: 'dev' } }, { deploy: undefined })).toEqual([
+      'create the add-on heroku-redis:mini',
+      'create the add-on memcachier:dev',
+    ])
+    stage.deployment('staging', { herokuApp: 'pony-staging', pipeline: 'pony', ...wanted })
+  }, 60_000)
 
   test('can not change its region', async () => {
     await expect(initialize({ ...wanted, region: 'us' })).rejects.toMatchObject({
@@ -217,7 +254,9 @@ describe('an operator', () => {
     const { context } = contextOf(wanted)
     expect((await stage.run(() => herokuApps(context))).value.map((app) => app.name).sort()).toEqual([
       'other',
+      'pony-second',
       'pony-staging',
+      'pony-third',
     ])
     expect((await stage.run(() => herokuApps(context, 'pony-team'))).value).toEqual([])
   })

@@ -53,7 +53,7 @@ export async function setStage(options: { apps?: Partial<AppConfig> } = {}): Pro
   git('config', 'user.name', 'Ada')
   writeFileSync(join(project, '.gitignore'), '__pycache__/\nconfig/\n.slipway/\n')
   const heroku = await startHerokuEmulator({ dir: join(dir, 'heroku') })
-  const env = { ...heroku.env, HOME: dir, PATH: process.env['PATH'] }
+  const env = { ...heroku.env, HOME: dir, SLIPWAY_STATE_HOME: dir, PATH: process.env['PATH'] }
   const app: AppConfig = {
     name: 'pony',
     source: '.',

@@ -3,7 +3,7 @@ import { execFile, execFileSync } from 'node:child_process'
 import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { type Built, buildSlipway, repository } from '../../built.ts'
 import { type HerokuEmulator, startHerokuEmulator } from '../../emulators/heroku/emulator.ts'
 import { type Finished, makeProject, type Project } from '../cli/project.ts'
@@ -104,7 +104,12 @@ function onTerminal(command: string[], awaited: string, keys: string): Promise<{
 
 test('init_staging shows what it would make, and makes nothing, with --plan', async () => {
   const { out, err } = await tasks('--plan', 'init_staging')
-  for (const part of ['create the app pony-staging', 'heroku-postgresql:essential-0', 'pipeline pony', 'staging.env'])
+  for (const part of [
+    'create the app pony-staging',
+    'heroku-postgresql:essential-0',
+    'pipeline pony',
+    'settings BANNER, SECRET_KEY',
+  ])
     expect(out + err).toContain(part)
   expect(heroku.seen.filter((call) => call.method !== 'GET')).toEqual([])
 }, 120_000)
@@ -204,8 +209,50 @@ test('a command gets a terminal where there is one, with its keys and its status
   expect(code).toBe(5)
 }, 60_000)
 
+test('init_production_app that is killed between its steps says on the next run what it made, and goes on', async () => {
+  /** Kills it while that call is under way; what the platform has received takes effect all the same. */
+  const killedAt = async (method: string, path: RegExp): Promise<string> => {
+    let letGo = (): void => undefined
+    const until = new Promise<void>((resolve) => {
+      letGo = resolve
+    })
+    heroku.faults.add(method, path, { kind: 'hold', until })
+    const { child, finished } = project.start(built.tasks, ['--yes', 'init_production_app'], { env: { ...heroku.env } })
+    await vi.waitFor(() => expect(heroku.faults.rules.every((rule) => rule.times === 0)).toBe(true), {
+      timeout: 60_000,
+      interval: 20,
+    })
+    child.kill('SIGKILL')
+    const { out, err } = await finished
+    letGo()
+    return out + err
+  }
+  // There is no database yet: its journal is on this machine.
+  expect(await killedAt('POST', /pony-live\/addons$/)).toContain('~/.slipway/heroku-pony-live')
+  expect(app('pony-live')).toBeDefined()
+  // By now there is one, and the journal from before is found.
+  await vi.waitFor(async () =>
+    expect((await api(heroku, 'GET', '/apps/pony-live/addons'))[0]?.state).toBe('provisioned'),
+  )
+  const second = await killedAt('PATCH', /pony-live\/config-vars$/)
+  expect(second).toMatch(/that \S+ on \S+ began at \S+ stopped on its way\. It made: create the app pony-live\./)
+  expect(second).toContain('It had begun, and may have made: create the add-on heroku-postgresql:essential-0.')
+  // Looking at what is left says so too.
+  expect(await well('--plan', 'init_production_app')).toContain('stopped on its way')
+  const third = await well('--yes', 'init_production_app')
+  expect(third).toContain('may have made: create the add-on heroku-postgresql:essential-0; settings BANNER.')
+  expect(app('pony-live')?.config['BANNER']).toBe('for real')
+  expect(heroku.state.couplings.map((each) => `${each.app.name} ${each.stage}`)).toContain('pony-live production')
+  const made = heroku.seen.filter((call) => call.method === 'POST' && /^\/apps(\/pony-live\/addons)?$/.test(call.path))
+  expect(
+    made.filter((call) => JSON.stringify(call.request).includes('pony-live') || call.path !== '/apps'),
+  ).toHaveLength(2)
+  // Its journal has ended: nothing is said any more, and nothing differs.
+  const last = await well('--yes', 'init_production_app')
+  expect(last).not.toMatch(/stopped on its way|create|settings/)
+}, 240_000)
+
 test('promote_staging_to_production: planned, refused where it makes no sense, done', async () => {
-  await well('--yes', 'init_production_app')
   await well('deploy:release=production')
   project.write('app/version.txt', '3')
   await well('deploy_staging')

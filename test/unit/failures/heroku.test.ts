@@ -1,8 +1,8 @@
 /** What Heroku's API refuses is told as a sentence with its own next step; what is wrong with its files, with its place. */
 import { describe, expect, test } from 'vitest'
 import { UsageError } from '../../../src/events/index.ts'
+import { wantedAddons } from '../../../src/targets/heroku/addons.ts'
 import { apiError } from '../../../src/targets/heroku/errors.ts'
-import { wantedAddons } from '../../../src/targets/heroku/init.ts'
 import { fromAppJson } from '../../../src/targets/heroku/manifest.ts'
 
 const failure = { method: 'PATCH', path: '/apps/pony/formation', status: 422, id: 'invalid_params', message: 'No.' }
