@@ -1,4 +1,7 @@
-/** The app on one host, its workers on another, its database on a server: promoted, given up, and gone back from. */
+/**
+ * The app on one host, its workers and the role `database` on another, its database on a server that both reach over
+ * TCP: promoted, given up, and gone back from.
+ */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,7 +18,10 @@ let world: World
 const reports: LoadReport[] = []
 
 beforeAll(async () => {
-  world = await makeWorld({ workersApart: true })
+  world = await makeWorld({
+    workersApart: true,
+    ini: (text) => text.replaceAll('worker = rides-worker\n', 'worker = rides-worker\ndatabase = rides-worker\n'),
+  })
   await world.run((deployment) => deployment.deploy(), 'production', 'r1')
   world.goOn()
   await world.run((deployment) => deployment.deploy())
