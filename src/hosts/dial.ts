@@ -45,7 +45,8 @@ export async function dialTcp(config: SshConfig): Promise<Duplex> {
   })
 }
 
-function dialError(destination: string, endpoint: string, error: NodeJS.ErrnoException): ConnectError {
+/** What a failed connection is told as. */
+export function dialError(destination: string, endpoint: string, error: NodeJS.ErrnoException): ConnectError {
   const details = { host: destination, detail: error.message, cause: error }
   switch (firstCode(error)) {
     case 'ENOTFOUND':

@@ -372,7 +372,8 @@ function missingHere(): SlipwayError {
   })
 }
 
-function rsyncError(
+/** What rsync's end is told as: its exit status, and what it said. */
+export function rsyncError(
   site: RsyncSite,
   display: string,
   code: number | null,

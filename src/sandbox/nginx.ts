@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { SlipwayError } from '../events/errors.ts'
-import { freePort } from './ports.ts'
+import { freePort, isFree } from './ports.ts'
 import { descendants, endProcesses, identify, isRunning, type ProcessIdentity } from './process.ts'
 import { sandboxMarker } from './standins.ts'
 
@@ -49,6 +49,9 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
   const errorLog = join(dir, 'nginx', 'error.log')
   const command = [program, '-e', errorLog, '-p', join(dir, 'nginx'), '-c', configFile]
 
+  // Whoever has it would answer in nginx's place.
+  if (options.port !== undefined && !(await isFree(options.port, address)))
+    throw notStarted(`${address}:${options.port}`, '')
   for (let attempt = 1; ; attempt += 1) {
     const port = options.port ?? (await freePort(address))
     await writeFile(configFile, nginxConfig({ dir, address, port, include: options.include }))
@@ -82,13 +85,17 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
     if (identity) await endProcesses([identity])
     const taken = log.includes('Address already in use')
     if (taken && options.port === undefined && attempt < 5) continue
-    throw new SlipwayError('nginx-failed', `nginx did not start on ${address}:${port}`, {
-      detail: log.trim(),
-      state: 'Nothing is left running.',
-      next: taken ? 'Choose another port.' : `Mend what it names, then try: ${command.join(' ')} -t`,
-    })
+    throw notStarted(`${address}:${port}`, log, taken ? undefined : command)
   }
 }
+
+/** `command`: of an nginx whose port was free. */
+const notStarted = (endpoint: string, log: string, command?: readonly string[]): SlipwayError =>
+  new SlipwayError('nginx-failed', `nginx did not start on ${endpoint}`, {
+    detail: log.trim() || undefined,
+    state: 'Nothing is left running.',
+    next: command ? `Mend what it names, then try: ${command.join(' ')} -t` : 'Choose another port.',
+  })
 
 /**
  * Checks the configuration, has the running nginx (its master's pid) load it, and waits until no worker with the old

@@ -118,7 +118,7 @@ async function build(context: HerokuContext, url: string, source: Source): Promi
 }
 
 /** Shows a build's output, unless `tail` says that it was shown, and waits for its end and its release. */
-async function followed(context: HerokuContext, made: resource.Build, tail?: string): Promise<resource.Build> {
+export async function followed(context: HerokuContext, made: resource.Build, tail?: string): Promise<resource.Build> {
   const { client, path, app } = context
   const shown =
     tail === undefined && made.output_stream_url

@@ -232,7 +232,7 @@ function promoteStep(to: HerokuContext, facts: PromotionFacts): Step {
 }
 
 /** The release that a promotion makes; one that failed without a release says why. */
-async function targetRelease(to: HerokuContext, promotion: string): Promise<string> {
+export async function targetRelease(to: HerokuContext, promotion: string): Promise<string> {
   const target = await waitFor(
     async (): Promise<PromotionTarget | undefined> => {
       const [only] = await to.client.list(

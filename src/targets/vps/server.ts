@@ -510,7 +510,7 @@ async function waitRunning(host: Host, change: ChangeOn, supervisor: Supervisor,
 }
 
 /** `ended`: what the daemon said of its end. */
-async function notRunning(host: Host, { release }: ChangeOn, slot: Slot, ended?: string): Promise<SlipwayError> {
+export async function notRunning(host: Host, { release }: ChangeOn, slot: Slot, ended?: string): Promise<SlipwayError> {
   if (ended === undefined)
     return new SlipwayError('server-not-running', `${program(slot)} is not RUNNING`, { host: host.name })
   return new SlipwayError('server-died', `${program(slot)} answered, and then ended: ${ended}`, {

@@ -120,7 +120,8 @@ async function prunable(
   return { releases: former, changes }
 }
 
-async function refuseRunning(host: Host, path: string): Promise<void> {
+/** Rejects where a process of the release in `path` still runs, whatever the records say. */
+export async function refuseRunning(host: Host, path: string): Promise<void> {
   const alive = await host
     .run(sh`grep -lsazE ${`^SLIPWAY_PROCESS=${path}:`} /proc/[0-9]*/environ 2>/dev/null | head -n 1; :`, {
       kind: 'probe',

@@ -134,7 +134,8 @@ export function scriptsOn(host: Host, python: string, folder: string, titles: Re
   }
 }
 
-function stepError(host: Host, stderr: string): SlipwayError {
+/** What a step on the host failed of, from its standard error. */
+export function stepError(host: Host, stderr: string): SlipwayError {
   const lines = stderr.trim().split('\n')
   // A Failure is a sentence and what the app printed; anything else is a traceback, which ends with its reason.
   const isTrace = lines[0]?.startsWith('Traceback') ?? false
