@@ -95,7 +95,8 @@ export async function prunePromotions(to: VpsContext, options: PruneOptions = {}
   })
 }
 
-async function prunable(
+/** What nothing needs any more: `keep` former productions stay, first the one that `demote` would go back to. */
+export async function prunable(
   store: ChangeStore,
   roles: Readonly<Record<string, string>>,
   keep: number,
@@ -104,14 +105,16 @@ async function prunable(
   const former: string[] = []
   const changes: string[] = []
   const inUse = new Set(Object.entries(roles).flatMap(([role, release]) => (role === 'former' ? [] : [release])))
-  let kept = 0
+  // By the host's own record: the journals are in the order of the clocks of those who promoted.
+  const last = keep > 0 ? roles['former'] : undefined
+  let kept = last === undefined ? 0 : 1
   for (const { id, result } of ended) {
     const facts = await recordedFacts(store, id)
     // What was deployed by hand is not ours to delete.
     const old = facts.adopt ? undefined : facts.old?.release
-    if (result === 'done' && kept < keep && old !== undefined && !inUse.has(old)) {
+    if (result === 'done' && old !== undefined && !inUse.has(old) && (old === last || kept < keep)) {
       inUse.add(old)
-      kept += 1
+      if (old !== last) kept += 1
       continue
     }
     changes.push(id)
