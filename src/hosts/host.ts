@@ -122,6 +122,10 @@ export interface Result {
   readonly stdout: string
   readonly stderr: string
   readonly exitCode: number | null
+  /**
+   * The signal that ended it: `KILL`. Where a shell stands in between (with the system's ssh, under a ForceCommand, on
+   * this machine) it is told as shells do: null here, and as `exitCode` 128 and the signal's number.
+   */
   readonly signal: string | null
   readonly durationMs: number
   /** Whether stdout or stderr was longer than what is kept here. */

@@ -15,6 +15,7 @@ import { ConnectError } from './errors.ts'
 import { createGate } from './gate.ts'
 import { fingerprint } from './known-hosts.ts'
 import type { SshConfig } from './ssh-config.ts'
+import { StatusMarkFilter, withStatusMark } from './status-mark.ts'
 import type { Channel, ExecOptions, PtySize, Transport } from './transport.ts'
 import { AnnouncementFilter, quoteForAnyShell } from './wire.ts'
 
@@ -23,8 +24,7 @@ const commandChannels = 4
 /** Starts a master for `config`. Rejects with a ConnectError that says what ssh said. */
 export async function connectOpenssh(config: SshConfig, configFile: string | undefined): Promise<Transport> {
   const run = currentRun()
-  // A short path of its own: a unix socket's path holds 107 bytes, and nobody else may use it.
-  const dir = await mkdtemp(join(tmpdir(), 'slw-'))
+  const dir = await mkdtemp(join(socketFolder(), 'slw-'))
   const socket = join(dir, 's')
   const file = configFile === undefined ? [] : ['-F', configFile]
   const batch = run.prompter.interactive ? [] : ['-o', 'BatchMode=yes']
@@ -83,6 +83,14 @@ export async function connectOpenssh(config: SshConfig, configFile: string | und
   return opensshTransport(config, socket, dir, lost, () => gone, close)
 }
 
+/**
+ * Where the sockets' own folder is made, which nobody else may enter. A unix socket's path holds 107 bytes, of which ssh
+ * takes seventeen while it makes one: a long TMPDIR leaves too few.
+ */
+function socketFolder(): string {
+  return Buffer.byteLength(tmpdir()) > 70 ? '/tmp' : tmpdir()
+}
+
 /** Asks the master, without a process: the protocol's greeting is enough to know that it listens. */
 function check(socket: string): Promise<boolean> {
   return new Promise((resolve) => {
@@ -117,7 +125,7 @@ function opensshTransport(
       throw missing
     }
     const nonce = randomBytes(6).toString('hex')
-    const line = options.pty ? onTerminal(command, options.pty, nonce) : command
+    const line = options.pty ? onTerminal(command, options.pty, nonce) : withStatusMark(command, nonce)
     const child = spawn('ssh', [...session(socket), options.pty ? '-tt' : '-T', '--', 'host', line], {
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,
@@ -125,7 +133,8 @@ function opensshTransport(
     })
     child.once('close', leave)
     child.once('error', leave)
-    const channel = adopt(child, gone, lost)
+    const mark = new StatusMarkFilter(nonce)
+    const channel = adopt(child, mark, gone, lost)
     if (!options.pty) return channel
     const filter = new AnnouncementFilter(nonce)
     let wanted: PtySize | undefined
@@ -248,22 +257,40 @@ function refused(config: SshConfig, what: string, error: unknown): ConnectError 
   })
 }
 
-function adopt(child: ChildProcess, gone: () => Error | undefined, lost: Promise<Error>): Channel {
-  const exit = new Promise<{ exitCode: number | null; signal: string | null }>((resolve) => {
-    child.once('error', () => resolve({ exitCode: null, signal: null }))
+function adopt(
+  child: ChildProcess,
+  mark: StatusMarkFilter,
+  gone: () => Error | undefined,
+  lost: Promise<Error>,
+): Channel {
+  const ended = (exitCode: number | null) => ({ exitCode, signal: null })
+  const exit = new Promise<{ exitCode: number | null; signal: null }>((resolve) => {
+    child.once('error', () => resolve(ended(null)))
     child.once('close', async (code) => {
+      if (mark.status !== undefined) return resolve(ended(mark.status))
       // ssh itself says 255 when the connection goes, and so might the command: the master knows.
       if (code === 255) await Promise.race([lost, new Promise((wait) => setTimeout(wait, 100))])
-      resolve(
-        code === null || (code === 255 && gone()) ? { exitCode: null, signal: null } : { exitCode: code, signal: null },
-      )
+      resolve(ended(code === 255 && gone() ? null : code))
     })
+  })
+  let tell: () => void = () => {}
+  const exited = new Promise<void>((resolve) => {
+    tell = resolve
+  })
+  const stderr = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      const own = mark.push(chunk)
+      if (mark.status !== undefined) tell()
+      done(null, own)
+    },
+    flush: (done) => done(null, mark.flush()),
   })
   return {
     stdin: child.stdin as Writable,
     stdout: child.stdout as Readable,
-    stderr: child.stderr as Readable,
+    stderr: (child.stderr as Readable).pipe(stderr),
     exit,
+    exited,
     signal: () => {},
     resize: () => {},
     close: () => {

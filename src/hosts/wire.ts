@@ -21,7 +21,7 @@ export interface WireCommand {
   readonly handshake: boolean
 }
 
-/** The kernel's limit for one argument is 128 KiB; longer text goes by standard input. */
+/** The kernel's limit for one argument is 128 KiB; what is longer once it is quoted goes by standard input. */
 const longestLine = 100_000
 
 export interface WireOptions {
@@ -50,7 +50,8 @@ export function wireCommand(
     text,
   ].join('; ')
   const hidden = secret || Object.values(scope.env).some((value) => typeof value !== 'string')
-  if (hidden || body.length > longestLine) {
+  const whole = become(`${announce}; ${body}`, options, scope.user)
+  if (hidden || Buffer.byteLength(whole) > longestLine) {
     const ready = options.pty ? `stty -echo -icanon; printf '\\036${nonce} ready\\n'; ` : ''
     const reset = options.pty ? 'stty echo icanon; ' : ''
     // `read` takes exactly one line and leaves the rest of standard input to the command.
@@ -63,7 +64,7 @@ export function wireCommand(
     }
   }
   return {
-    line: become(`${announce}; ${body}`, options, scope.user),
+    line: whole,
     prelude: passwordLine(options),
     handshake: false,
     hiddenPrompt: options.sudoPrompt,

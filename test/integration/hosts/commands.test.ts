@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -10,15 +10,17 @@ import { AbortedError, currentRun, scoped, withRun } from '../../../src/events/i
 import { type Host, host, local } from '../../../src/hosts/index.ts'
 import { Secret, sh } from '../../../src/shell/index.ts'
 import { failure, inRun, until } from './inrun.ts'
-import { type Sshd, startSshd } from './sshd.ts'
+import { certifiedConfig, type Sshd, startSshd } from './sshd.ts'
 
 let sshd: Sshd
 let options: { sshConfigFile: string }
+let certified: { sshConfigFile: string }
 const scratch = mkdtempSync(join(tmpdir(), 'slipway-commands-'))
 
 beforeAll(async () => {
   sshd = await startSshd({ client: 'SetEnv FROM_CLIENT=no' })
   options = { sshConfigFile: sshd.sshConfigFile }
+  certified = { sshConfigFile: certifiedConfig(sshd, 'SetEnv FROM_CLIENT=no') }
 })
 afterAll(async () => {
   await sshd.stop()
@@ -36,16 +38,23 @@ const alive = (pid: number) => {
 }
 
 describe.each([
-  ['ssh', () => host('test')],
+  ['ssh2', () => host('test')],
+  ['openssh', () => host('test')],
   ['local', () => local()],
 ] as [string, () => Host][])('a command, %s', (kind, at) => {
   const on = <T>(fn: (h: Host, told: Parameters<Parameters<typeof inRun>[1]>[0]) => Promise<T>, more = {}) =>
-    inRun({ ...options, ...more }, (told) => fn(at(), told))
+    inRun({ ...(kind === 'openssh' ? certified : options), ...more }, async (told) => {
+      const result = await fn(at(), told)
+      for (const { transport } of told.of('host.connected')) expect(transport).toBe(kind)
+      return result
+    })
 
   it('gives stdout, stderr and status apart', () =>
     on(async (h) => {
       const result = await h.$`echo out; echo err >&2; exit 3`.nothrow()
       expect(result).toMatchObject({ stdout: 'out\n', stderr: 'err\n', exitCode: 3, signal: null, truncated: false })
+      // What is said on stderr makes no failure.
+      expect(await h.$`echo warning >&2`).toMatchObject({ stderr: 'warning\n', exitCode: 0 })
     }))
 
   it('fails with its command, status and last output', () =>
@@ -58,8 +67,8 @@ describe.each([
   it('fails when a signal ends it', () =>
     on(async (h) => {
       const error = await failure(h.$`exec sh -c 'kill -KILL $$'`)
-      // Under a ForceCommand the shell reports 128 and the number; without one the signal is told.
-      expect(['command-failed', 'command-signalled']).toContain(error.code)
+      // Each has a shell in between, which tells 128 and the signal's number.
+      expect(error).toMatchObject({ code: 'command-failed', result: { exitCode: 137, signal: null } })
       expect(await h.$`kill -TERM $$`.ok()).toBe(false)
     }))
 
@@ -266,7 +275,11 @@ describe.each([
       expect(await other.$`id -un; pwd; printf %s "$X"`.lines()).toEqual(['nobody', dir, 'y z'])
       expect(await other.write('f', 'theirs')).toBe(true)
       expect(await h.probe`stat -c %U ${join(dir, 'f')}`.text()).toBe('nobody')
+      writeFileSync(join(scratch, 'to send'), 'sent')
+      await other.upload(join(scratch, 'to send'), 'g')
+      expect(await h.probe`stat -c %U ${join(dir, 'g')}`.text()).toBe('nobody')
       expect((await failure(h.as('no-such-user-here').$`true`)).code).toBe('sudo-refused')
+      expect(() => h.as(`nobody; touch ${dir}/made`)).toThrow(/is not a user name/)
     }))
 
   it('gives each step of a script its own output, status and time', () =>
@@ -327,6 +340,10 @@ it('runs 200 commands at once over one connection, within MaxSessions', () =>
 it('works under ForceCommand and without one', async () => {
   const plain = await startSshd({ forceCommand: false })
   try {
+    await inRun({ sshConfigFile: certifiedConfig(plain) }, async () => {
+      const error = await failure(host('test').$`echo said >&2; kill -KILL $$`)
+      expect(error).toMatchObject({ code: 'command-failed', result: { signal: null, exitCode: 137, stderr: 'said\n' } })
+    })
     await inRun({ sshConfigFile: plain.sshConfigFile }, async () => {
       const error = await failure(host('test').$`kill -KILL $$`)
       expect(error).toMatchObject({ code: 'command-signalled', result: { signal: 'KILL', exitCode: null } })

@@ -19,15 +19,17 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Host, host, local } from '../../../src/hosts/index.ts'
 import { Secret } from '../../../src/shell/index.ts'
 import { failure, inRun, until } from './inrun.ts'
-import { clientConfig, type Sshd, startSshd } from './sshd.ts'
+import { certifiedConfig, clientConfig, type Sshd, startSshd } from './sshd.ts'
 
 let sshd: Sshd
+let certified: string
 const root = mkdtempSync(join(tmpdir(), 'slipway-files-'))
 let dir: string
 let count = 0
 
 beforeAll(async () => {
   sshd = await startSshd()
+  certified = certifiedConfig(sshd)
 })
 beforeEach(() => {
   dir = join(root, `t${count++}`)
@@ -39,11 +41,18 @@ afterAll(async () => {
 })
 
 describe.each([
-  ['ssh', () => host('test')],
+  ['ssh2', () => host('test')],
+  ['openssh', () => host('test')],
   ['local', () => local()],
 ] as [string, () => Host][])('files, %s', (kind, at) => {
-  const on = <T>(fn: (h: Host, told: Parameters<Parameters<typeof inRun>[1]>[0]) => Promise<T>, more = {}) =>
-    inRun({ sshConfigFile: sshd.sshConfigFile, projectDir: root, ...more }, (told) => fn(at(), told))
+  const on = <T>(fn: (h: Host, told: Parameters<Parameters<typeof inRun>[1]>[0]) => Promise<T>, more = {}) => {
+    const sshConfigFile = kind === 'openssh' ? certified : sshd.sshConfigFile
+    return inRun({ sshConfigFile, projectDir: root, ...more }, async (told) => {
+      const result = await fn(at(), told)
+      for (const { transport } of told.of('host.connected')) expect(transport).toBe(kind)
+      return result
+    })
+  }
 
   it('are written only when content or mode differ', () =>
     on(async (h, told) => {
@@ -115,7 +124,7 @@ describe.each([
       expect(await there.cd('no/such').exists('here')).toBe(false)
       const home = await h.home()
       expect(await h.cd('~').probe`pwd -P`.text()).toBe(await h.probe`cd ${home} && pwd -P`.text())
-      if (kind === 'ssh') {
+      if (kind !== 'local') {
         await h.write('~/in home', 'x')
         expect(existsSync(join(sshd.home, 'in home'))).toBe(true)
         await h.write('relative', 'x')
@@ -264,7 +273,7 @@ describe.each([
         execFileSync('diff', ['-r', '--no-dereference', source, join(dir, 'down')])
         expect((await h.rsync({ source: `${source}/`, destination: join(dir, "u'p") })).changed).toEqual([])
         expect(told.of('progress').length).toBeGreaterThan(0)
-        if (kind === 'ssh') expect(told.of('host.connected')).toHaveLength(1)
+        if (kind !== 'local') expect(told.of('host.connected')).toHaveLength(1)
       }))
 
     it('leave out, delete, and hard-link what is unchanged', () =>

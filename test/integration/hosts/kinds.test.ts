@@ -116,6 +116,7 @@ describe('an OpenSSH server', () => {
       },
     }
   }
+  const password = 'open;sesame "$(id)` \\&'
   // Behaves like sudo for a user who has to give a password: no cache (-k), prompt on stderr, one line of input.
   const strictSudo = `
 for a in "$@"; do case $a in -n) echo 'sudo: a password is required' >&2; exit 1;; esac; done
@@ -124,14 +125,14 @@ tries=0
 while :; do
   printf %s "$prompt" >&2
   IFS= read -r given || { echo 'sudo: no password was provided' >&2; exit 1; }
-  [ "$given" = 'open sesame' ] && break
+  [ "$given" = 'open;sesame "$(id)\` \\&' ] && break
   tries=$((tries+1)); echo 'Sorry, try again.' >&2; [ $tries -lt 3 ] || exit 1
 done
 exec "$@"`
 
   it('has its sudo password asked once, tried, and never shown', async () => {
     standIn('sudo', strictSudo)
-    const prompter = typing(['wrong', 'open sesame'])
+    const prompter = typing(['wrong', password])
     await inRun(
       sshd,
       async (told) => {
@@ -155,7 +156,7 @@ exec "$@"`
     mkdirSync(source)
     // Larger than what is under way before sudo has read its line.
     writeFileSync(join(source, 'f'), randomBytes(3_000_000))
-    const prompter = typing(['wrong', 'open sesame'])
+    const prompter = typing(['wrong', password])
     try {
       await inRun(
         sshd,
@@ -181,7 +182,7 @@ exec "$@"`
   it('has it fed to rsync on this machine just so', async () => {
     standIn('sudo', strictSudo)
     const { PATH } = process.env
-    const prompter = typing(['open sesame'])
+    const prompter = typing([password])
     const source = join(dir, 'local sudo tree')
     mkdirSync(source)
     writeFileSync(join(source, 'f'), 'text')
@@ -222,7 +223,7 @@ exec "$@"`
 
   it('stops after a second wrong sudo password, and asks nobody where nobody is', async () => {
     standIn('sudo', strictSudo)
-    const prompter = typing(['wrong', 'wrong too', 'open sesame'])
+    const prompter = typing(['wrong', 'wrong too', password])
     const error = await failure(inRun(sshd, () => Promise.resolve(host('test').as('root').$`true`), { prompter }))
     expect(error).toMatchObject({ code: 'sudo-wrong-password' })
     expect(prompter.asked).toHaveLength(2)

@@ -1,6 +1,6 @@
 /** Throwaway sshd processes on loopback, as the current user, with a home of their own. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -149,6 +149,23 @@ export function clientConfig(
     '  GlobalKnownHostsFile none',
     '  StrictHostKeyChecking yes',
   ].join('\n')}\n`
+}
+
+/**
+ * A client configuration for `sshd`, by which the system's ssh takes the host: a certificate lies beside its key, and
+ * only the certificate is authorized. `extra` are lines for the host.
+ */
+export function certifiedConfig(sshd: Sshd, extra = ''): string {
+  const ca = join(sshd.dir, 'ca')
+  const clientKey = join(sshd.dir, 'certified_key')
+  for (const file of [ca, clientKey]) execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file])
+  execFileSync('ssh-keygen', ['-q', '-s', ca, '-I', 'me', '-n', userInfo().username, `${clientKey}.pub`])
+  appendFileSync(join(sshd.dir, 'authorized_keys'), `cert-authority ${readFileSync(`${ca}.pub`, 'utf8')}`)
+  const file = join(sshd.dir, 'ssh_config_certified')
+  // Not the post-quantum key exchange, which takes a tenth of a second: many tests connect.
+  const lines = ['KexAlgorithms curve25519-sha256', extra].filter(Boolean).join('\n')
+  writeFileSync(file, clientConfig('test', { ...sshd, clientKey }, lines))
+  return file
 }
 
 async function untilListening(child: ChildProcess, address: string, port: number, log: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { StatusMarkFilter, withStatusMark } from '../../../src/hosts/status-mark.ts'
 import { AnnouncementFilter, pathWord, quoteForAnyShell, resolvePath, wireCommand } from '../../../src/hosts/wire.ts'
 import { quote, Secret } from '../../../src/shell/index.ts'
 
@@ -57,11 +58,31 @@ describe.each(logins)('a command through the login shell %s', (...shell) => {
   })
 })
 
-it('sends text too long for an argument by standard input', () => {
-  const long = 'x'.repeat(200_000)
-  const wire = wireCommand(`printf %s ${quote(long)} | wc -c`, false, { env: {} }, nonce)
+it.each([
+  ['x', 200_000],
+  // Longer in bytes, and once it is quoted.
+  ['é', 70_000],
+  ["'", 30_000],
+  ['!', 30_000],
+])('sends text too long for an argument by standard input: %s, %i times', (char, times) => {
+  const wire = wireCommand(
+    `printf %s ${quote(char.repeat(times))} | wc -m`,
+    false,
+    { env: { LC_ALL: 'C.UTF-8' } },
+    nonce,
+  )
   expect(wire.line.length).toBeLessThan(1000)
-  expect(loginShell(['dash'], wire).stdout.trim()).toBe('200000')
+  expect(loginShell(['dash'], wire).stdout.trim()).toBe(String(times))
+})
+
+it('sends what is not as long within the command', () => {
+  const wire = wireCommand(`printf %s ${quote('é'.repeat(40_000))} | wc -c`, false, { env: {} }, nonce)
+  expect(wire.prelude).toBe('')
+  expect(loginShell(['dash'], wire).stdout.trim()).toBe('80000')
+  expect(withStatusMark(wire.line, 'abc').length).toBeLessThan(131_072)
+  const long = wireCommand(`: ${"'a' ".repeat(8000)}`, false, { env: {} }, nonce).line
+  expect(long.length).toBeGreaterThan(80_000)
+  expect(withStatusMark(long, 'abc')).toBe(long)
 })
 
 it('says which process the command is, behind the noise of start-up files', () => {
@@ -102,4 +123,43 @@ describe('paths', () => {
 it('needs no octal for ordinary commands', () => {
   expect(quoteForAnyShell(`echo "a" 'b' $HOME`)).toBe(`'echo "a" '\\''b'\\'' $HOME'`)
   expect(execFileSync('sh', ['-c', `echo ${quoteForAnyShell("it's")}`]).toString()).toBe("it's\n")
+})
+
+describe('a status told at the end of standard error', () => {
+  const run = (command: string, shell = 'sh') =>
+    spawnSync(shell, ['-c', withStatusMark(command, 'abc')], { encoding: 'buffer' })
+
+  it.each([
+    ['exit 3', 3],
+    ['true', 0],
+    ['echo err >&2; exit 255', 255],
+    ["sh -c 'kill -KILL $$'", 137],
+    ["sh -c 'kill -TERM $$'", 143],
+  ])('of %s is %i, and nothing else is said', (command, status) => {
+    for (const shell of ['dash', 'bash']) {
+      const { stderr, status: told } = run(command, shell)
+      expect(told).toBe(status)
+      const filter = new StatusMarkFilter('abc')
+      const own = Buffer.concat([filter.push(stderr), filter.flush()]).toString()
+      expect(own).toBe(command.includes('err') ? 'err\n' : '')
+      expect(filter.status).toBe(status)
+    }
+  })
+
+  it('is found wherever it is cut, and what only looks like it is let through', () => {
+    const text = Buffer.from('a\x1eb\x1eabd 7\n\x1eabc 12\nlate')
+    for (let cut = 0; cut <= text.length; cut++) {
+      for (const width of [1, 3, text.length]) {
+        const filter = new StatusMarkFilter('abc')
+        const parts = [filter.push(text.subarray(0, cut))]
+        for (let at = cut; at < text.length; at += width) parts.push(filter.push(text.subarray(at, at + width)))
+        parts.push(filter.flush())
+        expect(Buffer.concat(parts).toString()).toBe('a\x1eb\x1eabd 7\nlate')
+        expect(filter.status).toBe(12)
+      }
+    }
+    const none = new StatusMarkFilter('abc')
+    expect(Buffer.concat([none.push(Buffer.from('x\x1eab')), none.flush()]).toString()).toBe('x\x1eab')
+    expect(none.status).toBeUndefined()
+  })
 })
