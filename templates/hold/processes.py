@@ -303,9 +303,36 @@ def send(pid, number):
         pass
 
 
+def command_environment(change):
+    """What a command of a change gets: it can be found, should the script that waits for it be killed."""
+    return dict(clean_environment(), SLIPWAY_CHANGE=change)
+
+
+def end_left_over(change):
+    """Ends commands of a change whose script was killed: what they still do would meet what comes next. A migration
+    that was only about to connect would find the old database under the name of its copy."""
+    word = ('SLIPWAY_CHANGE=%s' % change).encode()
+
+    def left():
+        found = []
+        for entry in os.listdir('/proc'):
+            try:
+                if entry.isdigit() and int(entry) != os.getpid():
+                    with open('/proc/%s/environ' % entry, 'rb') as file:
+                        if word in file.read().split(b'\0') and alive(int(entry)):
+                            found.append(int(entry))
+            except OSError:
+                continue
+        return found
+
+    for pid in left():
+        send(pid, signal.SIGKILL)
+    wait_for(lambda: not left(), 10, 'commands of an earlier run can not be ended')
+
+
 def clean_environment():
     """What a daemon may inherit: nothing of this script's."""
-    ours = ('SLIPWAY_VERSION', 'SLIPWAY_PROCESS', 'SUPERVISOR_')
+    ours = ('SLIPWAY_VERSION', 'SLIPWAY_PROCESS', 'SLIPWAY_CHANGE', 'SUPERVISOR_')
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 

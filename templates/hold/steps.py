@@ -22,7 +22,8 @@ import ports
 import reading
 import servers
 from adopted import processes_of
-from processes import (POLL, Daemon, Demand, Failure, Watch, ask, clean_environment, connection_to, connections_to, cpu_ms_of,
+from processes import (POLL, Daemon, Demand, Failure, Watch, ask, clean_environment, command_environment, connection_to,
+                       connections_to, cpu_ms_of,
                        health_fault, healthy_on, marked, send, top_of, wait_for)
 
 
@@ -433,9 +434,10 @@ class Command(Step):
 
 
 def run_command(argv, seconds, folder):
+    change = os.path.basename(os.path.dirname(os.path.abspath(__file__)))
     try:
         done = subprocess.run(argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=seconds, env=clean_environment())
+                              timeout=seconds, env=command_environment(change))
     except subprocess.TimeoutExpired:
         raise Failure('it did not end within %.0f s: %s' % (seconds, argv[-1]))
     if done.returncode != 0:

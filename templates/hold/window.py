@@ -5,7 +5,8 @@
     window.py back                         the window, taken back
     window.py recover                      after a crash: forward if the point of no return was passed, otherwise back
     window.py start forward|back           one of these, detached, and recovered should it be killed
-    window.py settle forward|back          whether somebody is at the window: `running` or `free`; with back, asks them to go back
+    window.py settle forward|back          whether somebody is at the window: `running`, at another step: `step`, or `free`;
+                                           with back, asks those at the window to go back
     window.py watch                        prints the journal as it grows, until nobody works on the window any more
 """
 import fcntl
@@ -19,8 +20,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 
+from elsewhere import ended  # noqa: E402
 from journal import Journal, may_have_happened  # noqa: E402
-from processes import POLL, Failure  # noqa: E402
+from processes import POLL, Failure, end_left_over  # noqa: E402
 from steps import KINDS, write_file  # noqa: E402
 
 
@@ -173,7 +175,15 @@ def message_of(error):
 
 def take_lock(seconds):
     """Nobody else works on this window while the descriptor is open."""
-    fd = os.open(os.path.join(HERE, 'window.lock'), os.O_RDWR | os.O_CREAT, 0o600)
+    return wait_for_lock(os.open(os.path.join(HERE, 'window.lock'), os.O_RDWR | os.O_CREAT, 0o600), seconds)
+
+
+def take_step_lock(seconds):
+    """Nobody else is at a single step. The folder itself is locked: no file has to be made, on a disk that may be full."""
+    return wait_for_lock(os.open(HERE, os.O_RDONLY), seconds)
+
+
+def wait_for_lock(fd, seconds):
     end = time.monotonic() + seconds
     while True:
         try:
@@ -191,6 +201,7 @@ def run_window(verb):
     if lock is None:
         return
     change = Change()
+    end_left_over(change.id)
     if verb == 'recover':
         records = change.journal.records()
         begun = [records[id] for id in change.window if may_have_happened(records.get(id))]
@@ -229,7 +240,13 @@ def start(verb):
 
 
 def settle(direction):
-    """Somebody may be at the window; going back is asked for by a symlink, which can be made on a disk that is full."""
+    """Somebody may be at the window; going back is asked for by a symlink, which can be made on a disk that is full. Or
+    at a single step still, for a run whose connection was lost: that comes to its end."""
+    step = take_step_lock(0)
+    if step is None:
+        print('step')
+        return
+    os.close(step)
     lock = take_lock(0)
     if lock is not None:
         os.close(lock)
@@ -285,15 +302,36 @@ def one_step(verb, id):
         # With what undo will need, read now: a round trip less where the step is then done.
         state = step.state()
         print(json.dumps({'state': state, 'prepared': step.prepare() if state == 'todo' else {}}))
-    elif verb == 'do':
-        kept = json.load(sys.stdin)
+        return
+    lock = take_step_lock(60)
+    if lock is None:
+        raise Failure('an earlier run is still at a step of this change on this host')
+    kept = json.load(sys.stdin)
+    if not is_wanted(change, step, verb):
+        raise Failure('it is not to be done any more: another run has gone on, or back')
+    end_left_over(change.id)
+    if verb == 'do':
         pause(id, 'before')
         data = step.do(kept) or {}
         pause(id, 'after')
         print(json.dumps({'state': step.state(), 'data': data}))
     else:
-        step.undo(json.load(sys.stdin))
+        step.undo(kept)
         print(json.dumps({'state': step.state(), 'data': {}}))
+    os.close(lock)
+
+
+def is_wanted(change, step, verb):
+    """A command can come late, from a machine that slept while its lock was broken, and others went on, or back: it is
+    carried out only as long as the journal says that it was begun, and not what became of it."""
+    if step.spec.get('on'):
+        # The journal is on another host: here is only its beginning.
+        path = change.spec['journal']
+        return step.spec['kind'] == 'mark' or os.path.exists(path) and not ended(path)
+    record = change.journal.records().get(step.spec['id'])
+    if change.journal.read()[-1]['entry'] == 'end' or not may_have_happened(record):
+        return False
+    return verb == 'undo' or record['direction'] == 'do' and record['ok'] is None
 
 
 def main(arguments):

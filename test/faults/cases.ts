@@ -1,7 +1,7 @@
 /** Which cases there are: every fault at every step, before, in the midst of and after its action, resumed and undone. Pure. */
 import { type FaultName, faults } from './inject.ts'
 
-export const groundNames = ['sockets', 'ports', 'postgres', 'mysql', 'handover', 'elsewhere'] as const
+export const groundNames = ['sockets', 'reads', 'ports', 'postgres', 'mysql', 'handover', 'elsewhere'] as const
 export type GroundName = (typeof groundNames)[number]
 export type When = 'before' | 'during' | 'after'
 
@@ -48,7 +48,10 @@ const window = [
 const after = ['tidy', 'outside']
 
 /** The steps of the window, wherever they are done. */
-const windowSteps = [...window, 'close', 'let-in', 'fence-servers', 'copy-servers', 'hand-over']
+const windowSteps = [
+  ...window,
+  ...['close', 'let-in', 'read-live', 'read-snapshots', 'end-reading', 'fence-servers', 'copy-servers', 'hand-over'],
+]
 export const isInWindow = (step: string): boolean => windowSteps.includes(step)
 
 const onServers = ['rehearse-servers', 'trial', 'drop-rehearsal', 'fence-servers', 'copy-servers', 'migrate', 'flip']
@@ -57,6 +60,7 @@ const there = (names: string[]) => names.map((name) => `${name}@rides-worker`)
 /** The steps of each kind of app; of the others, those that the first has not, or has otherwise. */
 const steps: Record<GroundName, string[]> = {
   sockets: [...before, ...window, ...after],
+  reads: ['read-live', 'hold', 'stop-old', 'fence', 'read-snapshots', 'copy', 'flip', 'let-go', 'end-reading'],
   ports: ['close', 'hold', 'stop-old', 'let-in', 'copy', 'flip', 'roles', 'attach', 'end-relay'],
   postgres: [...onServers, 'keep-servers'],
   mysql: [...onServers, 'keep-servers'],
@@ -83,8 +87,10 @@ const midst: Record<string, number> = {
   'rehearse-servers': 200,
   'drop-rehearsal': 50,
   'drain-workers': 10,
+  'read-live': 100,
   hold: 20,
   'stop-old': 20,
+  'read-snapshots': 100,
   copy: 60,
   'fence-servers': 100,
   'copy-servers': 150,
@@ -93,6 +99,7 @@ const midst: Record<string, number> = {
   'start-new': 30,
   gate: 15,
   'let-go': 60,
+  'end-reading': 50,
   'start-workers': 10,
   'retire-old': 40,
   'keep-servers': 50,
@@ -111,7 +118,7 @@ export function allCases(): Case[] {
           if (fault.window && !isInWindow(step)) continue
           if (fault.name === 'kill-holder' && !isHeld(ground, step, when)) continue
           // The server's files are elsewhere.
-          if (fault.name === 'disk-full' && !['sockets', 'ports'].includes(ground)) continue
+          if (fault.name === 'disk-full' && !['sockets', 'reads', 'ports'].includes(ground)) continue
           for (const round of ['resume', 'undo'] as const) cases.push({ ground, step, when, fault: fault.name, round })
         }
       }
@@ -124,7 +131,7 @@ export function allCases(): Case[] {
 function isHeld(ground: GroundName, step: string, when: When): boolean {
   // On ports from when the old app is gone until nothing comes to its port any more.
   if (ground === 'ports') return !['close', 'hold', 'stop-old', 'end-relay'].includes(step)
-  if (['fence-servers', 'copy-servers', 'hand-over'].includes(step)) return true
+  if (['fence-servers', 'copy-servers', 'hand-over', 'read-snapshots'].includes(step)) return true
   const index = window.indexOf(step)
   return (step === 'hold' && when === 'after') || (index > window.indexOf('hold') && index <= window.indexOf('flip'))
 }
@@ -136,6 +143,8 @@ const danger = [
   'fence',
   'fence-servers',
   'hand-over',
+  'read-live',
+  'read-snapshots',
   'copy',
   'copy-servers',
   'migrate',

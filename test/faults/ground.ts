@@ -1,5 +1,6 @@
 /**
- * What the faults happen to: the example app behind nginx on sockets, the same on ports, or a project with its database
+ * What the faults happen to: the example app behind nginx on sockets, the same with
+ * reads that go on, the same on ports, or a project with its database
  * on a server, copied or handed over, with its workers here or on another host. Each is a real host with production and
  * staging on it, made once, and put back as it was for each case.
  */
@@ -20,7 +21,8 @@ import { type Kept, keep, keepOther, startReleasesOf } from './keep.ts'
 import type { Load, LoadOptions } from './load.ts'
 import { mailsLost, makeWorld, marksIn, type World } from './world.ts'
 
-export interface Ground extends Pick<World, 'app' | 'domain' | 'dir' | 'home' | 'sandbox' | 'run' | 'roles'> {
+export interface Ground
+  extends Pick<World, 'app' | 'domain' | 'dir' | 'home' | 'sandbox' | 'events' | 'run' | 'roles'> {
   /** Of all its hosts. */
   homes: string[]
   /** The processes by which connections come in, of all its hosts. */
@@ -32,6 +34,8 @@ export interface Ground extends Pick<World, 'app' | 'domain' | 'dir' | 'home' | 
   marks(): string[]
   /** What is wrong with the jobs of acknowledged writes. */
   jobs(acknowledged: readonly string[]): Promise<string | undefined>
+  /** The migrations that were applied to the database of the release that is production. */
+  schema(): string[]
   /** What the crontabs of its hosts hold. */
   crontab(): string
   /** How the names of its workers' programs begin, where it has any. */
@@ -44,7 +48,7 @@ export interface Ground extends Pick<World, 'app' | 'domain' | 'dir' | 'home' | 
 }
 
 export async function makeGround(name: GroundName): Promise<Ground> {
-  if (name === 'sockets' || name === 'ports') return pony(name)
+  if (name === 'sockets' || name === 'reads' || name === 'ports') return pony(name)
   return rides({
     ...(name === 'mysql' ? { app: 'mysql' } : {}),
     ...(name === 'elsewhere' ? { workersApart: true } : {}),
@@ -59,11 +63,14 @@ export async function makeGround(name: GroundName): Promise<Ground> {
   })
 }
 
-async function pony(name: 'sockets' | 'ports'): Promise<Ground> {
+async function pony(name: 'sockets' | 'reads' | 'ports'): Promise<Ground> {
   const port = name === 'ports' ? await freePort() : 0
-  const world = await makeWorld(
-    name === 'ports' ? { initApps: true, ini: (text) => text.replace('listen = socket', `listen = port ${port}`) } : {},
-  )
+  const options = {
+    sockets: {},
+    reads: { initApps: true, app: 'read_only = PONY_READ_ONLY' },
+    ports: { initApps: true, ini: (text: string) => text.replace('listen = socket', `listen = port ${port}`) },
+  }
+  const world = await makeWorld(options[name])
   const { kept, remove } = await keeping(world, () =>
     startReleasesOf(world.home, world.sandbox.sshConfigFile, 'localhost'),
   )
@@ -87,6 +94,7 @@ async function pony(name: 'sockets' | 'ports'): Promise<Ground> {
       const { lost, twice } = await mailsLost(world, production(), [], acknowledged)
       return told(lost, twice)
     },
+    schema: () => world.query(production(), 'pony', 'SELECT name FROM migrations ORDER BY name'),
     crontab: () => textOf(`${world.sandbox.root}/crontab`),
     async again(diskMegabytes) {
       await kept.again(diskMegabytes)
@@ -140,6 +148,13 @@ async function keptRides(world: Rides, options: RidesOptions): Promise<Ground> {
       const { lost, twice } = jobsOf(world, 'production', acknowledged)
       return told(lost, twice)
     },
+    schema: () =>
+      world.query(
+        'production',
+        options.app === 'mysql'
+          ? 'SELECT name FROM applied ORDER BY id'
+          : 'SELECT app, name FROM django_migrations ORDER BY 1, 2',
+      ),
     crontab: () =>
       [world.sandbox.root, ...(world.workersSshd ? [world.workersSshd.dir] : [])]
         .map((root) => textOf(`${root}/crontab`))

@@ -191,7 +191,7 @@ function environmentOf(pid: number): string {
   }
 }
 
-function processes(wanted: (commandLine: string) => boolean): number[] {
+export function processes(wanted: (commandLine: string) => boolean): number[] {
   return pids().filter((pid) => wanted(commandLine(pid)))
 }
 

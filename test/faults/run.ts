@@ -1,7 +1,7 @@
 /**
  * `npm run test:faults`: all steps × all faults, each resumed and taken back, the most dangerous first, and a table at
  * the end. What became of each case is kept in a file as soon as it is known.
- *   --only hold,copy           steps   --grounds sockets,ports,postgres,mysql,handover,elsewhere
+ *   --only hold,copy           steps   --grounds sockets,reads,ports,postgres,mysql,handover,elsewhere
  *   --faults kill-app          --rounds resume   --when during   --sample 40
  *   --minutes 30               begins no case after that
  *   --continue                 leaves out what has passed with this very code; with --any-code, with whatever code

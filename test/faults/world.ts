@@ -82,6 +82,8 @@ export interface WorldOptions {
   ini?: (text: string) => string
   /** More lines of .env. */
   env?: string
+  /** More lines of the app's own settings, for staging and production. */
+  settings?: string
   /** Before anything is deployed there. */
   prepare?: (sandbox: Sandbox) => void | Promise<void>
   /** Releases get what init_staging_app makes: a port of their own, and their domain at its provider. */
@@ -186,7 +188,7 @@ function writeProject(dir: string, options: WorldOptions): void {
   mkdirSync(join(dir, 'config'))
   cpSync(join(repository, 'examples/pony'), join(dir, 'examples/pony'), { recursive: true })
   for (const name of ['staging', 'production']) {
-    const settings = `[pony]\ntitle = ${name}\norganiser = o@example.org\nsender = s@example.org\nsecret_key = {{ generate:SECRET_KEY }}\n`
+    const settings = `[pony]\ntitle = ${name}\norganiser = o@example.org\nsender = s@example.org\nsecret_key = {{ generate:SECRET_KEY }}\n${options.settings ?? ''}`
     writeFileSync(join(dir, `config/${name}.ini`), settings)
   }
   const ini = readFileSync(join(repository, 'config/deploy.ini'), 'utf8')

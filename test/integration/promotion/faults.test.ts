@@ -42,7 +42,9 @@ describe('the cases of npm run test:faults', () => {
   it('are every fault at every step, before, in the midst of and after its action, resumed and undone', () => {
     expect(new Set(cases.map(keyOf)).size).toBe(cases.length)
     const values = (of: keyof Case) => new Set(cases.map((each) => each[of]))
-    expect(values('ground')).toEqual(new Set(['sockets', 'ports', 'postgres', 'mysql', 'handover', 'elsewhere']))
+    expect(values('ground')).toEqual(
+      new Set(['sockets', 'reads', 'ports', 'postgres', 'mysql', 'handover', 'elsewhere']),
+    )
     expect(values('when')).toEqual(new Set(['before', 'during', 'after']))
     expect(values('round')).toEqual(new Set(['resume', 'undo']))
     expect(values('fault').size).toBe(9)

@@ -66,6 +66,10 @@ export function buildPlan(facts: PromotionFacts, id: string, to: VpsContext, not
         : 'nothing to go back to',
     window: {
       ...scripts.window,
+      // A run that was cut off may have left a step under way on any of the hosts.
+      async settle(journal, direction) {
+        for (const part of parts) await part.scripts.window.settle?.(journal, direction)
+      },
       async forward(journal) {
         const trial = stepRecords(await journal.entries()).get('trial')
         if (trial?.data['startMs'] !== undefined) tellPrediction(trial.data, host)

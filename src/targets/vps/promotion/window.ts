@@ -56,13 +56,23 @@ export function scriptsOn(host: Host, python: string, folder: string, titles: Re
 
   async function settle(journal: Journal, direction: 'forward' | 'back'): Promise<void> {
     const skip = (await journal.entries()).length
-    const found = await host.run(sh`${python} ${script} settle ${direction}`, {
-      quiet: true,
-      nothrow: true,
-      label: 'see whether the host is at the window',
-    })
-    if (found.exitCode !== 0) throw stepError(host, found.stderr)
-    if (found.stdout.trim() !== 'running') return
+    const look = async (): Promise<string> => {
+      const answer = await host.run(sh`${python} ${script} settle ${direction}`, {
+        quiet: true,
+        nothrow: true,
+        label: 'see whether the host is at a step',
+      })
+      if (answer.exitCode !== 0) throw stepError(host, answer.stderr)
+      return answer.stdout.trim()
+    }
+    let found = await look()
+    if (found === 'step') {
+      const text = 'the host is still at a step of the run before: waiting until it has come to its end'
+      currentRun().emit({ type: 'note', host: host.name, text })
+      for (; found === 'step'; found = await look())
+        await delay(500, undefined, { signal: currentRun().signal }).catch(() => {})
+    }
+    if (found !== 'running') return
     const asked = direction === 'back' ? ', and is asked to go back' : ''
     currentRun().emit({ type: 'note', host: host.name, text: `the host is at it${asked}: watching` })
     await watch(journal, skip)
