@@ -12,13 +12,13 @@ export interface Cut {
   close(): void
 }
 
-/** Forwards to `port` on 127.0.0.1. */
-export async function startCut(port: number): Promise<Cut> {
+/** Forwards to `port` of `address`. */
+export async function startCut(port: number, address = '127.0.0.1'): Promise<Cut> {
   const sockets = new Set<Socket>()
   let whole = true
   const server = createServer((inside) => {
     if (!whole) return void inside.destroy()
-    const outside = connect(port, '127.0.0.1')
+    const outside = connect(port, address)
     for (const socket of [inside, outside]) {
       sockets.add(socket)
       socket.on('error', () => socket.destroy())

@@ -1,19 +1,11 @@
 /** Databases that are locked, damaged or without room: what is said is true, and the app goes on. */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ask, createProject, type Project, told } from './host.ts'
+import { onSmallDisk } from './small-disk.ts'
 
 let project: Project
 beforeAll(async () => {
@@ -122,20 +114,6 @@ test('a file that is no database at all is said to be damaged, too', async () =>
 }, 30_000)
 
 const asRoot = test.runIf(process.getuid?.() === 0)
-
-/** Runs `fn` with a disk of `kilobytes` in the place of a folder; what is in it comes along. */
-async function onSmallDisk(folder: string, kilobytes: number, fn: () => Promise<void>): Promise<void> {
-  mkdirSync(folder, { recursive: true })
-  const files = readdirSync(folder).filter((name) => statSync(join(folder, name)).isFile())
-  const contents = files.map((name) => [name, readFileSync(join(folder, name))] as const)
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${kilobytes}k`, 'tmpfs', folder])
-  try {
-    for (const [name, content] of contents) writeFileSync(join(folder, name), content)
-    await fn()
-  } finally {
-    execFileSync('umount', [folder])
-  }
-}
 
 asRoot(
   'a full disk stops a backup, and no half of one is left',

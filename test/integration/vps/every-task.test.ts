@@ -186,6 +186,8 @@ test('data: migrated, backed up, verified, restored, fetched, begun anew', { tim
   await done(`restore_db:release=staging,backup=${id}`, '--yes')
   const fetched = (await done('fetch_db:release=staging,to=fetched')).trim().split('\n')
   for (const path of fetched) expect(existsSync(join(dir, path)) || existsSync(path), path).toBe(true)
+  await done(`restore_db:release=staging,backup=${id}`, '--yes')
+  expect(await done('prune_replaced:release=staging', '--yes')).toMatch(/^\S+\/backups\/replaced-staging-\S+$/m)
   await done('init_staging_db:force', '--yes')
   expect(await visit(staging)).toMatchObject({ status: 200 })
 })
@@ -204,6 +206,10 @@ test('settings, schedule, number of workers, maintenance', { timeout: minutes(2)
   expect(await visit(staging)).toMatchObject({ status: 503 })
   await done('maintenance_off:release=staging')
   expect(await visit(staging)).toMatchObject({ status: 200 })
+  expect(await tasks('reload_app:release=staging')).toMatchObject({
+    status: 2,
+    err: expect.stringContaining('Set [app] reload'),
+  })
   await done('stop_staging_supervisor')
   await done('start_staging_supervisor')
 })
@@ -238,6 +244,22 @@ test('staging becomes production; then it is refused as staging, and a new one i
   expect(await visit(staging)).toMatchObject({ status: 200, release: expect.stringMatching(/^pony2026r3\//) })
 })
 
+/** Lines of the host's crontab that name a release of production's. */
+const scheduled = (): string[] =>
+  readFileSync(join(home, '../crontab'), 'utf8')
+    .split('# pony production: end')[0]
+    ?.split('# pony production: written')[1]
+    ?.split('\n')
+    .filter((line) => line.includes('/webapps/')) ?? []
+
+/** What cron would do with the line of `nightly`; resolves with the release in which it ran. */
+function runNightly(): string {
+  const line = scheduled().find((each) => each.endsWith('# nightly')) as string
+  const words = line.replace(/^(\S+ ){5}/, '')
+  execFileSync('/bin/sh', ['-c', words], { env: { PATH: '/usr/bin:/bin', HOME: home } })
+  return readFileSync(join(home, 'nightly'), 'utf8').trim().split('\n').at(-1) as string
+}
+
 test('production has its own', { timeout: minutes(2) }, async () => {
   const adopted = await tasks('adopt_production:from=~/webapps/pony2013r1')
   expect(adopted.status).not.toBe(0)
@@ -249,13 +271,40 @@ test('production has its own', { timeout: minutes(2) }, async () => {
   expect(await done('tail_production_supervisor_log:lines=5')).toMatch(/RUNNING/)
   await done('release_to_production:maintenance')
   expect(await visit(production)).toMatchObject({ status: 200 })
+
+  const ini = join(dir, 'config/deploy.ini')
+  const configure = (change: (text: string) => string) => writeFileSync(ini, change(readFileSync(ini, 'utf8')))
+  configure((text) => text.replace('spools = mail\n', 'spools = mail\nsmoke = echo the front page is empty; exit 1\n'))
+  const before = await visit(production)
+  const failed = await tasks('release_to_production')
+  expect(failed.status).toBe(1)
+  expect(failed.err).toMatch(/did not pass its smoke test on /)
+  expect(failed.err).toContain('the front page is empty')
+  expect(failed.err).toContain(`${before.release?.split('/')[1]} is live again.`)
+  expect(await visit(production)).toMatchObject({ status: 200, release: before.release })
+
+  configure(
+    (text) => `${text.replace(/^smoke = .*\n/m, '')}
+[app.schedule]
+nightly = 15 3 * * * echo "$SLIPWAY_RELEASE" >> "$HOME/nightly"
+`,
+  )
+  await done('push_schedule:release=production')
+  expect(await done('schedule:release=production')).toMatch(/^15 3 \* \* \* {2}nightly: echo/m)
+  expect(runNightly()).toBe('pony2026r2')
 })
 
 test('a second promotion, and back', { timeout: minutes(4) }, async () => {
   await done('promote_staging_to_production', '--yes')
   expect(await visit(production)).toMatchObject({ release: expect.stringMatching(/^pony2026r3\//) })
+  // What is scheduled goes with the role.
+  expect(scheduled().length).toBeGreaterThan(1)
+  expect(scheduled().filter((line) => !line.includes('/pony2026r3/'))).toEqual([])
+  expect(runNightly()).toBe('pony2026r3')
   await done('demote', '--yes')
   expect(await visit(production)).toMatchObject({ release: expect.stringMatching(/^pony2026r2\//) })
+  expect(scheduled().filter((line) => !line.includes('/pony2026r2/'))).toEqual([])
+  expect(runNightly()).toBe('pony2026r2')
   expect((await done('promotions')).trim()).not.toBe('')
   await done('prune_promotions:keep=0', '--yes')
   expect(await visit(production)).toMatchObject({ status: 200 })

@@ -52,7 +52,9 @@ async function carry(
     if (written.exitCode === 0 && (read.exitCode === 0 || (read.exitCode === 1 && /file changed/.test(read.stderr)))) {
       return
     }
-    const side = written.exitCode === 0 || read.exitCode !== 0 ? from.host : to.host
+    // A sender whose receiver has failed ends because nobody reads: it has nothing to say of its own.
+    const senderFailed = read.exitCode !== 0 && read.stderr.trim() !== '' && !/broken pipe/i.test(read.stderr)
+    const side = written.exitCode === 0 || senderFailed ? from.host : to.host
     throw new SlipwayError(
       'carry-failed',
       `${from.path} of ${from.host.name} could not be carried to ${to.host.name}`,

@@ -59,9 +59,19 @@ export async function copyData(context: VpsContext, to: VpsContext): Promise<voi
   await audited(to, `copy of ${source.name}`, async () => {
     const here: End = { context, host: fromHost, change: await beginChange(context, fromHost, what) }
     await hooks(to, toHost, there.change, 'before_clone')
-    const swaps = await copyServers(here, there, names, scrub)
+    const made = async <T>(copying: Promise<T>): Promise<T> =>
+      copying.catch((error: unknown) => {
+        const state = `${target.name} runs on with its own data, which is as it was`
+        const lost = lostDuring(
+          error,
+          `${state}; what has come of a copy counts for nothing, and the next one removes it.`,
+          `When the hosts can be reached, do it again: \`tasks clone_${source.name}_db_to_${target.name}\`.`,
+        )
+        throw lost === error ? withState(error, `${state}.`) : lost
+      })
+    const swaps = await made(copyServers(here, there, names, scrub))
     try {
-      const { puts, tidy } = await copyFiles(here, there, names, scrub)
+      const { puts, tidy } = await made(copyFiles(here, there, names, scrub))
       try {
         if (currentRun().options.dryRun) return
         await replaceData(to, toHost, there.change, { puts, swaps })
@@ -73,14 +83,19 @@ export async function copyData(context: VpsContext, to: VpsContext): Promise<voi
       throw error
     }
     await copyMedia(here, there).catch((error: unknown) => {
-      throw lostDuring(
-        error,
-        `The databases of ${target.name} are those of ${source.name}, and it runs; of the media not all may have come.`,
-        'When the hosts can be reached, do it again.',
-      )
+      const state = `The databases of ${target.name} are those of ${source.name}, and it runs; of the media not all may have come.`
+      const lost = lostDuring(error, state, 'When the hosts can be reached, do it again.')
+      throw lost === error ? withState(error, state) : lost
     })
     await hooks(to, toHost, there.change, 'after_clone')
   })
+}
+
+/** A failure to carry something, with what that means for the deployment; other errors as they are. */
+function withState(error: unknown, state: string): unknown {
+  if (!(error instanceof SlipwayError) || error.code !== 'carry-failed') return error
+  const { code, message, host, detail, next } = error
+  return new SlipwayError(code, message, { host, detail, next, cause: error, state })
 }
 
 type Databases = Readonly<Record<string, DatabaseConfig>>
@@ -195,14 +210,17 @@ async function copyFiles(
   if (!manifest) return nothing
   const taken = `${from.change.facts.app.backups}/${manifest.id}`
   // Of another deployment, and before it was scrubbed: on no account is it left on the target's host.
-  const temporary = `${to.change.facts.app.backups}/clone-${manifest.id}`
+  const ours = `${to.change.facts.app.backups}/clone-${to.context.deployment.name}`
+  const temporary = `${ours}--${manifest.id}`
   const tidy = async () => {
     await evenIfAborted(async () => {
       await to.host.run(sh`rm -rf ${temporary}`, { quiet: true, nothrow: true })
     }).catch(() => {})
   }
   try {
-    await to.host.mkdir(temporary, { mode: 0o700 })
+    // With the lock held, another one is what a lost connection has left.
+    const command = sh`rm -rf -- ${ours}--*; umask 077; mkdir -p ${temporary}`
+    await to.host.script([{ name: 'a folder for the copies', command }], { guard: to.change.guard })
     const puts: Replacements['puts'] = []
     for (const [name, { file, bytes, sha256 }] of Object.entries(manifest.databases)) {
       let path = `${taken}/${file}`
