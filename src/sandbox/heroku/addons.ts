@@ -33,6 +33,9 @@ export const services: Record<string, Service> = {
   'heroku-redis': service('Heroku Key-Value Store', 'REDIS', { mini: 300, 'premium-0': 1500 }, () => ({
     _URL: `rediss://:p${token()}@127.0.0.1:6379`,
   })),
+  redistogo: service('Redis To Go', 'REDISTOGO', { nano: 0, micro: 900 }, () => ({
+    _URL: `redis://redistogo:${token()}@127.0.0.1:6379/`,
+  })),
   memcachier: service('MemCachier', 'MEMCACHIER', { dev: 0, '100': 1500 }, () => ({
     _SERVERS: 'mc1.example.com:11211',
     _USERNAME: token(4),

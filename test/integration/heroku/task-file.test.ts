@@ -1,5 +1,5 @@
 /** This repository's own task file, unchanged, with a config/deploy.ini whose targets are Heroku: the commands as users type them. */
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -290,25 +290,3 @@ test('release_to_production: maintenance, deploy, smoke; back where that fails',
   })
   expect((await visit('pony-live', '/up')).version).toBe('4')
 }, 120_000)
-
-test('what only Heroku has', async () => {
-  execFileSync('git', ['init', '-q', project.dir])
-  expect(await well('heroku_apps')).toMatch(/pony-live[\s\S]*pony-staging|pony-staging[\s\S]*pony-live/)
-  await well('git_remotes')
-  expect(execFileSync('git', ['-C', project.dir, 'remote'], { encoding: 'utf8' })).toBe('production\nstaging\n')
-  await well('schedule_backups:release=production,hour=2,zone=America/New_York')
-  expect(await well('backup_schedules')).toContain('daily at 2:00 America/New_York')
-  expect(await well('credentials:release=production')).toMatch(/default {2}active {2}u[0-9a-f]+/)
-  const before = (await visit('pony-staging', '/pledges')).body
-  expect(before).toEqual(['Ada', 'Brita'])
-  await well('--yes', 'reset_db:release=staging')
-  expect(await heroku.sql('pony-staging', "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")).toBe('0')
-  expect(await well('backups:release=staging')).toContain('b001')
-  await well('--yes', 'restore_db:release=staging,backup=b001')
-  expect((await visit('pony-staging', '/pledges')).body).toEqual(before)
-  const refused = await tasks('reset_db:release=staging')
-  expect({ status: refused.status, err: refused.err }).toMatchObject({
-    status: 2,
-    err: expect.stringContaining('pony-staging::DATABASE'),
-  })
-}, 240_000)
