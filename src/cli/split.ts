@@ -161,12 +161,12 @@ function optionParam(call: OpenCall, name: string, word: string): { param: Param
   const positive = name.startsWith('no-') ? flagNamed(call, name.slice(3)) : undefined
   if (positive) return { param: positive, negated: true }
   const options = [...call.params.map((each) => each.name), ...coreOptions.map(({ long }) => long)]
-  const hint = didYouMean(name, options)
+  const hint = didYouMean(name, options)?.replace(/(mean |, | or )/g, '$1--')
   throw new UsageError(
     'unknown-parameter',
     `${call.task} has no parameter "${name}", and tasks no option ${word.split('=', 1)[0]}`,
     {
-      next: hint ?? parametersOf(call),
+      next: hint ?? `${parametersOf(call)} \`tasks --help\` lists the options.`,
     },
   )
 }
@@ -185,7 +185,7 @@ function namedParam(call: OpenCall, name: string): ParamInfo {
 
 function parametersOf(call: OpenCall): string {
   const names = call.params.map(({ name }) => name)
-  return names.length > 0 ? `It has: ${names.join(', ')}.` : 'It takes none.'
+  return names.length > 0 ? `It has: ${names.join(', ')}.` : `${call.task} takes no parameters.`
 }
 
 function unknownTask(typed: string, known: KnownTasks, previous: Call | undefined): UsageError {

@@ -14,7 +14,7 @@ import {
   vpsKeys,
   vpsTables,
 } from './keys.ts'
-import { didYouMean } from './suggest.ts'
+import { didYouMean, nearest } from './suggest.ts'
 import type {
   AppConfig,
   Config,
@@ -102,6 +102,12 @@ function isDeployment(pass: Pass, section: string): boolean {
   return entriesOf(pass, section).some((entry) => entry.key === 'target')
 }
 
+/** What was probably meant to say where it runs. */
+function misspelt(pass: Pass, section: string): string {
+  const slip = entriesOf(pass, section).find(({ key }) => nearest(key, ['target']))
+  return slip === undefined ? '' : ` (line ${slip.line} says ${slip.key})`
+}
+
 const standAlone = ['app', 'domains', 'secret_commands']
 const allTables = { ...appTables, ...vpsTables, ...herokuTables }
 
@@ -122,7 +128,7 @@ function checkSections(pass: Pass, deployments: readonly string[]): void {
         line,
         suggestion
           ? `there is no section [${name}]${suggestion}`
-          : `[${name}] is not known; a deployment needs \`target = vps\` or \`target = heroku\``,
+          : `[${name}] is not known; a deployment needs \`target = vps\` or \`target = heroku\`${misspelt(pass, name)}`,
       )
     } else complain(pass, line, `there is no section [${name}]${didYouMean(name, known)}`)
   }

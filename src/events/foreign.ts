@@ -36,7 +36,7 @@ export function foreignError(thrown: unknown): ForeignError {
     })
   }
   const [first] = thrown instanceof AggregateError ? (thrown.errors as unknown[]) : []
-  if (first instanceof Error) return withCause(foreignError(first), thrown)
+  if (first instanceof Error) return severalFailed(thrown as AggregateError, first)
   if (thrown.message === 'fetch failed') return requestFailed(thrown)
   if (isEndedBadly(thrown)) return programFailed(thrown)
   if (isSystemic(thrown)) return systemFailed(thrown)
@@ -49,6 +49,19 @@ export function foreignError(thrown: unknown): ForeignError {
   if (Array.isArray((thrown as { issues?: unknown }).issues))
     return notAsExpected(thrown as Error & { issues: Issue[] })
   return new ForeignError('unexpected', itsOwnWords(thrown), {
+    next: '`--debug` shows the stack.',
+    cause: thrown,
+  })
+}
+
+/** A connection tried at several addresses is told by the first; what a task has put together, by its own words and all parts. */
+function severalFailed(thrown: AggregateError, first: Error): ForeignError {
+  const parts = thrown.errors as unknown[]
+  if (parts.length === 1 || isSystemic(first) || thrown.message.trim() === '') {
+    return withCause(foreignError(first), thrown)
+  }
+  return new ForeignError('unexpected', itsOwnWords({ name: 'Error', message: thrown.message }), {
+    detail: parts.map((part) => foreignError(part).message).join('\n'),
     next: '`--debug` shows the stack.',
     cause: thrown,
   })
@@ -82,6 +95,10 @@ export function plainWords(message: string): string {
     .replace(
       /Cannot destructure property '([^']*)' of '([^']*)' as it is (?:undefined|null)\.?/g,
       '.$1 was read of $2, which is not set',
+    )
+    .replace(
+      /Dynamic require of "([^"]*)" is not supported/g,
+      'require("$1") is not there in a task file: write `import … from \'$1\'` at its top',
     )
     .replace(/\b(?:undefined|null) is not\b/g, 'a value that is not set is not')
     .replace(/\bundefined\b/g, 'a value that is not set')

@@ -17,6 +17,10 @@ export interface InitOptions {
   templates?: boolean
 }
 
+/** How the commands are typed where they are: those of a package that only the project has, through npx. */
+const typed = (command: string, io: Io): string =>
+  io.env['npm_command'] === 'exec' ? command.replace(/(^|&& )(?=slipway |tasks )/g, '$1npx ') : command
+
 export function initCommand(options: InitOptions, io: Io): number {
   const dir = io.cwd
   const project = projectFiles(dir)
@@ -46,22 +50,25 @@ export function initCommand(options: InitOptions, io: Io): number {
   io.out(`  ${ignore === undefined ? 'kept   ' : 'written'}  .gitignore\n`)
   const git =
     branch === undefined ? ['git init: versions are named after commits, and a deploy can be held to one.'] : []
-  io.out(`\n${nextSteps(options, { host, placeholder, aliases, hints: [...app.hints, ...git] })}`)
+  io.out(
+    `\n${nextSteps(options, { host, placeholder, aliases, hints: [...app.hints, ...git] }, (command) => typed(command, io))}`,
+  )
   return 0
 }
 
 function nextSteps(
   options: InitOptions,
   { host, placeholder, aliases, hints }: { host: string; placeholder: string; aliases: string[]; hints: string[] },
+  typed: (command: string) => string,
 ): string {
   if (options.target === 'heroku') {
-    return `Next:\n${hints.map((hint) => `  ${hint}\n`).join('')}  look at config/deploy.ini: the apps' names\n  slipway doctor\n  tasks deploy_staging\n`
+    return `Next:\n${hints.map((hint) => `  ${hint}\n`).join('')}  look at config/deploy.ini: the apps' names\n  ${typed('slipway doctor')}\n  ${typed('tasks deploy_staging')}\n`
   }
   const others = aliases.length > 1 ? ` (your ~/.ssh/config has ${aliases.slice(0, 5).join(', ')})` : ''
   return `Next:
-${hints.map((hint) => `  ${hint}\n`).join('')}${host === placeholder ? `  look at config/deploy.ini: hosts and domains are placeholders${others}\n` : ''}  rehearse here:   slipway sandbox up && tasks --sandbox init_staging start_app:release=staging
-  check the host:  slipway doctor
-  for real:        tasks init_staging start_app:release=staging
+${hints.map((hint) => `  ${hint}\n`).join('')}${host === placeholder ? `  look at config/deploy.ini: hosts and domains are placeholders${others}\n` : ''}  rehearse here:   ${typed('slipway sandbox up && tasks --sandbox init_staging start_app:release=staging')}
+  check the host:  ${typed('slipway doctor')}
+  for real:        ${typed('tasks init_staging start_app:release=staging')}
 `
 }
 

@@ -28,6 +28,17 @@ afterAll(async () => {
 const slipway = (...args: string[]) => project.run(built.slipway, args)
 const tasks = (...args: string[]) => project.run(built.tasks, args)
 
+it('names the commands as they are typed where the package is the project’s alone', async () => {
+  const other = makeProject({ 'package.json': '{"name":"shop"}' })
+  try {
+    const { out } = await other.run(built.slipway, ['init'], { env: { npm_command: 'exec' } })
+    expect(out).toContain('npx slipway sandbox up && npx tasks --sandbox init_staging start_app:release=staging')
+    expect(out).toMatch(/: {2}npx slipway doctor\n.*: {8}npx tasks init_staging/)
+  } finally {
+    other.remove()
+  }
+})
+
 it('a project of one’s own gets from nothing to a running staging in the sandbox with the commands that init names', async () => {
   const { out } = await slipway('init')
   expect(out).toContain('Found Node in project.')

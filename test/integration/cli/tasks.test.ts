@@ -372,7 +372,7 @@ describe('what is typed wrongly', () => {
     ],
     [['start_app'], 'start_app needs the parameter release', 'For example: tasks start_app:release=staging'],
     [['start_app', '--release'], '--release needs a value', ''],
-    [['hello', '--dry-rum'], 'hello has no parameter "dry-rum"', 'Did you mean dry-run?'],
+    [['hello', '--dry-rum'], 'hello has no parameter "dry-rum"', 'Did you mean --dry-run?'],
     [['hello', '-z', 'many'], '--pool-size: "many" is not a number of hosts', '-z 10'],
     [['hello', '-P', '--serial'], '--parallel and --serial exclude each other', ''],
   ])('%j: a suggestion, status 2, and nothing ran, not even what came before it', async (args, message, next) => {

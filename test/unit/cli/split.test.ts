@@ -105,9 +105,9 @@ describe('what is refused', () => {
       ['start_app', '--relase', 'x'],
       'unknown-parameter',
       'start_app has no parameter "relase", and tasks no option --relase',
-      'Did you mean release?',
+      'Did you mean --release?',
     ],
-    [['deploy_staging:x=1'], 'unknown-parameter', 'deploy_staging has no parameter "x"', 'It takes none.'],
+    [['deploy_staging:x=1'], 'unknown-parameter', 'deploy_staging has no parameter "x"', 'deploy_staging takes no parameters.'],
     [
       ['deploy_staging:x'],
       'too-many-values',

@@ -189,6 +189,12 @@ provider = apache
   ])
 })
 
+test('a section whose target is misspelt is no deployment, and its line is named', () => {
+  expect(mistakes('[app]\nname = pony\nserver = x\n[staging]\ntargt = vps\nhosts = a\nrelease = r2\n')).toContain(
+    'config/deploy.ini:4: [staging] is not known; a deployment needs `target = vps` or `target = heroku` (line 5 says targt)',
+  )
+})
+
 test('of a certificate and its key, neither is there without the other', () => {
   const heroku = '[app]\nname = pony\n\n[staging]\ntarget = heroku\napp = pony-staging\n'
   expect(mistakes(`${heroku}certificate = pony.pem\n`)).toEqual([

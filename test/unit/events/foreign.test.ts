@@ -98,6 +98,18 @@ describe('what was thrown', () => {
       'unexpected',
       'the first',
     ],
+    [
+      'several that a task has put together',
+      () => Promise.reject(new AggregateError([new Error('the first'), new Error('the second')], 'two are ill')),
+      'unexpected',
+      'two are ill',
+    ],
+    [
+      'CommonJS in a task file',
+      () => Promise.reject(new Error('Dynamic require of "fs" is not supported')),
+      'unexpected',
+      'require("fs") is not there in a task file: write `import … from \'fs\'` at its top',
+    ],
   ])('%s', async (_what, body, code, message) => {
     const error = await thrown(body)
     expect(error).toBeInstanceOf(ForeignError)
@@ -106,6 +118,12 @@ describe('what was thrown', () => {
     else expect(error.message).toMatch(message)
     expect(error.next).toMatch(/\S/)
     expect(`${error.message} ${error.detail ?? ''}`).not.toMatch(/\bundefined\b|\[object|ENOENT|EISDIR|fetch failed/)
+  })
+
+  test('several that a task has put together, each in its own words', async () => {
+    const parts = [new Error('the first'), 'no error']
+    const error = await thrown(() => Promise.reject(new AggregateError(parts, 'two are ill')))
+    expect(error.detail).toBe('the first\nsomething was thrown that is no Error: no error')
   })
 
   test('a port where nothing listens', async () => {
