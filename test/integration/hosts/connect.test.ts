@@ -1,11 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { noPrompter, type Prompter } from '../../../src/events/index.ts'
 import { forward, host, local } from '../../../src/hosts/index.ts'
+import { reach } from '../../../src/hosts/reach.ts'
 import { failure, inRun, until } from './inrun.ts'
 import { beginLogin, clientConfig, freePort, type Sshd, startSshd } from './sshd.ts'
 
@@ -210,6 +211,37 @@ describe('a host key', () => {
   })
 })
 
+describe('ssh_config', () => {
+  it('may include other files, match, use tokens, and have defaults behind what is said first', async () => {
+    const included = join(dir, `included${files++}`)
+    writeFileSync(included, clientConfig('test', { ...sshd, clientKey: `${dir}/key-of-%n`, knownHosts: '/none' }))
+    writeFileSync(join(dir, 'key-of-test'), readFileSync(sshd.clientKey), { mode: 0o600 })
+    writeFileSync(join(dir, 'key-of-other'), readFileSync(key(`other${files++}`)), { mode: 0o600 })
+    writeFileSync(join(dir, `known-${sshd.port}`), readFileSync(sshd.knownHosts))
+    const sshConfigFile = join(dir, `config${files++}`)
+    const text = (matched: string) =>
+      [
+        `Match originalhost test exec "${matched}"`,
+        // The second file has the key; a third is not there.
+        `  UserKnownHostsFile /none/such ${dir}/known-%p /none/other`,
+        'Host other',
+        '  Hostname %h.invalid',
+        'Match all',
+        `Include ${included}`,
+        'Host *',
+        '  User nobody-at-all',
+        '  Port 1',
+        '',
+      ].join('\n')
+    writeFileSync(sshConfigFile, text('true'))
+    expect(await trueOn({ sshConfigFile })).toBe('in')
+    writeFileSync(sshConfigFile, text('false'))
+    expect((await failure(trueOn({ sshConfigFile }))).code).toBe('host-key-unknown')
+    const elsewhere = await failure(inRun({ sshConfigFile }, async () => host('other').$`true`))
+    expect(['host-unresolvable', 'host-dns-unavailable']).toContain(elsewhere.code)
+  })
+})
+
 describe('authentication', () => {
   it('that fails lists what was tried', async () => {
     const wrong = key('wrong_key')
@@ -336,6 +368,20 @@ describe('one connection', () => {
     })
   })
 
+  it('lost while nothing runs is told of nobody, and the next command connects anew', async () => {
+    const through = await proxy(sshd)
+    const options = config({ ...sshd, port: through.port }, `HostKeyAlias [127.0.0.1]:${sshd.port}`)
+    await inRun(options, async (told) => {
+      const h = host('test')
+      expect(await h.probe`echo one`.text()).toBe('one')
+      const { lost } = await reach(h).transport()
+      through.cut()
+      await lost
+      expect(await h.probe`echo two`.text()).toBe('two')
+      expect(told.of('host.connected')).toHaveLength(2)
+    })
+  })
+
   it('that is swallowed by the network is given up by keepalive', async () => {
     const through = await proxy(sshd)
     const options = config(
@@ -364,10 +410,14 @@ describe('one connection', () => {
       ].join(''),
     )
     await inRun({ sshConfigFile }, async (told) => {
-      expect(await host('test').probe`echo in`.text()).toBe('in')
+      const h = host('test')
+      expect(await h.probe`echo in`.text()).toBe('in')
+      // A tree goes the same way: what the configuration says of the host holds for rsync too.
+      const source = mkdtempSync(join(dir, 'through-'))
+      writeFileSync(join(source, 'f'), 'x')
+      expect((await h.rsync({ source: `${source}/`, destination: `${source}-there` })).changed).toEqual(['f'])
       expect(told.of('host.connected').map((event) => event.host)).toEqual(['hop1', 'hop2', 'test'])
     })
-    expect(readFileSync(hops[1]!.log, 'utf8')).not.toBeUndefined()
   })
 
   it('says so when jump hosts lead in a circle', async () => {
@@ -453,6 +503,28 @@ describe('the system’s ssh takes a host', () => {
     cleanups.push(() => certs.stop())
     await works(config({ ...certs, clientKey }), /certificate/)
   }, 30_000)
+
+  it('for a CertificateFile elsewhere, in a TMPDIR whose path is too long for a socket', async () => {
+    const ca = key('file_ca')
+    const clientKey = key('file_certified')
+    execFileSync('ssh-keygen', ['-q', '-s', ca, '-I', 'me', '-n', userInfo().username, `${clientKey}.pub`])
+    const certificate = join(dir, 'a certificate')
+    renameSync(`${clientKey}-cert.pub`, certificate)
+    const certs = await startSshd({ config: `TrustedUserCAKeys ${ca}.pub` })
+    cleanups.push(() => certs.stop())
+    const { TMPDIR } = process.env
+    process.env.TMPDIR = join(dir, 'long'.repeat(25))
+    mkdirSync(process.env.TMPDIR)
+    try {
+      await inRun(config({ ...certs, clientKey }, `CertificateFile "${certificate}"`), async (told) => {
+        expect(await host('test').probe`echo in`.text()).toBe('in')
+        expect(told.of('host.connected')).toMatchObject([{ transport: 'openssh' }])
+      })
+    } finally {
+      if (TMPDIR === undefined) delete process.env.TMPDIR
+      else process.env.TMPDIR = TMPDIR
+    }
+  })
 
   it('for a server that takes only post-quantum key exchange', async () => {
     const quantum = await startSshd({ config: 'KexAlgorithms sntrup761x25519-sha512@openssh.com' })
