@@ -111,9 +111,13 @@ async function through(world: Ground, tool: string, test: Case, share: number, o
   const fault = faults.find((each) => each.name === test.fault)
   const inWindow = isInWindow(test.step)
   const pausesTool = !inWindow && test.when !== 'during'
-  const child = spawn(process.execPath, [tool, world.dir, 'promote', ...(pausesTool ? [test.step, test.when] : [])], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child = spawn(
+    process.execPath,
+    [tool, world.dir, world.sandbox.sshConfigFile, 'promote', ...(pausesTool ? [test.step, test.when] : [])],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  )
   let output = ''
   let errors = ''
   child.stdout.on('data', (data) => {

@@ -1,8 +1,7 @@
 /**
- * What the faults happen to: the example app behind nginx on sockets, the same with
- * reads that go on, the same on ports, or a project with its database
- * on a server, copied or handed over, with its workers here or on another host. Each is a real host with production and
- * staging on it, made once, and put back as it was for each case.
+ * What the faults happen to: the example app behind nginx on sockets, the same with reads that go on, the same on ports,
+ * or a project with its database on a server, copied or handed over, with its workers here or on another host. Each is a
+ * real host with production and staging on it, made once, and put back as it was for each case.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'

@@ -1,6 +1,6 @@
 /**
- * The tool as a process of its own, to be killed: `tool.mjs DIR VERB [STEP WHEN]`. At the step it says `paused` and stops,
- * wholly, until DIR/go is there. The window's steps are paused on the host instead.
+ * The tool as a process of its own, to be killed: `tool.mjs DIR SSH_CONFIG VERB [STEP WHEN]`. At the step it says `paused`
+ * and stops, wholly, until DIR/go is there. The window's steps are paused on the host instead.
  */
 import { existsSync, writeSync } from 'node:fs'
 import { loadConfig } from '../../src/config/index.ts'
@@ -10,9 +10,8 @@ import { sandboxState } from '../../src/sandbox/index.ts'
 import { vpsContext } from '../../src/targets/vps/create.ts'
 import { promote } from '../../src/targets/vps/promotion/index.ts'
 
-const [dir = '', verb = '', step, when] = process.argv.slice(2)
-const state = await sandboxState(dir)
-if (!state) throw new Error(`no sandbox in ${dir}`)
+const [dir = '', sshConfigFile = '', verb = '', step, when] = process.argv.slice(2)
+if (!(await sandboxState(dir))) throw new Error(`no sandbox in ${dir}`)
 const bus = createBus()
 let paused = false
 bus.on((event) => {
@@ -25,7 +24,7 @@ bus.on((event) => {
   const sleeper = new Int32Array(new SharedArrayBuffer(4))
   while (!existsSync(`${dir}/go`)) Atomics.wait(sleeper, 0, 0, 20)
 })
-const run = createRun({ bus, options: { sshConfigFile: state.sshConfigFile, projectDir: dir, yes: true } })
+const run = createRun({ bus, options: { sshConfigFile, projectDir: dir, yes: true } })
 try {
   await withRun(run, async () => {
     const config = loadConfig(dir)
