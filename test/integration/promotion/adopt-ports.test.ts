@@ -1,0 +1,152 @@
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { sandboxMarker } from '../../../src/sandbox/standins.ts'
+import { createVpsDeployment } from '../../../src/targets/vps/create.ts'
+import { promote } from '../../../src/targets/vps/promotion/index.ts'
+import { programs, until } from '../../faults/inject.ts'
+import { audit, type LoadReport } from '../../faults/load.ts'
+import { makeWorld, marksIn, type World } from '../../faults/world.ts'
+import { type Front, startFront } from '../../servers/front.ts'
+import { freePort } from '../../servers/ports.ts'
+
+/**
+ * An app that was deployed by hand on a port, with a worker, to which a provider leads the domain: taken over, and the
+ * release after it promoted in the usual way.
+ */
+const domain = 'pony.example.org'
+let world: World
+let front: Front
+let folder: string
+const reports: LoadReport[] = []
+
+const leadsTo = (): number | undefined => {
+  const file = `${world.home}/.uberspace-emulator/backends`
+  const line = existsSync(file) && new RegExp(`^${domain} (\\d+)$`, 'm').exec(readFileSync(file, 'utf8'))
+  return line ? Number(line[1]) : undefined
+}
+const portOf = (release: string) => Number(readFileSync(`${world.release(release)}/.slipway/port`, 'utf8'))
+
+/** What runs of the app by hand: server and worker. */
+const byHand = (): string[] =>
+  execFileSync('pgrep', ['-af', 'pony.(web|worker)'], { encoding: 'utf8' })
+    .split('\n')
+    .filter((line) => {
+      const pid = line.split(' ')[0]
+      try {
+        return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`SLIPWAY_SHARED=${folder}\0`)
+      } catch {
+        return false
+      }
+    })
+    .map((line) => line.replace(/.*pony\./, ''))
+    .sort()
+
+beforeAll(async () => {
+  const port = await freePort()
+  world = await makeWorld({
+    production: false,
+    initApps: true,
+    ini: (text) =>
+      text.replace('listen = socket', `listen = port ${port}`).replace('provider = nginx', 'provider = uberspace'),
+    prepare: (sandbox) => {
+      const emulator = fileURLToPath(new URL('../../emulators/uberspace/uberspace', import.meta.url))
+      copyFileSync(emulator, `${sandbox.root}/bin/uberspace`)
+    },
+  })
+  folder = `${world.home}/webapps/pony2013r1`
+  mkdirSync(`${folder}/bin`, { recursive: true })
+  execFileSync('cp', ['-r', `${world.dir}/examples/pony`, `${folder}/randopony`])
+  const settings = readFileSync(`${world.dir}/config/production.ini`, 'utf8').replace(/\{\{.*\}\}/, 'quite-a-secret')
+  writeFileSync(`${folder}/production.ini`, settings)
+  const own = await freePort()
+  const environment = [
+    `SLIPWAY_SETTINGS=${folder}/production.ini`,
+    `SLIPWAY_SHARED=${folder}`,
+    `PORT=${own}`,
+    'PONY_CLUB_LINK=https://example.org/',
+    'PONY_ORGANISER_EMAIL=a@example.org',
+    'PONY_ADMIN_PASSWORD=allons-y',
+  ].map((each) => `export ${each}`)
+  const program = (line: string) => `#!/bin/sh\n${environment.join('\n')}\ncd ${folder}/randopony\n${line}\n`
+  const scripts = {
+    init: program('python3 -m pony.initialize_db'),
+    start: program(
+      'python3 -m pony.web </dev/null >>../web.log 2>&1 &\npython3 -m pony.worker </dev/null >>../worker.log 2>&1 &',
+    ),
+  }
+  for (const [name, text] of Object.entries(scripts)) writeFileSync(`${folder}/bin/${name}`, text, { mode: 0o755 })
+  const env = { ...process.env, ...sandboxMarker(world.sandbox.root) }
+  for (const name of ['init', 'start']) execFileSync(`${folder}/bin/${name}`, { env })
+  const emulated = (...words: string[]) =>
+    execFileSync(`${world.sandbox.root}/bin/uberspace`, words, { env: { ...env, HOME: world.home } })
+  emulated('web', 'domain', 'add', domain)
+  emulated('web', 'backend', 'set', domain, '--http', '--port', String(own))
+  front = await startFront(leadsTo)
+  const up = () => {
+    const get = 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)'
+    try {
+      execFileSync('/usr/bin/python3', ['-c', get, `http://127.0.0.1:${own}/up`], { stdio: 'pipe' })
+      return true
+    } catch {
+      return false
+    }
+  }
+  await until(() => up() && byHand().length === 2, 'the app that was deployed by hand answers')
+}, 180_000)
+afterAll(async () => {
+  await front?.close()
+  await world?.remove()
+})
+
+async function underLoad(work: () => Promise<unknown>): Promise<void> {
+  // The stated loss: what comes in the moment when the old port changes hands.
+  const load = world.load({ connections: 6, port: front.port, allow: (status) => status === 502 })
+  await load.reached(100)
+  await work()
+  await load.reached(load.report.requests + 100)
+  const report = await load.stop()
+  reports.push(report)
+  expect(report.failed).toEqual([])
+  expect(report.allowed).toBeLessThan(report.requests / 10)
+}
+
+const workers = (release: string) => programs(world).filter(({ name }) => name.startsWith(`${release}:mailer`))
+
+it('is taken over with its writes and its worker, and the domain is led to the new release', {
+  timeout: 120_000,
+}, async () => {
+  expect(byHand()).toEqual(['web', 'worker'])
+  await underLoad(() =>
+    world.run((from, to) => promote(from, to, { adopt: { from: folder, start: 'bin/start' } }), { sandbox: true }),
+  )
+  expect(world.roles()).toEqual({ production: 'pony2026r2' })
+  expect(leadsTo()).toBe(portOf('pony2026r2'))
+  expect(byHand()).toEqual([])
+  expect(workers('pony2026r2').length).toBeGreaterThan(0)
+  expect(audit(reports[0] as LoadReport, marksIn(world, 'pony2026r2'))).toEqual({ missing: [], twice: [] })
+})
+
+it('is followed by the next release as any other', { timeout: 180_000 }, async () => {
+  const ini = `${world.dir}/config/deploy.ini`
+  writeFileSync(ini, readFileSync(ini, 'utf8').replace('release = 2026r2', 'release = 2026r3'))
+  await world.run(
+    async (from) => {
+      const staging = createVpsDeployment(from.config, from.deployment)
+      await staging.initApp()
+      await staging.upload()
+      await staging.install()
+      await staging.database.init()
+      await staging.server.start()
+      await staging.workers.start()
+    },
+    { sandbox: true },
+  )
+  await underLoad(() => world.run((from, to) => promote(from, to), { sandbox: true }))
+  expect(world.roles()).toEqual({ production: 'pony2026r3', former: 'pony2026r2' })
+  expect(leadsTo()).toBe(portOf('pony2026r3'))
+  for (const report of reports) {
+    expect(audit(report, marksIn(world, 'pony2026r3'))).toEqual({ missing: [], twice: [] })
+  }
+})
