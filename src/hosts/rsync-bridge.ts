@@ -1,17 +1,20 @@
 /**
  * Lets a local rsync speak over a connection that stands already. rsync starts the bridge as its remote shell: a small
- * `sh` that inherits two descriptors from us, sends the arguments and splices the bytes. Nothing is installed, no
- * second handshake is made, and no socket has a path.
+ * `sh` that inherits descriptors from us, sends the arguments, and hands rsync's sockets over or, where that can't be,
+ * splices the bytes. Nothing is installed, no second handshake is made, and no socket has a path.
  */
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Secret } from '../shell/index.ts'
-import type { Channel, RsyncShell, Transport } from './transport.ts'
+import { canPassSockets, type Handle, passedSockets, passingProgram } from './passed-sockets.ts'
+import type { Channel, RsyncChild, RsyncShell, Transport } from './transport.ts'
 
-// Descriptor 3 carries bytes both ways, 4 the exit status back. The arguments go first: how many, then each ended by
-// NUL. Double quotes only: rsync splits the text of -e by its own rules, which know quotes but no escapes.
+// Descriptor 3 carries the arguments and, where they are spliced, bytes both ways; 4 the exit status back. The arguments
+// go first: how many and how the bytes come, then each ended by NUL. Double quotes only: rsync splits the text of -e by
+// its own rules, which know quotes but no escapes.
 const script = [
-  'printf "%s\\n" "$#" >&3',
+  '[ -z "$SLIPWAY_BRIDGE" ] || ! command -v perl >/dev/null || exec perl -e "$SLIPWAY_BRIDGE" -- "$@"',
+  'printf "%s spliced\\n" "$#" >&3',
   'printf "%s\\0" "$@" >&3',
   'exec 5<&0',
   'cat <&5 >&3 5<&- 4<&- & p=$!',
@@ -34,47 +37,68 @@ export function rsyncBridge(exec: Transport['exec'], greeting?: Greeting): Rsync
   return {
     remoteShell: bridgeCommand,
     extraStdio: 2,
+    channel: canPassSockets,
+    env: canPassSockets ? { SLIPWAY_BRIDGE: passingProgram } : {},
     attach: (child) => splice(exec, child, greeting),
   }
 }
 
-async function splice(
-  exec: Transport['exec'],
-  child: { stdio: readonly unknown[]; once?: unknown },
-  greeting: Greeting | undefined,
-): Promise<void> {
+async function splice(exec: Transport['exec'], child: RsyncChild, greeting: Greeting | undefined): Promise<void> {
   const words = argumentReader()
-  const { socket: bytes, deliver } = reusingMemory(child.stdio[3] as Duplex)
-  const status = child.stdio[4] as Duplex
-  bytes.on('error', () => {})
-  status.on('error', () => {})
+  const passed = passedSockets(child)
+  const first = reusingMemory(handleOf(child.stdio[3]), child.stdio[3] as unknown as Duplex)
+  const status = child.stdio[4] as unknown as Duplex
+  const mine: Duplex[] = []
+  const own = (stream: Duplex) => {
+    stream.on('error', () => {})
+    mine.push(stream)
+  }
+  own(first.socket)
+  own(status)
   let channel: Channel | undefined
+  let over = false
   // Once rsync is gone nobody reads these; waiting for its `close` would wait for them.
   const drop = () => {
-    bytes.destroy()
-    status.destroy()
+    over = true
+    for (const stream of mine) stream.destroy()
+    if (child.connected) child.disconnect()
     channel?.close()
   }
-  if ('once' in child && typeof child.once === 'function') child.once('exit', () => setImmediate(drop))
+  child.once('exit', () => setImmediate(drop))
   try {
-    deliver(words.take)
-    bytes.once('end', words.ended)
-    bytes.once('close', words.ended)
-    const { words: argv, rest } = await words.read
-    const opened = await exec(remoteCommand(argv))
+    first.deliver(words.take)
+    first.socket.once('end', words.ended)
+    first.socket.once('close', words.ended)
+    const { words: argv, rest, how } = await words.read
+    const sockets = how === 'passed' ? await passed : undefined
+    if (child.connected) child.disconnect()
+    const opened = await exec(remoteCommand(argv)).catch((error: unknown) => {
+      // rsync would wait for whoever holds the other ends.
+      for (const each of sockets ?? []) each.close()
+      throw error
+    })
     channel = opened
+    if (over) opened.close()
     opened.stdin.on('error', () => {})
     if (greeting) opened.stdin.write(`${greeting.line.reveal()}\n`)
     if (rest.length > 0) opened.stdin.write(rest)
-    deliver((chunk, done) => {
+    const input = sockets ? reusingMemory(sockets[0]) : first
+    const output = sockets
+      ? new Socket({ handle: sockets[1], readable: false, writable: true } as SocketConstructorOpts)
+      : first.socket
+    if (sockets) {
+      own(input.socket)
+      own(output)
+    }
+    input.deliver((chunk, done) => {
       if (opened.stdin.write(chunk, done)) return true
-      opened.stdin.once('drain', () => bytes.resume())
+      opened.stdin.once('drain', () => input.socket.resume())
       return false
     })
-    if (bytes.readableEnded) opened.stdin.end()
-    else bytes.once('end', () => opened.stdin.end())
+    if (input.socket.readableEnded) opened.stdin.end()
+    else input.socket.once('end', () => opened.stdin.end())
     // It was paused after the arguments.
-    bytes.resume()
+    input.socket.resume()
     const answer = opened.stdout
     const complaints: Buffer[] = []
     opened.stderr.on('data', (chunk: Buffer) => {
@@ -82,55 +106,54 @@ async function splice(
     })
     await new Promise<void>((resolve) => {
       answer.on('data', (chunk: Buffer) => {
-        if (!bytes.write(chunk)) {
+        if (!output.write(chunk)) {
           answer.pause()
-          bytes.once('drain', () => answer.resume())
+          output.once('drain', () => answer.resume())
         }
       })
       answer.once('end', () => resolve())
       answer.once('close', () => resolve())
-      bytes.once('close', () => resolve())
+      output.once('close', () => resolve())
     })
     const { exitCode } = await opened.exit
-    bytes.end()
+    output.end()
     if (complaints.length > 0) {
       const text = Buffer.concat(complaints).toString()
-      ;(child as { remoteStderr?: string }).remoteStderr = greeting ? text.replace(greeting.prompt, '') : text
+      child.remoteStderr = greeting ? text.replace(greeting.prompt, '') : text
     }
     status.end(`${exitCode ?? 255}\n`)
+    // Nobody takes what rsync may still be writing, and it would wait for ever.
+    if (sockets) input.socket.destroy()
   } catch (error) {
-    ;(child as { remoteStderr?: string }).remoteStderr = error instanceof Error ? error.message : String(error)
-    bytes.end()
+    child.remoteStderr = error instanceof Error ? error.message : String(error)
     status.end('255\n')
+    for (const stream of mine) if (stream !== status) stream.end()
   }
 }
 
 /** Takes a chunk, and calls `done` when it is needed no more. False: nothing more, until `resume`. */
 type Take = (chunk: Buffer, done: () => void) => boolean
 
-interface Handle {
-  reading: boolean
-  readStop(): void
-  useUserBuffer?: unknown
-}
-
 const chunkBytes = 128 * 1024
 
+const handleOf = (stream: unknown) => (stream as { _handle?: Handle })._handle
+
 /**
- * `pipe`, whose chunks are read into buffers that are used again: a fresh one for each would be most of the work of
- * passing bytes on. Nothing may have been read from it yet. Where Node is not as expected, it stays an ordinary stream.
+ * A socket, whose chunks are read into buffers that are used again: a fresh one for each would be most of the work of
+ * passing bytes on. Nothing may have been read from it yet, and nothing is until `deliver` has been called, in the same
+ * turn. Where Node is not as expected, it is an ordinary stream: `pipe`, if there is one.
  */
-function reusingMemory(pipe: Duplex): { socket: Duplex; deliver(take: Take): void } {
+function reusingMemory(handle: Handle | undefined, pipe?: Duplex): { socket: Duplex; deliver(take: Take): void } {
   let take: Take = () => false
   const deliver = (next: Take) => {
     take = next
   }
-  const handle = (pipe as { _handle?: Handle })._handle
-  if (!handle || typeof handle.readStop !== 'function' || typeof handle.useUserBuffer !== 'function') {
-    pipe.on('data', (chunk: Buffer) => {
-      if (!take(chunk, () => {})) pipe.pause()
+  if (typeof handle?.readStop !== 'function' || typeof handle.useUserBuffer !== 'function') {
+    const socket = pipe ?? new Socket({ handle } as SocketConstructorOpts)
+    socket.on('data', (chunk: Buffer) => {
+      if (!take(chunk, () => {})) socket.pause()
     })
-    return { socket: pipe, deliver }
+    return { socket, deliver }
   }
   handle.readStop()
   handle.reading = false
@@ -142,12 +165,18 @@ function reusingMemory(pipe: Duplex): { socket: Duplex; deliver(take: Take): voi
   return { socket: new Socket({ handle, onread } as SocketConstructorOpts), deliver }
 }
 
+interface Arguments {
+  words: string[]
+  rest: Buffer
+  how: 'passed' | 'spliced'
+}
+
 /** Takes the bridge's arguments off the beginning of what it sends. */
 function argumentReader() {
   let held: Buffer = Buffer.alloc(0)
-  let resolve: (read: { words: string[]; rest: Buffer }) => void
+  let resolve: (read: Arguments) => void
   let reject: (error: Error) => void
-  const read = new Promise<{ words: string[]; rest: Buffer }>((settle, fail) => {
+  const read = new Promise<Arguments>((settle, fail) => {
     resolve = settle
     reject = fail
   })
@@ -166,11 +195,12 @@ function argumentReader() {
   }
 }
 
-/** `3\na\0b\0c\0rest`: the arguments and what follows; undefined while incomplete. */
-export function parseArguments(held: Buffer): { words: string[]; rest: Buffer } | undefined {
+/** `3 spliced\na\0b\0c\0rest`: the arguments, how bytes come, and what follows; undefined while incomplete. */
+export function parseArguments(held: Buffer): Arguments | undefined {
   const newline = held.indexOf(10)
   if (newline < 0) return undefined
-  const count = Number(held.toString('latin1', 0, newline))
+  const [digits, how] = held.toString('latin1', 0, newline).split(' ')
+  const count = Number(digits)
   const words: string[] = []
   let from = newline + 1
   for (let index = 0; index < count; index++) {
@@ -179,7 +209,7 @@ export function parseArguments(held: Buffer): { words: string[]; rest: Buffer } 
     words.push(held.toString('utf8', from, end))
     from = end + 1
   }
-  return { words, rest: held.subarray(from) }
+  return { words, rest: held.subarray(from), how: how === 'passed' ? how : 'spliced' }
 }
 
 /** `-l user host rsync --server …` as the host is given it: what ssh does, join with spaces. */

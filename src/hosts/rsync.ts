@@ -13,7 +13,7 @@ import type { RsyncOptions, RsyncResult } from './host.ts'
 import { pool } from './pool.ts'
 import { type Greeting, rsyncBridge } from './rsync-bridge.ts'
 import { stubbedResult } from './running.ts'
-import type { RsyncShell, Transport } from './transport.ts'
+import type { RsyncChild, RsyncShell, Transport } from './transport.ts'
 import { resolvePath, type WireOptions } from './wire.ts'
 
 export interface RsyncSite {
@@ -299,7 +299,8 @@ async function execute(
 ): Promise<RsyncResult> {
   const id = `r${++counter}`
   const startedAt = performance.now()
-  const extra = Array.from({ length: shell.extraStdio }, () => 'pipe' as const)
+  const extra: ('pipe' | 'ipc')[] = Array.from({ length: shell.extraStdio }, () => 'pipe')
+  if (shell.channel) extra.push('ipc')
   // Here the whole of it runs as the other user; there only the other end does.
   const local = shell.remoteShell === undefined && site.user !== undefined
   const [program, words] = local
@@ -307,10 +308,10 @@ async function execute(
     : ['rsync', args]
   const child = spawn(program, words, {
     stdio: [local && greeting ? 'pipe' : 'ignore', 'pipe', 'pipe', ...extra],
-    env: { ...process.env, LC_ALL: 'C' },
+    env: { ...process.env, LC_ALL: 'C', ...shell.env },
     // Its own group: Ctrl-C on the terminal is for us to pass on.
     detached: true,
-  }) as ReturnType<typeof spawn> & { remoteStderr?: string }
+  }) as RsyncChild
   run.emit({ type: 'step.started', id, title: display, host: site.name })
   const report = createReport((done, total) =>
     run.emit({

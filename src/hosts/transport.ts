@@ -1,4 +1,5 @@
 /** The seam: ten or so short methods that a way of reaching a machine has to have. Nothing above knows which it is. */
+import type { ChildProcess } from 'node:child_process'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import type { SFTPWrapper } from 'ssh2'
 
@@ -56,5 +57,12 @@ export interface RsyncShell {
   remoteShell?: string
   /** `stdio` beyond the first three for the child process, and what to do with it once started. */
   extraStdio: number
-  attach(child: { stdio: readonly unknown[] }): Promise<void>
+  /** It also gets Node's channel between processes, behind them. */
+  channel?: boolean
+  /** Variables that it needs beside those of this process. */
+  env?: Readonly<Record<string, string>>
+  attach(child: RsyncChild): Promise<void>
 }
+
+/** A local rsync. What the host's rsync complained of is put here. */
+export type RsyncChild = ChildProcess & { remoteStderr?: string }

@@ -1,10 +1,20 @@
 /** Much data, and what it takes to move it: every cipher, keys renewed on the way, an rsync of another kind. */
 import { createHash, randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { host } from '../../../src/hosts/index.ts'
+import { canPassSockets } from '../../../src/hosts/passed-sockets.ts'
 import { limitWindow, windowFor } from '../../../src/hosts/ssh2-packets.ts'
 import { failure, inRun } from './inrun.ts'
 import { type Sshd, startSshd } from './sshd.ts'
@@ -80,6 +90,35 @@ describe('this machine', () => {
     const error = await failure(copy())
     process.env.PATH = path
     expect(error).toMatchObject({ code: 'rsync-missing-here', state: 'Nothing was copied.' })
+  })
+
+  it.each(['with', 'without'])('%s perl to pass sockets with copies whole, both ways', async (perl) => {
+    const own = join(root, `bin-${perl}`)
+    mkdirSync(own)
+    for (const program of ['sh', 'cat', 'ssh', 'rsync']) symlinkSync(`/usr/bin/${program}`, join(own, program))
+    const asked = join(root, 'perl-asked')
+    if (perl === 'with') {
+      writeFileSync(join(own, 'perl'), `#!/bin/sh\necho asked >>${asked}\nexec /usr/bin/perl "$@"\n`, { mode: 0o755 })
+    }
+    process.env.PATH = own
+    try {
+      const there = `~/${perl}/`
+      await inRun({ sshConfigFile: sshd.sshConfigFile, projectDir: root }, async () => {
+        const h = host('test')
+        await h.rsync({ source: 'tree/', destination: there })
+        await h.rsync({ direction: 'down', source: there, destination: `back-${perl}` })
+        expect(await failure(h.rsync({ direction: 'down', source: '~/none/', destination: 'x' }))).toMatchObject({
+          code: 'rsync-source-missing',
+        })
+      })
+    } finally {
+      process.env.PATH = path
+    }
+    expect(hash(readFileSync(join(sshd.home, perl, 'big')))).toBe(hash(bytes))
+    expect(hash(readFileSync(join(root, `back-${perl}`, 'big')))).toBe(hash(bytes))
+    const asks = existsSync(asked) ? readFileSync(asked, 'utf8') : ''
+    if (perl === 'with') expect(asks).toBe(canPassSockets ? 'asked\n'.repeat(3) : '')
+    else expect(existsSync(join(own, 'perl'))).toBe(false)
   })
 
   it('with an rsync that knows no --info copies without progress', async () => {

@@ -37,7 +37,8 @@ async function passwordServer(judge: (context: AuthContext) => void): Promise<{ 
         child.stderr.pipe(stream.stderr, { end: false })
         stream.pipe(child.stdin)
         child.on('close', (code) => {
-          stream.exit(code ?? 1)
+          // Some servers end a channel and never say how the command ended.
+          if (code !== 99) stream.exit(code ?? 1)
           stream.end()
         })
       })
@@ -100,6 +101,21 @@ describe('a server that wants a password', () => {
     expect(error.code).toBe('auth-failed')
     expect(error.detail).toContain('there is no terminal to ask for one')
   })
+})
+
+it('a command whose server never says how it ended has failed', async () => {
+  const options = await passwordServer((context) =>
+    context.method === 'password' ? context.accept() : context.reject(['password']),
+  )
+  await inRun(
+    options,
+    async () => {
+      const h = host('test')
+      expect((await h.$`echo said`).stdout).toBe('said\n')
+      expect(await failure(h.$`echo said; exit 99`)).toMatchObject({ code: 'command-no-status', detail: 'said' })
+    },
+    { prompter: answering({ '': 'open' }) },
+  )
 })
 
 it('answers every question of keyboard-interactive', async () => {

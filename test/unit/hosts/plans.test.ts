@@ -120,8 +120,8 @@ describe('rsync', () => {
   })
 
   it('takes the bridge’s arguments off the stream, byte for byte', () => {
-    expect(parseArguments(Buffer.from('2\na b\0é'))).toBeUndefined()
-    const parsed = parseArguments(Buffer.from('3\nhost\0a b\0é\0rest'))
+    expect(parseArguments(Buffer.from('2 spliced\na b\0é'))).toBeUndefined()
+    const parsed = parseArguments(Buffer.from('3 spliced\nhost\0a b\0é\0rest'))
     expect(parsed?.words).toEqual(['host', 'a b', 'é'])
     expect(parsed?.rest.toString()).toBe('rest')
     expect(remoteCommand(['-l', 'me', 'host', 'rsync', '--server', '.'])).toBe('rsync --server .')
