@@ -1,4 +1,4 @@
-/** `--retry-failed` from end to end: the built command, real servers, one of which is down the first time. */
+/** From end to end, with the built commands and real servers: `--retry-failed`, and `slipway ssh`. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -59,4 +59,16 @@ it('runs the same call again, with what it was called with, on the hosts that fa
   const again = await project.run(built.tasks, ['-S', config, '--retry-failed'])
   expect(again.status, again.err).toBe(0)
   expect(marks()).toEqual(['once upon\n', 'once upon\n', 'once upon\n'])
+}, 60_000)
+
+it('slipway ssh runs a command with its words as they are, its input, its output and its exit status', async () => {
+  const config = join(project.dir, 'ssh_config_one')
+  writeFileSync(config, clientConfig('web1', servers[0] as Sshd))
+  const ssh = (...words: string[]) =>
+    project.run(built.slipway, ['ssh', '-S', config, 'web1', '--', ...words], { input: 'echo "typed $((40 + 2))"\n' })
+  expect(await ssh('printf', '%s|', "it's", '$HOME', 'a b')).toMatchObject({ status: 0, out: "it's|$HOME|a b|" })
+  expect(await ssh('echo said; echo err >&2; exit 7')).toMatchObject({ status: 7, out: 'said\n', err: 'err\n' })
+  expect(await ssh('cat')).toMatchObject({ status: 0, out: 'echo "typed $((40 + 2))"\n' })
+  // Without words it is a login shell, which ends with its input.
+  expect(await ssh()).toMatchObject({ status: 0, out: expect.stringContaining('typed 42') })
 }, 60_000)
