@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { demote, promote, promotions, prunePromotions } from '../../../src/targets/vps/promotion/index.ts'
 import { audit, type LoadReport } from '../../faults/load.ts'
@@ -7,9 +7,10 @@ import { mailsLost, makeWorld, marksIn, type World } from '../../faults/world.ts
 /** The tests follow one production through its life, each from where the last one left it. */
 let world: World
 const before: LoadReport[] = []
+const sentinel = "é'$x Sentinel7Fragment &<>+/=~!*(ü)|"
 
 beforeAll(async () => {
-  world = await makeWorld()
+  world = await makeWorld({ settings: 'token = {{ secret:SENTINEL }}\n', env: `SENTINEL=\`${sentinel}\`\n` })
 }, 120_000)
 afterAll(() => world?.remove())
 
@@ -67,6 +68,25 @@ describe('a promotion', () => {
     expect(last).toMatchObject({ result: 'done', release: 'pony2026r2', former: 'pony2026r1' })
     expect(last?.windowMs).toBeGreaterThan(0)
     expect(Object.keys(last?.times ?? {})).toContain('fence')
+  })
+
+  it('kept no secret of the settings in its journal, its log or what it told', () => {
+    expect(readFileSync(`${world.release('pony2026r2')}/settings/active`, 'utf8')).toContain(`token = ${sentinel}`)
+    const kept = `${world.home}/.slipway`
+    const files = readdirSync(kept, { recursive: true, encoding: 'utf8', withFileTypes: true }).filter((file) =>
+      file.isFile(),
+    )
+    const names = files.map((file) => file.name)
+    expect(names).toContain('audit.log')
+    expect(files.some((file) => file.parentPath.endsWith('/journals'))).toBe(true)
+    const middle = [0, 1, 2].map((offset) =>
+      Buffer.from(' '.repeat(offset) + sentinel)
+        .toString('base64')
+        .slice(4, -4),
+    )
+    const shown = (text: string) => ['Sentinel7Fragment', ...middle].some((form) => text.includes(form))
+    expect(files.filter((file) => shown(readFileSync(`${file.parentPath}/${file.name}`, 'latin1')))).toEqual([])
+    expect(world.events.filter((event) => shown(JSON.stringify(event)))).toEqual([])
   })
 
   it('can be gone back from with all that was written since, under load', { timeout: 120_000 }, async () => {
