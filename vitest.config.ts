@@ -2,7 +2,10 @@ import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
 /** Half a minute or more each: databases on servers, and Celery jobs that take their time. `npm run test:long` */
-const long = ['deploy', 'first', 'handover'].map((name) => `test/integration/django/${name}.test.ts`)
+const long = [
+  ...['deploy', 'first', 'handover'].map((name) => `test/integration/django/${name}.test.ts`),
+  ...['reads-faults', 'ports-close', 'adopt-ports'].map((name) => `test/integration/promotion/${name}.test.ts`),
+]
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 

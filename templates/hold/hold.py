@@ -25,6 +25,8 @@ import time
 POLL = 0.05
 # Relays at once in each process; the others wait in the kernel's queue, where killing a process can't hurt them.
 RELAYS = 64
+# An app gets so long to take what somebody asked who has gone.
+GONE = 5
 # Without a new connection for so long after the target is known, the queue is empty.
 QUIET = 0.3
 
@@ -259,22 +261,61 @@ def connect(target, deadline):
 
 
 def both_ways(client, upstream):
-    poller = select.poll()
-    other = {client.fileno(): (client, upstream), upstream.fileno(): (upstream, client)}
-    for fd in other:
-        poller.register(fd, select.POLLIN)
-    while other:
-        for fd, _ in poller.poll():
-            source, sink = other[fd]
-            data = source.recv(65536)
-            if data:
-                sink.sendall(data)
-                continue
-            if source is upstream:
-                return
-            poller.unregister(fd)
-            del other[fd]
-            sink.shutdown(socket.SHUT_WR)
+    """Until the app has answered. Neither way waits for the other: an app may answer before it has read everything, and
+    one that does not read on until its answer is taken would wait for this, and this for it."""
+    client.setblocking(False)
+    upstream.setblocking(False)
+    to_app = to_client = b''
+    asking = answering = True
+    # Whether the other end has closed altogether: then what it asked is passed on, and nobody waits for the answer.
+    gone = False
+    while (asking or to_app) if gone else (answering or to_client):
+        poller = select.poll()
+        reads, writes = asking and not to_app, to_client and not gone
+        if reads or not gone:
+            poller.register(client, (select.POLLIN if reads else 0) | (select.POLLOUT if writes else 0))
+        reads, writes = answering and not to_client and not gone, to_app
+        if reads or writes:
+            poller.register(upstream, (select.POLLIN if reads else 0) | (select.POLLOUT if writes else 0))
+        ready = dict(poller.poll(GONE * 1000 if gone else None))
+        if gone and not ready:
+            return
+        if client.fileno() in ready:
+            gone = gone or bool(ready[client.fileno()] & (select.POLLHUP | select.POLLERR))
+            if to_client and not gone:
+                to_client = to_client[sent(client, to_client):]
+            if asking and not to_app:
+                to_app = received(client)
+                if to_app == b'':
+                    asking = False
+                    upstream.shutdown(socket.SHUT_WR)
+        if upstream.fileno() in ready:
+            if to_app:
+                try:
+                    to_app = to_app[sent(upstream, to_app):]
+                except (BrokenPipeError, ConnectionResetError):
+                    # It wants to know no more of the request, and may have answered it.
+                    to_app, asking = b'', False
+            if answering and not to_client and not gone:
+                to_client = received(upstream)
+                answering = to_client != b''
+
+
+def received(source):
+    """What is there; None where that is nothing yet, and nothing where the other side has ended."""
+    try:
+        return source.recv(65536)
+    except BlockingIOError:
+        return None
+    except ConnectionResetError:
+        return b''
+
+
+def sent(sink, data):
+    try:
+        return sink.send(data)
+    except BlockingIOError:
+        return 0
 
 
 if __name__ == '__main__':

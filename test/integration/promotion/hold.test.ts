@@ -39,9 +39,9 @@ beforeEach(async () => {
     join(dir, 'site.conf'),
     `upstream held { server "unix:${dir}/current.sock"; }
      server {
-       listen 127.0.0.1:PORT; server_name pony.example.org;
+       listen 127.0.0.1:PORT; server_name pony.example.org; client_max_body_size 20m;
        location /short/ { proxy_pass http://held; proxy_read_timeout 1s; proxy_next_upstream off; }
-       location / { proxy_pass http://held; proxy_next_upstream off; }
+       location / { proxy_pass http://held; proxy_http_version 1.1; proxy_next_upstream off; }
      }`,
   )
 })
@@ -223,6 +223,47 @@ describe('requests through a window', () => {
     point(old.socket)
     await letGo(old)
     expect(old.marks).toEqual([])
+  })
+
+  it('are answered by an app that answers before it has read them, as the web server itself would see to', async () => {
+    await begin()
+    const old = await startApp('old', 'r1')
+    point(old.socket)
+    await hold()
+    const body = 'x'.repeat(4_000_000)
+    const post = (path: string) =>
+      new Promise<string>((resolve, reject) => {
+        const sent = request({ port: nginx.port, method: 'POST', path, headers: { host: 'pony.example.org' } })
+        sent.on('error', reject).on('response', (answer) => {
+          let length = 0
+          answer.on('data', (data: Buffer) => {
+            length += data.length
+          })
+          answer.on('end', () => resolve(`${answer.statusCode} ${length}`))
+        })
+        sent.end(body)
+      })
+    const answers = Promise.all([post('/answered-first'), post('/refused')])
+    const stubborn = createServer((incoming, answer) => {
+      // It reads no further before its answer is taken, or not at all.
+      incoming.pause()
+      if (incoming.url === '/answered-first') {
+        answer.end(Buffer.alloc(body.length))
+        return
+      }
+      answer.writeHead(401, { connection: 'close' })
+      answer.end('no')
+      answer.on('finish', () => incoming.socket.destroySoon())
+    })
+    const socket = join(dir, 'stubborn.sock')
+    await new Promise<void>((resolve) => stubborn.listen(socket, resolve))
+    try {
+      await letGo({ socket, marks: [], stop: async () => {} })
+      expect(await answers).toEqual([`200 ${body.length}`, '401 2'])
+    } finally {
+      stubborn.closeAllConnections()
+      await new Promise((resolve) => stubborn.close(resolve))
+    }
   })
 
   it('are answered 503 with Retry-After instead, where they are not to wait, and go to the new app after that', async () => {
