@@ -110,15 +110,7 @@ export async function clone(context: HerokuContext, target: HerokuConfig, option
                 await ((await keepsStore(to)) ? store.across(copy) : copy())
                 return { before }
               },
-              undo: async (data) => {
-                const found = await postgres.findBackup(to, facts.to, String(data['before']))
-                await postgres.restoreFrom(
-                  to,
-                  facts.to,
-                  await postgres.backupUrl(to, facts.to, found),
-                  `restore of ${String(data['before'])}`,
-                )
-              },
+              undo: (data) => postgres.restoreBackup(String(data['before']), { context: to, attachment: facts.to }),
             },
             ...(to.deployment.scrub === undefined ? [] : [scrubStep(to, to.deployment.scrub, facts.to)]),
             ...(facts.deployed && command ? [commandStep(to, 'migrate', command, 'migrate')] : []),

@@ -326,11 +326,21 @@ export async function restoreFrom(
   return ended
 }
 
+/** A database, as one app knows it. */
+export interface Place {
+  context: HerokuContext
+  attachment: Attachment
+}
+
+/** Puts a backup of `from`, by its name, in the place of what `into` holds (the same database unless given). */
+export async function restoreBackup(name: string, from: Place, into: Place = from): Promise<void> {
+  const backup = await findBackup(from.context, from.attachment, name)
+  const url = await backupUrl(from.context, from.attachment, backup)
+  await restoreFrom(into.context, into.attachment, url, `restore of ${name} to ${databaseName(into.attachment)}`)
+}
+
 /** Copies one database over another. Both URLs come from the apps' variables. */
-export async function copyDatabase(
-  source: { context: HerokuContext; attachment: Attachment },
-  target: { context: HerokuContext; attachment: Attachment },
-): Promise<Transfer> {
+export async function copyDatabase(source: Place, target: Place): Promise<Transfer> {
   const [fromUrl, toUrl] = await Promise.all([
     databaseUrl(source.context, source.attachment.name),
     databaseUrl(target.context, target.attachment.name),

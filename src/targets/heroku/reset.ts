@@ -55,13 +55,8 @@ export async function reset(context: HerokuContext, options: ChangeOptions = {})
                 await store.across(() => postgres.resetDatabase(context, attachment))
                 return { before }
               },
-              undo: async (data) => {
-                const found = await postgres.findBackup(context, attachment, String(data['before']))
-                const url = await postgres.backupUrl(context, attachment, found)
-                await store.across(() =>
-                  postgres.restoreFrom(context, attachment, url, `restore of ${String(data['before'])}`),
-                )
-              },
+              undo: (data) =>
+                store.across(() => postgres.restoreBackup(String(data['before']), { context, attachment })),
             },
             workersOn(context, facts.workers),
             ...(facts.maintenance ? [] : [maintenanceOff(context)]),

@@ -41,18 +41,8 @@ export async function restore(context: HerokuContext, backup: string, options: C
       confirm: (facts) => postgres.databaseName(facts.attachment),
       plan(facts, store): Plan {
         let before: string | undefined
-        const from = async (name: string): Promise<void> => {
-          const found = await postgres.findBackup(context, facts.attachment, name)
-          const url = await postgres.backupUrl(context, facts.attachment, found)
-          await store.across(async () => {
-            await postgres.restoreFrom(
-              context,
-              facts.attachment,
-              url,
-              `restore of ${name} to ${postgres.databaseName(facts.attachment)}`,
-            )
-          })
-        }
+        const from = (name: string): Promise<void> =>
+          store.across(() => postgres.restoreBackup(name, { context, attachment: facts.attachment }))
         return {
           kind: 'restore',
           title: `${postgres.databaseName(facts.attachment)} becomes what it was at ${facts.backup.at} (${facts.backup.name})`,

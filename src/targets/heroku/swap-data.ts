@@ -2,7 +2,7 @@
  * How production's data comes under the code that becomes production: its database is attached where both plans are
  * the same; where they differ, the data is copied into the database of the plan that production is to have.
  */
-import type { Step } from '../../engine/types.ts'
+import type { Step, UndoData } from '../../engine/types.ts'
 import { journalled } from './change.ts'
 import type { HerokuContext } from './context.ts'
 import { commandStep } from './hooks.ts'
@@ -61,14 +61,15 @@ function attached(
             undoTitle: 'restore the backup just made: nothing was written since',
             prepare: async () => ({ backup }),
             check: journalled(store, 'swap', 'migrate'),
-            undo: async (data: Readonly<Record<string, unknown>>) => {
-              const found = await postgres.findBackup(to, facts.toDatabase, String(data['backup']))
-              const url = await postgres.backupUrl(to, facts.toDatabase, found)
-              // The journal is in the database that is overwritten.
-              await store.across(async () => {
-                await postgres.restoreFrom(from, facts.toDatabase, url, `restore of ${String(data['backup'])}`)
-              })
-            },
+            // The journal is in the database that is overwritten.
+            undo: (data: UndoData) =>
+              store.across(() =>
+                postgres.restoreBackup(
+                  String(data['backup']),
+                  { context: to, attachment: facts.toDatabase },
+                  { context: from, attachment: facts.toDatabase },
+                ),
+              ),
           },
         ]
       : []),
@@ -106,11 +107,7 @@ function transferred(
         if (url && store.kind === 'postgres') await dropCopiedChange(url)
         return { before }
       },
-      async undo(data) {
-        const found = await postgres.findBackup(from, facts.fromDatabase, String(data['before']))
-        const url = await postgres.backupUrl(from, facts.fromDatabase, found)
-        await postgres.restoreFrom(from, facts.fromDatabase, url, `restore of ${String(data['before'])}`)
-      },
+      undo: (data) => postgres.restoreBackup(String(data['before']), { context: from, attachment: facts.fromDatabase }),
     },
     // Taken back with the transfer: it is the copy that is migrated.
     ...(command ? [commandStep(from, 'migrate', command, "migrate the copy of production's data")] : []),

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { api, makeApps, type Stage, setStage } from './stage.ts'
+import { api, interruptBuild, makeApps, type Stage, setStage } from './stage.ts'
 
 let stage: Stage
 beforeAll(async () => {
@@ -92,19 +92,7 @@ describe('what goes wrong in a deploy', () => {
     expect(await releases()).toHaveLength(r + 1)
   }, 60_000)
 
-  test('Ctrl-C cancels the build', async () => {
-    stage.commit({ 'bin/post_compile': '#!/usr/bin/env bash\nexec sleep 60\n' })
-    const controller = new AbortController()
-    const deploying = stage.run(() => stage.staging.deploy(), {}, { signal: controller.signal })
-    const app = stage.heroku.state.apps.get('pony-staging')!
-    while (!app.builds.at(-1)?.process || app.builds.at(-1)?.status !== 'pending')
-      await new Promise((resolve) => setTimeout(resolve, 5))
-    controller.abort()
-    await expect(deploying).rejects.toMatchObject({ exitCode: 130 })
-    while (app.builds.at(-1)?.status === 'pending') await new Promise((resolve) => setTimeout(resolve, 5))
-    expect(app.builds.at(-1)).toMatchObject({ status: 'failed', canceled: true })
-    stage.commit({ 'bin/post_compile': '#!/usr/bin/env bash\necho built\n' })
-  }, 60_000)
+  test('Ctrl-C cancels the build', () => interruptBuild(stage), 60_000)
 
   test("a branch that is not the deployment's, a dirty tree and an unknown ref are refused before anything is uploaded", async () => {
     const from = stage.heroku.seen.filter((call) => call.path === '/sources').length

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunEvent } from '../../../src/events/index.ts'
 import { herokuDeployment } from '../../../src/targets/heroku/index.ts'
-import { api, makeApps, type Stage, setStage } from './stage.ts'
+import { api, interruptBuild, makeApps, type Stage, setStage } from './stage.ts'
 
 let stage: Stage
 beforeAll(async () => {
@@ -102,19 +102,7 @@ test('a connection that is lost while it builds loses nothing: the build is foll
   expect(await version()).toBe('cut')
 }, 60_000)
 
-test('Ctrl-C ends git, and cancels the build that it began', async () => {
-  stage.commit({ 'bin/post_compile': '#!/usr/bin/env bash\nexec sleep 60\n' })
-  const controller = new AbortController()
-  const deploying = stage.run(() => stage.staging.deploy(), {}, { signal: controller.signal })
-  const app = stage.heroku.state.apps.get('pony-staging')!
-  while (!app.builds.at(-1)?.process || app.builds.at(-1)?.status !== 'pending')
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  controller.abort()
-  await expect(deploying).rejects.toMatchObject({ exitCode: 130 })
-  while (app.builds.at(-1)?.status === 'pending') await new Promise((resolve) => setTimeout(resolve, 5))
-  expect(app.builds.at(-1)).toMatchObject({ status: 'failed', canceled: true })
-  stage.commit({ 'bin/post_compile': '#!/usr/bin/env bash\necho built\n' })
-}, 60_000)
+test('Ctrl-C ends git, and cancels the build that it began', () => interruptBuild(stage), 60_000)
 
 test('what git refuses is a sentence with what to do', async () => {
   const count = (await builds()).length

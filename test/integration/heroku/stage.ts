@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { expect } from 'vitest'
 import type { AppConfig, Config, HerokuConfig } from '../../../src/config/types.ts'
 import {
   createBus,
@@ -14,7 +15,7 @@ import {
   withRun,
 } from '../../../src/events/index.ts'
 import type { HerokuDeployment } from '../../../src/targets/heroku/deployment.ts'
-import { herokuDeployment } from '../../../src/targets/heroku/index.ts'
+import { type HerokuSetup, herokuDeployment } from '../../../src/targets/heroku/index.ts'
 import { type HerokuEmulator, startHerokuEmulator } from '../../emulators/heroku/emulator.ts'
 
 export const fixtureApp = join(import.meta.dirname, '../../emulators/heroku/fixture-app')
@@ -161,6 +162,47 @@ export async function setStage(options: { apps?: Partial<AppConfig> } = {}): Pro
   stage.production = stage.deployment('production')
   stage.commit({ 'version.txt': '1' })
   return stage
+}
+
+/** Ctrl-C while a deploy builds: resolves once the platform has cancelled the build. */
+export async function interruptBuild(stage: Stage): Promise<void> {
+  stage.commit({ 'bin/post_compile': '#!/usr/bin/env bash\nexec sleep 60\n' })
+  const controller = new AbortController()
+  const deploying = stage.run(() => stage.staging.deploy(), {}, { signal: controller.signal })
+  const app = stage.heroku.state.apps.get('pony-staging')!
+  while (!app.builds.at(-1)?.process || app.builds.at(-1)?.status !== 'pending')
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  controller.abort()
+  await expect(deploying).rejects.toMatchObject({ exitCode: 130 })
+  while (app.builds.at(-1)?.status === 'pending') await new Promise((resolve) => setTimeout(resolve, 5))
+  expect(app.builds.at(-1)).toMatchObject({ status: 'failed', canceled: true })
+  stage.commit({ 'bin/post_compile': '#!/usr/bin/env bash\necho built\n' })
+}
+
+/** How many columns `colour` an app's database has: what the second migration brings. */
+export const colours = (stage: Stage, app: string): Promise<string> =>
+  stage.heroku.sql(app, "SELECT count(*) FROM information_schema.columns WHERE column_name = 'colour'")
+
+/** Two apps whose exchange moves data: Ada on production, and staging a version and a migration ahead. */
+export async function setSwap(stage: Stage, prepare: () => Promise<unknown>): Promise<HerokuSetup> {
+  await makeApps(stage.heroku)
+  await stage.run(() => stage.production.deploy())
+  await stage.post('pony-production', 'Ada')
+  await prepare()
+  stage.commit({ 'version.txt': '2', 'migrations/0002_colour.sql': 'ALTER TABLE pledges ADD colour text;' })
+  await stage.run(() => stage.staging.deploy())
+  await stage.post('pony-staging', 'Test')
+  stage.production = stage.deployment('production', { strategy: 'swap' })
+  return { config: stage.config, env: { ...stage.heroku.env, HOME: stage.dir, PATH: process.env['PATH'] } }
+}
+
+/** An exchange whose health check fails is taken back. */
+export async function failSwap(stage: Stage, swap: () => Promise<void>): Promise<void> {
+  stage.staging = stage.deployment('staging', {
+    app: { ...stage.config.app, health: { path: '/up', status: 418, deadlineMs: 300 } },
+  })
+  await expect(stage.run(swap)).rejects.toMatchObject({ code: 'step-failed', undone: true })
+  stage.staging = stage.deployment('staging', { app: stage.config.app })
 }
 
 /** The platform's own calls, for setting a scene without the code under test. */
