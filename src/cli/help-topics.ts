@@ -66,7 +66,8 @@ In a task: hosts('web1', 'web2').each((host) => host.$\`uptime\`), app.productio
 -n runs the task: host.probe and file reads really run, host.$ and writes are shown and held back. A task that looks
 at the result of something held back stops there, and the run goes on with the next. What a task does by other means
 (fs, fetch, zx) can't be held back.
---plan is exact: for changes made of steps (promote, restore, rollback, clone) it reads everything and changes nothing.`,
+--plan is exact: for changes made of steps (promote, restore, rollback, clone) it reads everything and changes nothing.
+--step asks on a terminal, and the first no ends the run; locks and the audit log are no questions.`,
   },
   configuration: {
     about: 'config/deploy.ini',

@@ -162,9 +162,10 @@ export function createRun(setup: RunSetup = {}): Run & { finish(): Promise<void>
   }
 }
 
-/** The same run in a narrower scope: another signal, another task. State is shared with the outer one. */
-export function scoped(run: Run, narrower: { signal?: AbortSignal; taskId?: string }): Run {
+/** The same run in a narrower scope: another signal, another task, without questions (`step`). State is shared with the outer one. */
+export function scoped(run: Run, narrower: { signal?: AbortSignal; taskId?: string; step?: false }): Run {
   return Object.create(run, {
+    ...(narrower.step === false ? { options: { value: { ...run.options, step: false } } } : {}),
     ...(narrower.signal ? { signal: { value: narrower.signal } } : {}),
     ...(narrower.taskId ? { taskId: { value: narrower.taskId } } : {}),
     usedSelection: {

@@ -88,6 +88,8 @@ export interface RunCommandOptions {
   captureBytes?: number
   /** How it is shown in place of its text. */
   label?: string
+  /** It keeps the tool's own records (locks, journals, the audit log): `--step` does not ask about it. */
+  ownRecord?: boolean
   /** Its output is what the run was asked for: shown unchanged, stdout on stdout and stderr on stderr. */
   result?: boolean
 }

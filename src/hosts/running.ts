@@ -143,7 +143,7 @@ class RunningCommand implements Running {
       run.emit({ type: 'held-back', host: name, display: this.#display })
       return stubbedResult(this.#display)
     }
-    if ((options.kind ?? 'write') === 'write') await approve(run, name, this.#display)
+    if ((options.kind ?? 'write') === 'write' && !options.ownRecord) await approve(run, name, this.#display)
     const execution = new Execution(run, this.#site, this.#display, options, this.#piped)
     this.#kill = (signal) => execution.kill(signal)
     return execution.result()

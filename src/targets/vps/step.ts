@@ -94,5 +94,6 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
 export function evenIfAborted<T>(fn: () => Promise<T>, deadlineMs = 30_000): Promise<T> {
   const run = currentRun()
   if (!run.signal.aborted) return fn()
-  return withRun(scoped(run, { signal: AbortSignal.timeout(deadlineMs) }), fn)
+  // Who has interrupted the run is not asked whether it may be left tidy.
+  return withRun(scoped(run, { signal: AbortSignal.timeout(deadlineMs), step: false }), fn)
 }

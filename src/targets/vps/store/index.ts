@@ -54,6 +54,7 @@ export function vpsStore(host: Host, app: string): VpsStore {
         quiet: true,
         nothrow: true,
         label,
+        ownRecord: true,
         ...(input === undefined ? {} : { input }),
       }),
     )
