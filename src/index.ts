@@ -16,6 +16,8 @@ export {
 } from './events/index.ts'
 export type {
   EachOptions,
+  Forward,
+  ForwardOptions,
   Host,
   HostGroup,
   HostOutcome,
@@ -31,7 +33,18 @@ export type {
   TailOptions,
   WriteOptions,
 } from './hosts/index.ts'
-export { CommandError, ConnectError, FleetError, host, hosts, local, ScriptError, TimeoutError } from './hosts/index.ts'
+export {
+  CommandError,
+  ConnectError,
+  FleetError,
+  forward,
+  host,
+  hosts,
+  local,
+  ScriptError,
+  TimeoutError,
+  tailHosts,
+} from './hosts/index.ts'
 export { secret } from './secret.ts'
 export type { Command, Word } from './shell/index.ts'
 export { raw, Secret, sh } from './shell/index.ts'
