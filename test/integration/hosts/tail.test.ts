@@ -17,9 +17,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Host, host, hosts, local, type TailLine, tailHosts } from '../../../src/hosts/index.ts'
 import { logTime } from '../../../src/hosts/log-time.ts'
 import { failure, inRun, until } from './inrun.ts'
-import { clientConfig, type Sshd, startSshd } from './sshd.ts'
+import { certifiedConfig, clientConfig, type Sshd, startSshd } from './sshd.ts'
 
 let sshd: Sshd
+let certified: string
 const root = mkdtempSync(join(tmpdir(), 'slipway-tail-'))
 let dir: string
 let log: string
@@ -27,6 +28,7 @@ let count = 0
 
 beforeAll(async () => {
   sshd = await startSshd()
+  certified = certifiedConfig(sshd)
 })
 beforeEach(() => {
   dir = join(root, `t${count++}`)
@@ -65,11 +67,16 @@ const followers = () =>
     .filter((line) => line.includes(log) && line.includes('look()')).length
 
 describe.each([
-  ['ssh', () => host('test')],
+  ['ssh2', () => host('test')],
+  ['openssh', () => host('test')],
   ['local', () => local()],
-] as [string, () => Host][])('following a log, %s', (_kind, at) => {
+] as [string, () => Host][])('following a log, %s', (kind, at) => {
   const on = <T>(fn: (h: Host, told: Parameters<Parameters<typeof inRun>[1]>[0]) => Promise<T>, more = {}) =>
-    inRun({ sshConfigFile: sshd.sshConfigFile, ...more }, (told) => fn(at(), told))
+    inRun({ sshConfigFile: kind === 'openssh' ? certified : sshd.sshConfigFile, ...more }, async (told) => {
+      const result = await fn(at(), told)
+      for (const { transport } of told.of('host.connected')) expect(transport).toBe(kind)
+      return result
+    })
 
   it('begins so many lines back, and ends where it is not followed', () =>
     on(async (h) => {
