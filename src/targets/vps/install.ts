@@ -409,13 +409,23 @@ async function afterFailure(
       text: `after the failure: ${name} failed too${why ? `: ${why}` : ''}`,
     })
   }
-  return new SlipwayError('install-failed', `the install of ${record.id} failed on ${host.name}: ${error.step.name}`, {
+  const detail = error.detail ?? (`${error.step.stdout}${error.step.stderr}`.trim() || undefined)
+  // A shell's own printf says no more than "I/O error".
+  const full = /No space left on device/.test(detail ?? '')
+    ? ' (the disk is full)'
+    : /printf: I\/O error/.test(detail ?? '')
+      ? ' (is the disk full?)'
+      : ''
+  const what = `the install of ${record.id} failed on ${host.name}: ${error.step.name}${full}`
+  return new SlipwayError('install-failed', what, {
     host: host.name,
     cause: error,
-    detail: error.detail ?? (`${error.step.stdout}${error.step.stderr}`.trim() || undefined),
+    detail,
     state: `The running app is untouched${before ? `, and ${before} is still the current version` : ''}. ${keep ? `What is left lies in ${release.version(record.id)}.` : 'The failed version was removed.'}`,
-    next: keep
-      ? 'Correct it, and deploy again.'
-      : 'Correct it, and deploy again; --keep-failed leaves the remains for a look.',
+    next: full
+      ? `Make room there, and deploy again: \`tasks prune:release=${context.deployment.name}\`, or look with \`du -xh ~ | sort -h | tail\`.`
+      : keep
+        ? 'Correct it, and deploy again.'
+        : 'Correct it, and deploy again; --keep-failed leaves the remains for a look.',
   })
 }

@@ -114,8 +114,8 @@ async function uploadTo(
         return `${result.changed.length} of ${result.files} files sent, ${result.bytesSent} bytes`
       })
     } catch (error) {
-      await forgetUpload(context, host, change, id, options)
-      throw error
+      const removed = await forgetUpload(context, host, change, id, options)
+      throw removed ? untouched(error) : error
     }
     const list = digest ? [{ name: 'list what was uploaded', command: listFiles(release, id), nothrow: true }] : []
     await host.script([...list, finish], { guard, quiet: true })
@@ -148,6 +148,20 @@ async function linkInstead(
   }
 }
 
+/** What is true of a full disk: rsync itself would go on from what it has copied, and here that was removed. */
+function untouched(error: unknown): unknown {
+  if (!(error instanceof SlipwayError) || error.code !== 'disk-full') return error
+  const { code, message, host, detail, next } = error
+  return new SlipwayError(code, message, {
+    host,
+    detail,
+    cause: error,
+    state:
+      'The running app is untouched, and its version is the current one; what had come of the new one was removed.',
+    next: next ?? `Make room there, and do it again: \`slipway ssh ${host}\`, then \`du -xh ~ | sort -h | tail\`.`,
+  })
+}
+
 /** Takes back what a failed upload left, where the host can still be reached; otherwise the next upload does. */
 async function forgetUpload(
   context: VpsContext,
@@ -155,16 +169,18 @@ async function forgetUpload(
   change: ChangeOn,
   id: string,
   options: DeployOptions,
-): Promise<void> {
+): Promise<boolean> {
   forgetFacts(context.deployment, host)
-  if (options.keepFailed || currentRun().options.keepFailed || currentRun().signal.aborted) return
+  if (options.keepFailed || currentRun().options.keepFailed || currentRun().signal.aborted) return false
   try {
     await host.script([{ name: `remove the unfinished ${id}`, command: removeVersion(change, id) }], {
       guard: change.guard,
       quiet: true,
     })
+    return true
   } catch {
     // The next upload removes it: its record says that it was never finished.
+    return false
   }
 }
 

@@ -1,6 +1,16 @@
 /** What goes wrong in a deploy: the app that ran still runs, and the message says so. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -196,11 +206,11 @@ test('a supervisord that is there and does not answer is named; the app serves o
 }, 60_000)
 
 test.runIf(process.getuid?.() === 0)(
-  'the disk is full when the new version is to start: the one before serves on',
+  'the disk is full before a deploy, in its upload, in its install, and when the new version is to start: the one before serves on',
   async () => {
     const full = await createProject()
     try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', full.home], { stdio: 'ignore' })
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=5m', 'tmpfs', full.home], { stdio: 'ignore' })
     } catch {
       // Not everybody's root may mount.
       await full.stop()
@@ -209,17 +219,58 @@ test.runIf(process.getuid?.() === 0)(
     try {
       await running(full)
       const before = await up(full)
+      const versions = readdirSync(join(full.release, 'versions'))
+      const filling = join(full.release, 'shared/fill')
+      /** Deploys while a hook or nothing fills the disk; the app has to answer as before, and nothing half is left. */
+      const failing = async (): Promise<SlipwayError> => {
+        const failure = await full
+          .run((staging) => staging.deploy())
+          .then(
+            () => undefined,
+            (error: unknown) => error as SlipwayError,
+          )
+        expect((await up(full)).release).toBe(before.release)
+        rmSync(filling)
+        return failure as SlipwayError
+      }
+      const hook = (name: string) =>
+        full.configure((text) =>
+          text.replace(
+            /(\[app\.hooks\]\n.*\n)?\[app\.workers\]/,
+            `[app.hooks]\n${name} = cat /dev/zero > "$SLIPWAY_SHARED/fill" 2>/dev/null || :\n[app.workers]`,
+          ),
+        )
+      const fill = (left: number) => {
+        execFileSync('/bin/sh', ['-c', `cat /dev/zero >${filling} 2>/dev/null || :`])
+        truncateSync(filling, statSync(filling).size - left)
+      }
       full.edit('app/pony/pages.py', (text) => `${text}# changed\n`)
-      full.configure((text) =>
-        text.replace(
-          '[app.workers]',
-          '[app.hooks]\nbefore_restart = cat /dev/zero > "$SLIPWAY_SHARED/fill" 2>/dev/null || :\n[app.workers]',
-        ),
-      )
-      const failure = (await full.run((staging) => staging.deploy()).catch((error: unknown) => error)) as SlipwayError
-      expect(failure).toMatchObject({ code: 'unhealthy', state: expect.stringContaining('still serves') })
-      expect((await up(full)).release).toBe(before.release)
-      rmSync(join(full.release, 'shared/fill'))
+      fill(0)
+      const atOnce = await failing()
+      expect(`${atOnce.message}\n${atOnce.detail}`).toMatch(/disk is full|No space left on device/)
+      expect(atOnce.state).toMatch(/Nothing was changed|untouched/)
+
+      writeFileSync(join(full.dir, 'app/large.bin'), Buffer.alloc(400_000, 'x'))
+      fill(200_000)
+      expect(await failing()).toMatchObject({
+        code: 'disk-full',
+        detail: expect.stringContaining('No space left on device'),
+        state: expect.stringContaining('The running app is untouched'),
+      })
+      expect(readdirSync(join(full.release, 'versions'))).toEqual(versions)
+      rmSync(join(full.dir, 'app/large.bin'))
+
+      hook('before_install')
+      expect(await failing()).toMatchObject({
+        code: 'install-failed',
+        message: expect.stringMatching(/\(the disk is full\)|\(is the disk full\?\)/),
+        next: expect.stringContaining('tasks prune:release=staging'),
+        state: expect.stringContaining('The running app is untouched'),
+      })
+      expect(readdirSync(join(full.release, 'versions'))).toEqual(versions)
+
+      hook('before_restart')
+      expect(await failing()).toMatchObject({ code: 'unhealthy', state: expect.stringContaining('still serves') })
       full.configure((text) => text.replace(/^before_restart.*\n/m, ''))
       await full.run((staging) => staging.deploy())
       expect((await up(full)).release).toBe(`ponyr2/${current(full)}`)

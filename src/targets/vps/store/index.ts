@@ -273,6 +273,18 @@ function checked<T extends Pick<Result, 'stdout' | 'stderr' | 'exitCode'>>(host:
   if (result.exitCode === scripts.journalMoved) {
     throw new SlipwayError('lock-lost', message, { host: host.name, next: 'Look at `tasks promotions`.' })
   }
+  if (/No space left on device|is the disk full/.test(message)) {
+    throw new SlipwayError(
+      'disk-full',
+      `the disk of ${host.name} is full: the records of the app could not be written`,
+      {
+        host: host.name,
+        detail: message,
+        state: 'Nothing was changed by this: it is recorded first.',
+        next: `Make room there, and do it again: \`slipway ssh ${host.name}\`, then \`du -xh ~ | sort -h | tail\`.`,
+      },
+    )
+  }
   throw new SlipwayError('store-failed', `the records of the app could not be read or written: ${message}`, {
     host: host.name,
   })

@@ -85,7 +85,7 @@ export function lockScript(app: string, lock: LockText): string {
     `content() { case $1 in ${write.join(' ')} esac; }`,
     ...unfinished,
     'for s in $scopes; do',
-    '  rm -f "$new"; content "$s" >"$new" && [ -s "$new" ] || { back; echo "the lock could not be written" >&2; exit 1; }',
+    '  rm -f "$new"; content "$s" >"$new" && [ -s "$new" ] || { why=$(dd if=/dev/zero of="$new" bs=4096 count=1 2>&1 | grep "$new"); back; echo "the lock could not be written: $why" >&2; exit 1; }',
     '  tries=0',
     '  until ln "$new" "locks/$s.lock" 2>/dev/null; do',
     '    held=$(cat "locks/$s.lock" 2>/dev/null)',
