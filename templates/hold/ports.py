@@ -9,7 +9,8 @@ import threading
 import time
 
 import hold
-from processes import Failure, clean_environment, listening_at, send, wait_for
+from processes import Failure, clean_environment, send, wait_for
+from sockets import listening_at
 
 
 class Door:

@@ -6,7 +6,6 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
 import time
 import xmlrpc.client
 
@@ -334,44 +333,6 @@ def clean_environment():
     """What a daemon may inherit: nothing of this script's."""
     ours = ('SLIPWAY_VERSION', 'SLIPWAY_PROCESS', 'SLIPWAY_CHANGE', 'SUPERVISOR_')
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-
-
-def connections_to(path):
-    """Connections to a unix socket: waiting in its queue, or being served. The listener itself is not counted.
-    To a port: those that are established."""
-    if path.startswith('port:'):
-        return sum(1 for state, _, port in tcp_sockets() if state == 1 and port == int(path[5:]))
-    count = 0
-    with open('/proc/net/unix', errors='replace') as file:
-        next(file)
-        for line in file:
-            fields = line.split(None, 7)
-            listening = int(fields[3], 16) & 0x10000
-            if len(fields) == 8 and fields[7].rstrip('\n') == path and not listening:
-                count += 1
-    return count
-
-
-def tcp_sockets():
-    """(state, address, port) of every TCP socket's own end; 1 is established, 10 listens."""
-    for path, family in (('/proc/net/tcp', socket.AF_INET), ('/proc/net/tcp6', socket.AF_INET6)):
-        try:
-            with open(path) as file:
-                next(file)
-                lines = file.readlines()
-        except (OSError, StopIteration):
-            continue
-        for line in lines:
-            fields = line.split()
-            address, port = fields[1].split(':')
-            words = [int(address[at:at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8)]
-            yield int(fields[3], 16), socket.inet_ntop(family, b''.join(words)), int(port, 16)
-
-
-def listening_at(port):
-    """The address at which somebody listens on a port; None where nobody does."""
-    found = [address for state, address, each in tcp_sockets() if state == 10 and each == port]
-    return found[0] if found else None
 
 
 def ask(connection, path, headers):

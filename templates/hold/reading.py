@@ -8,7 +8,8 @@ import subprocess
 import time
 
 import databases
-from processes import Daemon, Failure, connections_to, healthy_on, marked, wait_for
+from processes import Daemon, Failure, healthy_on, marked, wait_for
+from sockets import connections_to
 
 # The header's byte for who may write, and what it says in a snapshot: https://sqlite.org/fileformat.html#file_format_version_numbers
 WRITE_VERSION, NOBODY = 18, b'\x03'

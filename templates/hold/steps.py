@@ -23,8 +23,8 @@ import reading
 import servers
 from adopted import processes_of
 from processes import (POLL, Daemon, Demand, Failure, Watch, ask, clean_environment, command_environment, connection_to,
-                       connections_to, cpu_ms_of,
-                       health_fault, healthy_on, marked, send, top_of, wait_for)
+                       cpu_ms_of, health_fault, healthy_on, marked, send, top_of, wait_for)
+from sockets import connections_to
 
 
 class Step:

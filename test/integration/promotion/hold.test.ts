@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import {
   existsSync,
   mkdirSync,
@@ -286,6 +286,30 @@ describe('requests through a window', () => {
     await letGo(old)
     expect(await post('after')).toBe('200 r1')
     expect(old.marks).toEqual(['after'])
+  })
+
+  it('are seen at the old app, waiting or served, whatever name it bound its socket by', () => {
+    const counts = `import os, socket, sys
+sys.path.insert(0, sys.argv[1])
+from sockets import connections_to
+path = sys.argv[2] + '/bound.sock'
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path + '.beside')
+listener.listen(8)
+os.rename(path + '.beside', path)
+os.symlink(sys.argv[2], sys.argv[2] + '/linked')
+print(connections_to(path))
+clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+for client in clients: client.connect(path)
+print(connections_to(path))
+served = [listener.accept()[0] for _ in range(2)]
+print(connections_to(path), connections_to(sys.argv[2] + '/linked/bound.sock'))
+for client in clients: client.close()
+for each in served + [listener.accept()[0]]: each.close()
+print(connections_to(path))`
+    const scripts = holdScript.replace(/hold\.py$/, '')
+    const printed = execFileSync('/usr/bin/python3', ['-c', counts, scripts, dir], { encoding: 'utf8' })
+    expect(printed.trim().split('\n')).toEqual(['0', '3', '3 3', '0'])
   })
 
   it('are not forgotten when the script that opened the window dies', async () => {

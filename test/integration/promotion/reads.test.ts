@@ -35,8 +35,8 @@ async function standStill(place: string): Promise<string> {
   return folder
 }
 
-const page = (path: string, method = 'GET') =>
-  ask({ port: world.sandbox.httpPort }, { path, method, headers: { host: world.domain } })
+const page = (path: string, method = 'GET', more: Record<string, string> = {}) =>
+  ask({ port: world.sandbox.httpPort }, { path, method, headers: { host: world.domain, ...more } })
 
 const bothLoads = () => {
   const loads = [world.load({ connections: 6, writes: 0 }), world.load({ connections: 4, writes: 1 })] as const
@@ -82,6 +82,8 @@ describe('a promotion of an app that can only read', () => {
       ).missing,
     ).toEqual([])
     expect((await page('/up', 'HEAD')).headers['x-release']).toMatch(/^pony2026r1\//)
+    // What only begins like a read.
+    const upgraded = page('/', 'GET', { connection: 'upgrade', upgrade: 'websocket' })
     await reads.reached(answered + 300)
     expect(writes.report.requests).toBe(waiting)
     // Where they are read, nobody can write, not even a cron job that belongs to root.
@@ -90,6 +92,7 @@ describe('a promotion of an app that can only read', () => {
     expect(stray).toThrow(/readonly database/)
     rmSync(`${folder}/paused`)
     const report = await promoting
+    expect((await upgraded).headers['x-release']).toMatch(/^pony2026r2\//)
     await Promise.all([reads.reached(reads.report.requests + 100), writes.reached(writes.report.requests + 30)])
     const [reading, writing] = [await reads.stop(), await writes.stop()]
     expect([...reading.failed, ...writing.failed]).toEqual([])
