@@ -75,6 +75,7 @@ async function splice(exec: Transport['exec'], child: RsyncChild, greeting: Gree
     const opened = await exec(remoteCommand(argv)).catch((error: unknown) => {
       // rsync would wait for whoever holds the other ends.
       for (const each of sockets ?? []) each.close()
+      if (error instanceof Error) child.refused = error
       throw error
     })
     channel = opened

@@ -362,6 +362,7 @@ async function execute(
   run.emit({ type: 'step.finished', id, outcome, durationMs })
   if (!failed) return report.result()
   if (run.signal.aborted) throw run.signal.reason
+  if (child.refused instanceof ConnectError && !gone) throw child.refused
   const said = `${child.remoteStderr ?? ''}${greeting ? complaint.replace(greeting.prompt, '') : complaint}`.trim()
   throw rsyncError(site, display, code, said, gone, durationMs)
 }

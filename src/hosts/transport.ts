@@ -64,5 +64,5 @@ export interface RsyncShell {
   attach(child: RsyncChild): Promise<void>
 }
 
-/** A local rsync. What the host's rsync complained of is put here. */
-export type RsyncChild = ChildProcess & { remoteStderr?: string }
+/** A local rsync. What the host's rsync complained of is put here, or why it was not even started. */
+export type RsyncChild = ChildProcess & { remoteStderr?: string; refused?: Error }

@@ -75,13 +75,19 @@ describe('a host', () => {
     const busy = await server({ config: 'MaxStartups 1:100:1' })
     const idle = await beginLogin(busy)
     cleanups.push(() => idle.destroy())
-    const [session, startup] = await Promise.all([failure(trueOn(noSessions)), failure(trueOn(busy))])
+    const copying = inRun(noSessions, () => host('test').rsync({ source: `${dir}/`, destination: '~/copy' }))
+    const [session, startup, copy] = await Promise.all([
+      failure(trueOn(noSessions)),
+      failure(trueOn(busy)),
+      failure(copying),
+    ])
     expect(session).toMatchObject({
       code: 'channel-refused',
       message: 'test refused a command channel',
       state: 'That was not started.',
       next: expect.stringContaining('MaxSessions'),
     })
+    expect(copy).toMatchObject({ code: 'channel-refused', state: 'That was not started.', next: session.next })
     expect(startup).toMatchObject({
       code: 'handshake-failed',
       message: 'test closed the connection during key exchange',
