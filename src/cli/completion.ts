@@ -25,15 +25,23 @@ complete -o default -F _slipway_complete slipway
 const zsh = `#compdef tasks slipway
 # Completion of tasks and slipway for zsh. In ~/.zshrc: eval "$(slipway completion zsh)"
 _slipway_complete() {
-  local line value
-  local -a full open full_about open_about
-  for line in "\${(@f)$("\${words[1]}" --complete --about -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
+  local line value shown
+  local -i longest=0
+  local -a lines full open full_about open_about
+  lines=("\${(@f)$("\${words[1]}" --complete --about -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  for line in "\${lines[@]}"; do
+    value=\${line%%$'\\t'*}
+    (( \${#value} > longest )) && longest=\${#value}
+  done
+  for line in "\${lines[@]}"; do
     [[ -z $line ]] && continue
     value=\${line%%$'\\t'*}
+    shown=$value
+    [[ $line == *$'\\t'* ]] && shown="\${(r:longest:)value}  -- \${line#*$'\\t'}"
     if [[ $value == *[:=] ]]; then
-      open+=("$value"); open_about+=("\${line/$'\\t'/  -- }")
+      open+=("$value"); open_about+=("$shown")
     else
-      full+=("$value"); full_about+=("\${line/$'\\t'/  -- }")
+      full+=("$value"); full_about+=("$shown")
     fi
   done
   (( \${#full} + \${#open} )) || { _files; return }
@@ -49,8 +57,8 @@ function __slipway_complete
     $words[1] --complete --about -- $words[2..-1] (commandline -ct) 2>/dev/null
 end
 complete -c tasks -f -a '(__slipway_complete)'
-complete -c tasks -s f -l file -rF
-complete -c tasks -s S -l ssh-config -rF
+complete -c tasks -s f -l file -rF -d 'The task file; otherwise the nearest tasks.ts, here or upward'
+complete -c tasks -s S -l ssh-config -rF -d 'The ssh configuration (also SLIPWAY_SSH_CONFIG)'
 complete -c slipway -f -a '(__slipway_complete)'
 `
 

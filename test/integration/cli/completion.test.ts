@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Built, buildSlipway } from '../../built.ts'
 import { makeProject, type Project } from './project.ts'
 
@@ -60,6 +60,12 @@ describe('bash', () => {
     ['tasks -H ', ['deploy@pony.example.org', 'web1', 'web2']],
     ['tasks -R ', ['web']],
     ['slipway do', ['doctor']],
+    ['slipway sandbox ', ['up', 'status', 'down', 'reset']],
+    ['slipway sandbox up ', []],
+    ['slipway completion z', ['zsh']],
+    ['slipway help dry', ['dry-run']],
+    ['slipway doctor --l', ['--local']],
+    ['slipway nothing ', []],
   ])('completes %j', (line, expected) => {
     expect(inBash(line)).toEqual(expected)
   })
@@ -80,6 +86,27 @@ describe.skipIf(!has('zsh'))('zsh', () => {
     const script = `autoload -U compinit; compinit -D -u; eval "$(slipway completion zsh)"; print $_comps[tasks] $_comps[slipway]`
     const out = execFileSync('zsh', ['-fc', script], { cwd: project.dir, env: environment(), encoding: 'utf8' })
     expect(out).toBe('_slipway_complete _slipway_complete\n')
+  })
+
+  it('lines up what tasks do behind their names', async () => {
+    const terminal = ['-L', `slipway-zsh-${process.pid}`]
+    const tmux = (...args: string[]) => execFileSync('tmux', [...terminal, ...args], { encoding: 'utf8' })
+    const env = Object.entries({ ...environment(), TERM: 'screen' }).map(([name, value]) => `${name}=${value}`)
+    tmux('-f', '/dev/null', 'new-session', '-d', '-x', '90', '-y', '20', '-c', project.dir, 'env', ...env, 'zsh', '-f')
+    try {
+      const load = 'autoload -U compinit; compinit -D -u; eval "$(slipway completion zsh)"; clear; print ready'
+      tmux('send-keys', load, 'Enter')
+      await vi.waitFor(() => expect(tmux('capture-pane', '-p')).toMatch(/^ready$/m), 20_000)
+      tmux('send-keys', 'tasks st', 'Tab')
+      const shown = /^start_app: {2,}-- .+\n(?:.*\n)*stop_app: {2,}-- Stop the app$/m
+      await vi.waitFor(() => expect(tmux('capture-pane', '-p')).toMatch(shown), 20_000)
+      const columns = tmux('capture-pane', '-p')
+        .split('\n')
+        .flatMap((line) => (/ {2}-- /.test(line) ? [line.indexOf('--')] : []))
+      expect(new Set(columns).size).toBe(1)
+    } finally {
+      tmux('kill-server')
+    }
   })
 })
 
