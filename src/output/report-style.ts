@@ -5,7 +5,7 @@ export const reportStyle = `
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e7eb; --soft: #9aa4af; --line: #30363d; --back: #0f1216;
   --card: #181c21; --ok: #4ac26b; --bad: #ff7b72; --wait: #e3b341; --same: #6e7681; --link: #79b8ff; --window: #b392f0; } }
 * { box-sizing: border-box }
-body { margin: 0 auto; max-width: 70rem; padding: 1rem; font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back) }
+body { margin: 0 auto; max-width: 70rem; padding: 1rem; font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back); overflow-wrap: anywhere }
 h1 { font: 600 1.25rem/1.3 ui-monospace, monospace; margin: 0; overflow-wrap: anywhere }
 h2 { font-size: 1rem; margin: 1.5rem 0 .5rem; overflow-wrap: anywhere }
 header p, em, .time, .ticks { color: var(--soft); font-style: normal }
@@ -25,15 +25,15 @@ details.work[open] { content-visibility: visible }
 .host { display: inline-block; font: 12px ui-monospace, monospace; color: var(--link); border: 1px solid var(--line); border-radius: .3rem; padding: 0 .35rem; margin-right: .4rem }
 .warning { color: var(--wait) } .warning::before { content: 'warning: '; font-weight: 600 } .result { border-left: 3px solid var(--ok) }
 ins { color: var(--ok); text-decoration: none } del { color: var(--bad); text-decoration: none }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; margin: 0 } dd { margin: 0 } dd ul { margin: 0; padding-left: 1.1rem }
+dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .3rem 1rem; margin: 0 } dd { margin: 0 } dd ul { margin: 0; padding-left: 1.1rem }
 .timeline { background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .6rem }
 .lane, .ticks { display: grid; grid-template-columns: minmax(4rem, 10rem) 1fr; gap: .6rem; align-items: center }
 .lane > span { font: 12px ui-monospace, monospace; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 .lane > div { position: relative; height: 1.5rem; border-bottom: 1px solid var(--line) }
 .lane i { position: absolute; top: .25rem; height: 1rem; min-width: 2px; border-radius: 2px; background: var(--ok); opacity: .75 }
-.lane i.step { background: var(--link) } .lane i.unchanged { background: var(--same) } .lane i.failed, .lane i.aborted { background: var(--bad); opacity: 1 }
+.lane i.step { background: var(--link) } .lane i.unchanged, .lane i.answered { background: var(--same) } .lane i.failed, .lane i.aborted { background: var(--bad); opacity: 1 }
 .lane i.window, em.window { background: var(--window) } em.window { color: #fff; border-radius: .3rem; padding: 0 .35rem; font-size: .8rem }
 .lane i:hover { opacity: 1; outline: 2px solid var(--ink) } .ticks > div { display: flex; justify-content: space-between; font-size: .75rem }
-@media (max-width: 40rem) { body { padding: .6rem } .lane, .ticks { grid-template-columns: 4.5rem 1fr } dl { grid-template-columns: 1fr } details.task { padding-left: .5rem } }
+@media (max-width: 40rem) { body { padding: .6rem } .lane, .ticks { grid-template-columns: 4.5rem 1fr } dl { grid-template-columns: minmax(0, 1fr) } details.task { padding-left: .5rem } }
 @media print { pre { max-height: none } }
 `

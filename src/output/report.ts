@@ -7,7 +7,7 @@ import { reportStyle } from './report-style.ts'
 import { createLines, duration, printable, taskTitle } from './text.ts'
 
 type Of<T extends EventType> = Extract<RunEvent, { type: T }>
-type Mark = Outcome | 'unchanged' | 'held-back' | 'unfinished'
+type Mark = Outcome | 'unchanged' | 'held-back' | 'answered' | 'unfinished'
 
 interface TaskNode {
   kind: 'task'
@@ -101,6 +101,8 @@ function modelOf(events: readonly RunEvent[]): RunModel {
     run.work.push(node)
     into(event.task).push(node)
   }
+  // Commands by which the tool asks: a status of theirs is an answer.
+  const questions = new Set<string>()
   const end = (key: string, event: { outcome: Mark; durationMs: number; detail?: string }) => {
     const node = works.get(key)
     if (!node) return
@@ -142,6 +144,7 @@ function modelOf(events: readonly RunEvent[]): RunModel {
       }
       case 'command.started':
         begin(`command ${event.id}`, event, { kind: 'command', title: event.display, host: event.host })
+        if (event.kind === 'probe' && event.quiet) questions.add(event.id)
         break
       case 'command.output': {
         const node = works.get(`command ${event.id}`)
@@ -159,7 +162,7 @@ function modelOf(events: readonly RunEvent[]): RunModel {
               ? `killed by ${event.signal}`
               : `exit ${event.exitCode ?? 'status unknown'}`
         end(`command ${event.id}`, {
-          outcome: failed ? 'failed' : 'ok',
+          outcome: !failed ? 'ok' : event.exitCode !== null && questions.has(event.id) ? 'answered' : 'failed',
           durationMs: event.durationMs,
           ...(failed ? { detail: failed } : {}),
         })
@@ -296,6 +299,7 @@ function diffHtml(diff: string | undefined): string {
 const marks: Record<Mark, string> = {
   ok: '✓',
   unchanged: '=',
+  answered: '·',
   failed: '✗',
   aborted: '✗',
   stopped: '–',

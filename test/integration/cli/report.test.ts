@@ -64,6 +64,11 @@ function story(): RunEvent[] {
     '2',
   )
   tell({ type: 'changed', host: 'web1.example.org', what: 'current → 20261127-101500-ab12cd' }, '2')
+  const versions = '/home/deploy/webapps/pony2026r2/versions/20261127-101500-ab12cd/'
+  tell({ type: 'changed', host: 'web1.example.org', what: `${versions}: 9 sent` }, '2')
+  const asks = { id: 'c5', host: 'web1.example.org', display: 'crontab -l', kind: 'probe', quiet: true } as const
+  tell({ type: 'command.started', ...asks }, '2', 5)
+  tell({ type: 'command.finished', ...asks, exitCode: 1, signal: null, durationMs: 5 }, '2', 5)
   tell({ type: 'warning', text: 'the certificate of pony.example.org ends in 12 days' }, '2')
   tell({ type: 'task.finished', id: '2', outcome: 'ok', durationMs: 5000 })
   tell({ type: 'task.finished', id: '1', outcome: 'ok', durationMs: 5100 })
@@ -126,6 +131,13 @@ describe('the report of a run', () => {
     expect(await page.getByText('Collecting package-39').isVisible()).toBe(true)
     expect(requests).toHaveLength(1)
     expect(errors).toEqual([])
+  })
+
+  it('marks a question that was answered with a status as no failure', async () => {
+    const { page } = await open(story())
+    const asked = page.locator('.work', { hasText: 'crontab -l' })
+    expect(await asked.textContent()).toMatch(/^·\s*web1.example.org\s*crontab -l exit 1/)
+    expect(await page.locator('.mark.failed').count()).toBeGreaterThan(0)
   })
 
   it('takes what hosts print as text', async () => {
