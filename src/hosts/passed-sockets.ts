@@ -13,7 +13,7 @@ export const canPassSockets = sendmsg !== undefined
 
 /**
  * For `perl -e`: SCM_RIGHTS over Node's own channel between processes, in the form that `process.send(fd, socket)` has.
- * Then how many arguments there are, and each ended by NUL, go to descriptor 3; the exit status comes from 4.
+ * Then it is there until an exit status comes from descriptor 4, or nothing more can.
  */
 export const passingProgram = `
 my $pass = sub {
@@ -24,11 +24,8 @@ my $pass = sub {
   my $message = pack "Q L x4 P Q P Q i x4", 0, 0, $vector, 1, $rights, length $rights, 0;
   return syscall(${sendmsg}, $ENV{NODE_CHANNEL_FD} + 0, $message, 0) > 0;
 };
-open my $arguments, ">&=", 3 or exit 255;
 open my $status, "<&=", 4 or exit 255;
 $pass->(0) && $pass->(1) or exit 255;
-print {$arguments} scalar(@ARGV), " passed\\n", map { "$_\\0" } @ARGV;
-close $arguments;
 close STDIN;
 close STDOUT;
 my $code = <$status>;

@@ -13,9 +13,11 @@ import type { Channel, RsyncChild, RsyncShell, Transport } from './transport.ts'
 // go first: how many and how the bytes come, then each ended by NUL. Double quotes only: rsync splits the text of -e by
 // its own rules, which know quotes but no escapes.
 const script = [
-  '[ -z "$SLIPWAY_BRIDGE" ] || ! command -v perl >/dev/null || exec perl -e "$SLIPWAY_BRIDGE" -- "$@"',
-  'printf "%s spliced\\n" "$#" >&3',
+  'how=spliced',
+  '[ -z "$SLIPWAY_BRIDGE" ] || ! command -v perl >/dev/null || how=passed',
+  'printf "%s %s\\n" "$#" $how >&3',
   'printf "%s\\0" "$@" >&3',
+  '[ $how = spliced ] || exec perl -e "$SLIPWAY_BRIDGE"',
   'exec 5<&0',
   'cat <&5 >&3 5<&- 4<&- & p=$!',
   'cat <&3 3>&- 4<&- 5<&-',
@@ -70,9 +72,18 @@ async function splice(exec: Transport['exec'], child: RsyncChild, greeting: Gree
     first.socket.once('end', words.ended)
     first.socket.once('close', words.ended)
     const { words: argv, rest, how } = await words.read
-    const sockets = how === 'passed' ? await passed : undefined
+    // Asked for at once: the host's rsync starts while the sockets are on their way.
+    const opening = exec(remoteCommand(argv))
+    opening.catch(() => {})
+    const sockets =
+      how === 'passed'
+        ? await passed.catch(async (error: unknown) => {
+            ;(await opening).close()
+            throw error
+          })
+        : undefined
     if (child.connected) child.disconnect()
-    const opened = await exec(remoteCommand(argv)).catch((error: unknown) => {
+    const opened = await opening.catch((error: unknown) => {
       // rsync would wait for whoever holds the other ends.
       for (const each of sockets ?? []) each.close()
       if (error instanceof Error) child.refused = error
