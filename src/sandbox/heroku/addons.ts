@@ -1,4 +1,4 @@
-/** Add-ons: services with plans, provisioned in their own time; a Postgres add-on is a real database. */
+/** Add-ons: services with plans, provisioned in their own time; Postgres and Redis add-ons are real servers. */
 import { randomBytes, randomUUID } from 'node:crypto'
 import { ApiError } from './http.ts'
 import { release } from './releases.ts'
@@ -56,6 +56,9 @@ export const services: Record<string, Service> = {
   })),
   scheduler: service('Heroku Scheduler', 'SCHEDULER', { standard: 0 }, () => ({}), false),
 }
+
+/** Those with a Redis server behind them, and how it is spoken to; the platform's own is over TLS. */
+const redisServices: Readonly<Record<string, 'tls' | 'plain'>> = { 'heroku-redis': 'tls', redistogo: 'plain' }
 
 export function findAddon(world: World, identity: string, app?: App): Addon {
   const { state } = world
@@ -179,6 +182,10 @@ export function addonRoutes(world: World): void {
       addon.values = { _URL: addon.database.url }
     } else {
       addon.values = services[addon.service]!.values(options)
+      if (addon.service in redisServices) {
+        const url = await world.redis.create(addon.id, { tls: redisServices[addon.service] === 'tls' })
+        if (url) addon.values = { _URL: url }
+      }
     }
     addon.state = 'provisioned'
     addon.updatedAt = faults.timestamp()
@@ -269,6 +276,7 @@ export function addonRoutes(world: World): void {
     state.attachments = state.attachments.filter((each) => each.addon !== addon)
     for (const each of new Set(apps)) release(world, each, { description: `Detach ${addon.name}`, phase: false })
     if (addon.database) background(world, () => world.postgres.drop(addon.database!))
+    if (addon.service in redisServices) background(world, () => world.redis.drop(addon.id))
     return { body: shown }
   })
 

@@ -17,6 +17,7 @@ import { ApiError, createApiServer, type Seen } from './http.ts'
 import { logRoutes } from './logs.ts'
 import { pipelineRoutes } from './pipelines.ts'
 import { postgresCluster } from './postgres.ts'
+import { redisServers } from './redis.ts'
 import { releaseRoutes } from './releases.ts'
 import { startRendezvous } from './rendezvous.ts'
 import { type App, emptyState, type State } from './state.ts'
@@ -62,6 +63,7 @@ export async function startHerokuEmulator(options: EmulatorOptions): Promise<Her
     url: '',
     rendezvous,
     postgres: postgresCluster(`${options.dir}/postgres`),
+    redis: redisServers(options.dir, rendezvous),
     tasks: new Set(),
     closing: false,
   }
@@ -122,7 +124,7 @@ export async function startHerokuEmulator(options: EmulatorOptions): Promise<Her
       await rendezvous.close()
       api.server.closeAllConnections()
       await new Promise((resolve) => api.server.close(resolve))
-      await world.postgres.close()
+      await Promise.all([world.postgres.close(), world.redis.close()])
     },
   }
 }

@@ -12,6 +12,8 @@ export interface Rendezvous {
   offer(join: (socket: TLSSocket) => Promise<void>): string
   /** PEM file of the certificate that clients have to trust. */
   readonly certificate: string
+  /** PEM file of its key. */
+  readonly key: string
   close(): Promise<void>
 }
 
@@ -55,6 +57,7 @@ export async function startRendezvous(dir: string, faults: Faults): Promise<Rend
   const port = typeof address === 'object' && address ? address.port : 0
   return {
     certificate,
+    key,
     offer(joinProcess) {
       const secret = randomBytes(16).toString('hex')
       offers.set(secret, joinProcess)

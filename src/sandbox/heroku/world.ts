@@ -3,6 +3,7 @@
 import type { Faults } from './faults.ts'
 import { ApiError, type ApiServer } from './http.ts'
 import type { PgCluster } from './postgres.ts'
+import type { RedisServers } from './redis.ts'
 import type { Rendezvous } from './rendezvous.ts'
 import { type App, OutputStream, type State } from './state.ts'
 
@@ -15,6 +16,7 @@ export interface World {
   url: string
   readonly rendezvous: Rendezvous
   readonly postgres: PgCluster
+  readonly redis: RedisServers
   /** Whatever is under way; awaited when the emulator closes. */
   readonly tasks: Set<Promise<unknown>>
   closing: boolean
