@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { demote, promote } from '../../../src/targets/vps/promotion/index.ts'
 import { audit, type LoadReport } from '../../faults/load.ts'
@@ -56,6 +57,27 @@ it('puts the database back as it was where a handover fails after it was migrate
   })
   expect(hasNotes()).toEqual([])
   expect(databases()).toEqual(['rides', 'rides_staging'])
+  expect((await world.ask('production', '/up')).headers['x-release']).toMatch(/^ridesr1\//)
+})
+
+it('goes back while a program that nobody knows keeps coming into the database', async () => {
+  const url = /^DATABASE_URL=(.*)$/m.exec(readFileSync(`${world.dir}/.env`, 'utf8'))?.[1] as string
+  const loop = 'while :; do psql -X -w -q "$DATABASE_URL" -c "SELECT pg_sleep(60)"; done'
+  const stranger = spawn('/bin/sh', ['-c', loop], {
+    detached: true,
+    stdio: 'ignore',
+    env: { ...process.env, DATABASE_URL: url, PGAPPNAME: 'stranger' },
+  })
+  try {
+    await underLoad(async () => {
+      await expect(world.both((from, to) => promote(from, to))).rejects.toMatchObject({
+        undone: true,
+        message: expect.stringMatching(/others are in rides again: .*stranger/),
+      })
+    })
+  } finally {
+    process.kill(-(stranger.pid as number), 'SIGKILL')
+  }
   expect((await world.ask('production', '/up')).headers['x-release']).toMatch(/^ridesr1\//)
 })
 
