@@ -61,18 +61,24 @@ async function follow(source: string, word: string): Promise<{ seen: number[]; e
   }
 }
 
-test('a log past its size is renamed, its program goes on in a new one, and no line is lost to who follows', async () => {
-  const log = join(project.release, 'logs/mailer.out')
-  const { seen, end } = await follow('mailer', 'line')
+/** Makes a log longer than it may be while `source` is followed, rotates it, and gives back its lines in both files. */
+async function rotated(source: string, word: string, log: string): Promise<{ seen: number[]; numbers: number[] }> {
+  const { seen, end } = await follow(source, word)
   // More than it may have, in one piece that is no line of the program's.
   appendFileSync(log, `${'x'.repeat(11 * 1024 * 1024)}\n`)
   execFileSync('/bin/sh', [join(project.release, 'bin/rotate')])
   await end()
   expect(statSync(`${log}.1`).size).toBeGreaterThan(10 * 1024 * 1024)
   expect(statSync(log).size).toBeLessThan(1024 * 1024)
+  const line = new RegExp(`${word} (\\d+)$`, 'gm')
   const numbers = [`${log}.1`, log].flatMap((file) =>
-    [...readFileSync(file, 'utf8').matchAll(/line (\d+)$/gm)].map((match) => Number(match[1])),
+    [...readFileSync(file, 'utf8').matchAll(line)].map((match) => Number(match[1])),
   )
+  return { seen, numbers }
+}
+
+test('a log past its size is renamed, its program goes on in a new one, and no line is lost to who follows', async () => {
+  const { seen, numbers } = await rotated('mailer', 'line', join(project.release, 'logs/mailer.out'))
   expect(numbers).toEqual(numbers.map((_, index) => index + 1))
   // What was appended from outside may have cut one line in two for the follower; every other one came.
   expect(seen.every((number, index) => index === 0 || number - (seen[index - 1] as number) <= 2)).toBe(true)
@@ -87,16 +93,7 @@ test('a short log is left alone, and the crontab keeps at it without an operator
 })
 
 test("the app's own log is copied and emptied while it is appended to, and its follower misses no line", async () => {
-  const log = join(project.release, 'logs/own.log')
-  const { seen, end } = await follow('own', 'own')
-  appendFileSync(log, `${'x'.repeat(11 * 1024 * 1024)}\n`)
-  execFileSync('/bin/sh', [join(project.release, 'bin/rotate')])
-  await end()
-  expect(statSync(`${log}.1`).size).toBeGreaterThan(10 * 1024 * 1024)
-  expect(statSync(log).size).toBeLessThan(1024 * 1024)
-  const numbers = [`${log}.1`, log].flatMap((file) =>
-    [...readFileSync(file, 'utf8').matchAll(/own (\d+)$/gm)].map((match) => Number(match[1])),
-  )
+  const { seen, numbers } = await rotated('own', 'own', join(project.release, 'logs/own.log'))
   // Between the last look and the emptying is a moment: a line a second would have to be very unlucky.
   const missing = numbers.filter((number, index) => index > 0 && number !== (numbers[index - 1] as number) + 1)
   expect(missing.length).toBeLessThanOrEqual(1)
