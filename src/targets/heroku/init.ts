@@ -49,8 +49,8 @@ export interface Difference {
 export async function init(context: HerokuContext, options: InitOptions = {}): Promise<string[]> {
   const run = currentRun()
   const left = await unfinishedInit(context)
-  if (left) tellOf(left, context)
   if (run.options.planOnly || run.options.dryRun) {
+    if (left) tellOf(left, context)
     const found = await differences(context, options, left)
     for (const { text } of found) run.emit({ type: 'result', text })
     return found.map(({ text }) => text)
@@ -111,6 +111,8 @@ function tellOf(left: Left, { app }: HerokuContext): void {
 
 /** Does what differs with a journal beside, in that of the init which stopped on its way where there is one. */
 async function journalled(context: HerokuContext, options: InitOptions, left: Left | undefined): Promise<string[]> {
+  // Only now is it certain that it is not under way still.
+  if (left) tellOf(left, context)
   const store = left?.store ?? (await storeFor(context))
   const by = ownerOf(currentRun(), kind)
   if (left && store !== (await storeFor(context))) {

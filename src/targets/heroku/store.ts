@@ -252,7 +252,13 @@ INSERT INTO ${schema}.entries (journal, entry) VALUES (:'id', :'entry'::jsonb);`
     },
     async breakLock(scope, by) {
       const was = await store.holder(scope)
-      await sql(url, `DELETE FROM ${schema}.locks WHERE scope = :'scope';`, { scope })
+      // With it goes the dead run's lock on what it was making, which has no name that anybody could type.
+      await sql(
+        url,
+        `DELETE FROM ${schema}.locks WHERE scope = :'scope'
+  OR (scope LIKE '%.init' AND run = (SELECT run FROM ${schema}.locks WHERE scope = :'scope'));`,
+        { scope },
+      )
       if (was) await store.audit(unlockedLine(was, scope, by))
       return was
     },

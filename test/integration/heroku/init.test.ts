@@ -8,6 +8,7 @@ import { Secret } from '../../../src/shell/secret.ts'
 import { herokuContext } from '../../../src/targets/heroku/context.ts'
 import { type InitOptions, init } from '../../../src/targets/heroku/init.ts'
 import { gitRemote, herokuApps, herokuLogin, runLocally } from '../../../src/targets/heroku/operator.ts'
+import { storeFor } from '../../../src/targets/heroku/store.ts'
 import { api, type Stage, setStage } from './stage.ts'
 
 let stage: Stage
@@ -144,6 +145,29 @@ describe('an app from nothing', () => {
     expect(await initialize(second)).toEqual(['fill the database'])
     expect((await stage.get('pony-second', '/pledges')).body).toEqual(['Ada', 'Brita'])
     expect(await initialize(second)).toEqual([])
+  }, 60_000)
+
+  test('whose making died on another machine is gone on with once its lock is broken', async () => {
+    const addons = { 'heroku-postgresql': 'essential-0' }
+    const second = { herokuApp: 'pony-second', pipeline: undefined, domain: undefined, settings: undefined, addons }
+    const { context } = contextOf(second)
+    const by = { run: 'dead', user: 'ben', machine: 'elsewhere', command: 'init' }
+    const locks = ['pony-second.init']
+    await stage.run(async () => {
+      const store = await storeFor(context)
+      expect(store.kind).toBe('postgres')
+      await store.lock(['staging', ...locks], by)
+      const at = new Date().toISOString()
+      await store.begin({ entry: 'begin', at, id: 'died', kind: 'init', title: '', by, facts: {}, steps: [], locks })
+    })
+    await expect(initialize(second)).rejects.toMatchObject({
+      code: 'locked',
+      next: expect.stringContaining('tasks unlock:release=staging'),
+    })
+    await stage.run(async () => (await storeFor(context)).breakLock('staging', by))
+    expect(await initialize(second)).toEqual([])
+    const { value } = await stage.run(async () => (await storeFor(context)).list())
+    expect(value.find((each) => each.id === 'died')).toMatchObject({ result: 'done' })
   }, 60_000)
 
   test('makes anew what it had made, where that is gone by the next run', async () => {
