@@ -23,6 +23,7 @@ import type {
 } from './targets/vps/promotion/index.ts'
 import { type ParamType, param } from './tasks/params.ts'
 
+/** What `application()` is told: the names of the deployments, and where the project is if not beside the task file. */
 export interface ApplicationOptions<Name extends string> {
   /** Sections of config/deploy.ini. */
   deployments: readonly Name[]
@@ -70,9 +71,17 @@ export interface ApplicationBase {
   setRelease(deployment: Deployment, release: string): void
 }
 
+/** What a task file says of its app: its deployments as values, `deployment` as a parameter's type, and `promote`. */
 export type Application<Name extends string> = ApplicationBase & { readonly [K in Name]: Deployment }
 
-/** The application that this task file deploys. Names that config/deploy.ini does not have are refused when used. */
+/**
+ * The application that this task file deploys. Names that config/deploy.ini does not have are refused when used.
+ *
+ * @example
+ * ```ts
+ * const app = application({ deployments: ['staging', 'production'] }) // config/deploy.ini
+ * ```
+ */
 export function application<const Name extends string>(options: ApplicationOptions<Name>): Application<Name> {
   const names: readonly string[] = options.deployments
   const base: ApplicationBase = {
@@ -273,7 +282,14 @@ function setRelease(deployment: Deployment, release: string): void {
   }
 }
 
-/** Shows log lines as they come, until there are no more or the run is interrupted. */
+/**
+ * Shows log lines as they come, until there are no more or the run is interrupted.
+ *
+ * @example
+ * ```ts
+ * await show(app.staging.logs({ source: 'app', follow: true }))
+ * ```
+ */
 export async function show(lines: AsyncIterable<LogLine>): Promise<void> {
   const run = currentRun()
   for await (const line of lines) {
@@ -283,7 +299,14 @@ export async function show(lines: AsyncIterable<LogLine>): Promise<void> {
   }
 }
 
-/** A deployment on hosts, or a UsageError: for what only hosts have. */
+/**
+ * A deployment on hosts, or a UsageError: for what only hosts have.
+ *
+ * @example
+ * ```ts
+ * await onHosts(app.staging).role('web').each((host) => host.probe`uptime`)
+ * ```
+ */
 export function onHosts(deployment: Deployment): VpsDeployment {
   if (deployment.target === 'vps') return deployment
   throw new UsageError(

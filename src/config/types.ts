@@ -9,6 +9,7 @@ export interface Place {
   line: number
 }
 
+/** config/deploy.ini as it was read and checked: the app, its deployments, and where each setting stands. */
 export interface Config {
   /** The project folder: the one that holds config/, absolute. */
   dir: string
@@ -139,6 +140,7 @@ interface DeploymentBase {
   place: Place
 }
 
+/** The settings of a deployment on hosts of one's own. */
 export interface VpsConfig extends DeploymentBase {
   target: 'vps'
   /** ssh destinations. */
@@ -162,6 +164,7 @@ export interface VpsConfig extends DeploymentBase {
   maintenanceVariable?: { name: string; value: string }
 }
 
+/** The settings of a deployment on Heroku. */
 export interface HerokuConfig extends DeploymentBase {
   target: 'heroku'
   /** The Heroku app's name. */
@@ -184,6 +187,7 @@ export interface HerokuConfig extends DeploymentBase {
   maintenanceVariable?: string
 }
 
+/** One deployment's settings: `target` tells which kind it is. */
 export type DeploymentConfig = VpsConfig | HerokuConfig
 
 export interface DomainsConfig {

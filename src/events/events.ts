@@ -16,6 +16,7 @@ export interface ErrorRecord {
   stack?: string
 }
 
+/** What a run tells, each kind with its own fields; docs/guide/events.md has them all. */
 export type EventBody =
   | { type: 'run.started'; argv: string[]; version: string; user: string; dryRun: boolean; taskFile?: string }
   | { type: 'run.finished'; outcome: Outcome; exitCode: number; durationMs: number }

@@ -19,6 +19,7 @@ export interface Selection {
   poolSize?: number
 }
 
+/** How a run was asked for: dry run, selection of hosts, step by step, the sandbox. */
 export interface RunOptions {
   dryRun?: boolean
   /** Print a change's steps and stop: `--plan`. */
@@ -57,6 +58,7 @@ export interface Revealable {
   reveal(): string
 }
 
+/** One invocation: its events, its abort signal, its options, and what was said to be done at its end. */
 export interface Run {
   /** Sorts by time: `20261127T101500-ab12cd`. */
   readonly id: string
@@ -180,6 +182,11 @@ export function scoped(run: Run, narrower: { signal?: AbortSignal; taskId?: stri
 /**
  * Runs `branches` at the same time as one scope: when one fails, the others are aborted and awaited before its
  * error goes on, so that nothing is released under a write that is still going.
+ *
+ * @example
+ * ```ts
+ * await together([() => app.staging.deploy(), () => host('web1').$`systemctl --user restart mailer`])
+ * ```
  */
 export async function together<T>(branches: readonly (() => Promise<T>)[]): Promise<T[]> {
   const outer = currentRun()

@@ -5,6 +5,7 @@ import { currentRun } from '../events/run.ts'
 import type { Host } from './host.ts'
 import { reach } from './reach.ts'
 
+/** Where a forwarded port leads, and where it is listened on here. */
 export interface ForwardOptions {
   /** Port here, on 127.0.0.1; 0, or not given: any that is free. */
   port?: number
@@ -12,6 +13,7 @@ export interface ForwardOptions {
   to: string
 }
 
+/** A forwarded port while it is open. */
 export interface Forward {
   readonly port: number
   close(): Promise<void>

@@ -7,7 +7,14 @@ import { host } from './remote-host.ts'
 
 const defaultPoolSize = 32
 
-/** The hosts at these ssh destinations: `hosts('web1', 'deploy@web2')`. */
+/**
+ * The hosts at these ssh destinations: `hosts('web1', 'deploy@web2')`.
+ *
+ * @example
+ * ```ts
+ * await hosts('web1', 'web2').each((host) => host.$`sudo systemctl reload nginx`, { parallel: 2 })
+ * ```
+ */
 export function hosts(...destinations: readonly string[]): HostGroup {
   return hostGroup(destinations.join(', '), [...new Set(destinations)].map(host))
 }

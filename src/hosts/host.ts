@@ -5,6 +5,7 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { Command, Secret, Word } from '../shell/index.ts'
 
+/** One machine: runs commands, holds files. Nothing about it is ever mutated: `cd`, `env` and `as` give new hosts. */
 export interface Host {
   /** As the user wrote it: `deploy@web1.example.org`, an alias of ~/.ssh/config, or `local`. */
   readonly name: string
@@ -70,6 +71,7 @@ export interface Host {
 
 export type CommandTag = (strings: TemplateStringsArray, ...words: readonly Word[]) => Running
 
+/** How a command is run: what it may take, how it is shown, what is a failure. */
 export interface RunCommandOptions {
   kind?: 'probe' | 'write'
   /** Any exit status or signal resolves instead of rejecting. */
@@ -120,6 +122,7 @@ export interface Running extends PromiseLike<Result> {
   finally(onFinally: () => void): Promise<Result>
 }
 
+/** What a command came to: its output, exit status or signal, and how long it took. */
 export interface Result {
   readonly stdout: string
   readonly stderr: string
@@ -148,6 +151,7 @@ export interface FileChange {
   shown?(text: string): string
 }
 
+/** One step of a script: its name, its command, and what it writes. */
 export interface ScriptStep {
   /** Shown, and used in errors: "link the settings". */
   name: string
@@ -160,6 +164,7 @@ export interface ScriptStep {
   writes?: FileChange | readonly FileChange[]
 }
 
+/** How a script is run: what it may take, how it is shown, and what has to hold before it begins. */
 export interface ScriptOptions {
   kind?: 'probe' | 'write'
   timeoutMs?: number
@@ -168,6 +173,7 @@ export interface ScriptOptions {
   guard?: Command
 }
 
+/** What one step of a script came to. */
 export interface StepResult {
   name: string
   stdout: string
@@ -177,10 +183,12 @@ export interface StepResult {
   durationMs: number
 }
 
+/** How a file is written. */
 export interface WriteOptions {
   mode?: number
 }
 
+/** What is copied where, and how. */
 export interface RsyncOptions {
   /** Relative to the project folder where local. A trailing slash means the folder's content, as in rsync. */
   source: string
@@ -198,6 +206,7 @@ export interface RsyncOptions {
   dryRun?: boolean
 }
 
+/** What a copy came to: which files were sent and deleted, and how many bytes. */
 export interface RsyncResult {
   /** Files sent, as rsync itemizes them. */
   changed: string[]
@@ -207,6 +216,7 @@ export interface RsyncResult {
   bytesTotal: number
 }
 
+/** From where a file is shown, and whether it is followed. */
 export interface TailOptions {
   follow?: boolean
   lines?: number
@@ -215,6 +225,7 @@ export interface TailOptions {
   grep?: string
 }
 
+/** A line of a followed file, with its host. */
 export interface TailLine {
   host: string
   path: string
@@ -228,6 +239,7 @@ export type HostOutcome<T> =
   | { ok: true; value: T; durationMs: number }
   | { ok: false; error: Error; durationMs: number }
 
+/** How a function is run on several hosts: how many at once, in which batches, and how many may fail. */
 export interface EachOptions {
   /** `false`: one after the other. Default true. */
   parallel?: boolean

@@ -38,12 +38,26 @@ import {
 /** Characters of a script, as it is spelled there, that fit into a command's request: one packet, 32 KiB for the smallest servers. */
 const shortScript = 28_000
 
-/** The host at an ssh destination. Nothing connects before it is used. */
+/**
+ * The host at an ssh destination. Nothing connects before it is used.
+ *
+ * @example
+ * ```ts
+ * const { stdout } = await host('deploy@web1').$`uptime`
+ * ```
+ */
 export function host(destination: string): Host {
   return makeHost(destination, 'ssh', { env: {} })
 }
 
-/** This machine. */
+/**
+ * This machine.
+ *
+ * @example
+ * ```ts
+ * await local().$`npm run build`
+ * ```
+ */
 export function local(): Host {
   return makeHost('local', 'local', { env: {} })
 }

@@ -39,7 +39,16 @@ export function tailHost(site: TailSite, paths: readonly string[], options: Tail
   )
 }
 
-/** The lines of `paths` on several hosts, as they come. Each line names its host. */
+/**
+ * The lines of `paths` on several hosts, as they come. Each line names its host.
+ *
+ * @example
+ * ```ts
+ * for await (const { host: name, text } of tailHosts([host('web1'), host('web2')], 'log/app.log', { follow: true })) {
+ *   note(`${name}: ${text}`)
+ * }
+ * ```
+ */
 export function tailHosts(
   hosts: Iterable<Host>,
   paths: string | readonly string[],

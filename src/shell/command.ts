@@ -17,10 +17,12 @@ export class Raw {
 /** Shell text that is put in as it stands, unquoted. For constants of your own, never for values. */
 export const raw = (text: string): Raw => new Raw(text)
 
+/** What may stand in a command's template: text, a number, a secret, another command, or a list of these. */
 export type Word = string | number | bigint | boolean | Secret | Raw | Command | readonly Word[]
 
 type Part = { text: string } | { secret: Secret }
 
+/** Shell text whose interpolated values are quoted, and whose secrets don't show. */
 export class Command {
   readonly parts: readonly Part[]
 
@@ -48,7 +50,14 @@ export class Command {
   }
 }
 
-/** A command: `` sh`ln -s ${target} ${link}` ``. */
+/**
+ * A command as a value: every interpolated value is one quoted word, an array is several, a Secret never shows.
+ *
+ * @example
+ * ```ts
+ * await host('web1').run(sh`ls -l ${folder}`)
+ * ```
+ */
 export function sh(strings: TemplateStringsArray, ...words: readonly Word[]): Command {
   const parts: Part[] = []
   strings.forEach((text, index) => {

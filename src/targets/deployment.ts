@@ -6,8 +6,10 @@ import type { HostGroup } from '../hosts/host.ts'
 import type { HerokuDeployment } from './heroku/deployment.ts'
 import type { VpsDeployment } from './vps/deployment.ts'
 
+/** One running copy of the app: on hosts, or on Heroku. `target` tells which. */
 export type Deployment = VpsDeployment | HerokuDeployment
 
+/** What can be done with a deployment, the same on hosts and on Heroku. */
 export interface DeploymentOperations {
   /** The section of deploy.ini: `staging`. */
   readonly name: string
@@ -45,6 +47,7 @@ export interface DeploymentOperations {
   readonly hosts: HostGroup
 }
 
+/** What is deployed, and how. */
 export interface DeployOptions {
   /** A git ref; default is the working tree as it lies, on a clean branch if the deployment names one. */
   ref?: string
@@ -56,12 +59,14 @@ export interface DeployOptions {
   announce?: boolean
 }
 
+/** How what was uploaded is installed. */
 export interface InstallOptions {
   /** A new virtualenv or node_modules; on Heroku the build cache is purged. */
   fresh?: boolean
   keepFailed?: boolean
 }
 
+/** One upload of code inside a release; on Heroku, a release. */
 export interface Version {
   id: string
   /** Heroku: `pending` is uploading, `succeeded` is live or retired. */
@@ -75,6 +80,7 @@ export interface Version {
   description?: string
 }
 
+/** One process: its state, and since when. */
 export interface ProcessStatus {
   name: string
   state: 'running' | 'starting' | 'stopped' | 'stopping' | 'failed'
@@ -85,6 +91,7 @@ export interface ProcessStatus {
   detail?: string
 }
 
+/** The app server: started, stopped, restarted, each proved. */
 export interface Service {
   /** Resolves once it runs and answers its health check. Already running is fine. */
   start(): Promise<void>
@@ -96,11 +103,13 @@ export interface Service {
   tail(options?: LogOptions): AsyncIterable<LogLine>
 }
 
+/** The workers: drained before they stop, and scaled. */
 export interface Workers extends Service {
   /** The number of processes of a worker program. */
   scale(sizes: Record<string, number>): Promise<void>
 }
 
+/** Which log, from where, and whether it is followed. */
 export interface LogOptions {
   follow?: boolean
   lines?: number
@@ -110,6 +119,7 @@ export interface LogOptions {
   source?: string
 }
 
+/** A line of a log, with its host and source. */
 export interface LogLine {
   host: string
   source: string
@@ -118,6 +128,7 @@ export interface LogLine {
   mark?: 'gap' | 'rotated' | 'reconnected'
 }
 
+/** The deployment's databases: backups that are proved, restores that lose nothing, copies. */
 export interface Database {
   /** Creates and fills it with the app's command. Refuses where there is data, unless `force`. */
   /** `unlessThere`: data that is there already is left as it is, and that is fine. */
@@ -136,6 +147,7 @@ export interface Database {
   shell(): Promise<number>
 }
 
+/** A backup, as the list shows it. */
 export interface Backup {
   id: string
   at: string
@@ -147,6 +159,7 @@ export interface Backup {
   scheduled?: boolean
 }
 
+/** The app's own settings of a deployment. */
 export interface Settings {
   get(): Promise<Record<string, string>>
   /** One batch; `null` removes. Returns the names that changed. */
@@ -156,12 +169,14 @@ export interface Settings {
   push(): Promise<string[]>
 }
 
+/** The names that a deployment answers at. */
 export interface Domains {
   list(): Promise<{ domain: string; pointsAt?: string; ok: boolean; detail?: string }[]>
   attach(domain: string): Promise<void>
   verify(domain?: string): Promise<void>
 }
 
+/** Answers 503 with a page while it is on. */
 export interface Maintenance {
   on(options?: { message?: string }): Promise<void>
   off(): Promise<void>
@@ -170,12 +185,14 @@ export interface Maintenance {
   during<T>(fn: () => Promise<T>): Promise<T>
 }
 
+/** The commands that run by the clock. */
 export interface Schedule {
   list(): Promise<{ name: string; when: string; command: string }[]>
   /** Makes the host's section equal to the configuration. Returns whether it changed. */
   push(): Promise<boolean>
 }
 
+/** How a deployment is: version, processes, health, databases, domains, disk. */
 export interface DeploymentStatus {
   name: string
   target: 'vps' | 'heroku'

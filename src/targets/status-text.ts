@@ -1,6 +1,7 @@
 /** A deployment's status as lines for a person. Pure. */
 import type { DeploymentStatus, ProcessStatus, Version } from './deployment.ts'
 
+/** What `status()` resolved with, as the lines that the task `status` shows. */
 export function statusText(status: DeploymentStatus): string {
   const rows: [string, string][] = [
     [status.name, `${status.release}${status.role === 'none' ? '' : ` (${status.role})`} on ${status.target}`],
@@ -56,6 +57,7 @@ export function processTable(processes: readonly ProcessStatus[]): string {
   return table([['PROCESS', 'STATE', 'PID', 'UP', 'VERSION', 'HOST', ''], ...rows])
 }
 
+/** Versions as a table, the current one marked. */
 export function versionTable(versions: readonly Version[]): string {
   return table([
     ['', 'VERSION', 'STATE', 'COMMIT', 'BY', 'AT'],
@@ -70,6 +72,7 @@ export function versionTable(versions: readonly Version[]): string {
   ])
 }
 
+/** Rows as text, with the columns lined up. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
   return rows
@@ -85,6 +88,7 @@ export function table(rows: readonly (readonly string[])[]): string {
 const versionText = (version: Version): string =>
   `${version.id} (${version.state}${version.commit ? `, ${version.commit.slice(0, 10)}` : ''}, by ${version.by} at ${version.at})`
 
+/** Bytes for people: `1.2 MB`. */
 export function fileSize(bytes: number | undefined): string {
   if (bytes === undefined) return ''
   const units = ['B', 'kB', 'MB', 'GB', 'TB']

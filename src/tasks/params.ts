@@ -21,6 +21,7 @@ export interface ParamType<T, Required extends boolean = true> {
   default(value: T): ParamType<T, false>
 }
 
+/** How a parameter is named, described, checked and completed. */
 export interface ParamDefinition<T> {
   kind?: 'value' | 'flag' | 'rest'
   placeholder: string
@@ -51,9 +52,24 @@ export function param<T>(definition: ParamDefinition<T>): ParamType<T, boolean> 
   }
 }
 
-/** Any text. */
+/**
+ * Any text.
+ *
+ * @example
+ * ```ts
+ * params: { branch: string().default('main') }
+ * ```
+ */
 export const string = (): ParamType<string> => param({ placeholder: 'text', parse: (text) => text })
 
+/**
+ * A parameter that is a number.
+ *
+ * @example
+ * ```ts
+ * params: { lines: number().default(100) }
+ * ```
+ */
 export const number = (): ParamType<number> =>
   param({
     placeholder: 'number',
@@ -64,7 +80,14 @@ export const number = (): ParamType<number> =>
     },
   })
 
-/** false unless given: `--follow`, `:follow`, `:follow=false`, `--no-follow`. */
+/**
+ * false unless given: `--follow`, `:follow`, `:follow=false`, `--no-follow`.
+ *
+ * @example
+ * ```ts
+ * params: { follow: flag().about('go on with what comes') }
+ * ```
+ */
 export const flag = (): ParamType<boolean, false> =>
   param<boolean>({
     kind: 'flag',
@@ -79,7 +102,14 @@ export const flag = (): ParamType<boolean, false> =>
     fallback: () => false,
   })
 
-/** One of `values`. */
+/**
+ * One of `values`.
+ *
+ * @example
+ * ```ts
+ * params: { size: choice(['small', 'large']).default('small') }
+ * ```
+ */
 export const choice = <const V extends string>(values: readonly V[]): ParamType<V> =>
   param<V>({
     placeholder: values.join('|'),
@@ -90,7 +120,14 @@ export const choice = <const V extends string>(values: readonly V[]): ParamType<
     choices: () => values,
   })
 
-/** The words after `--`: `tasks run:release=staging -- ls -l`. */
+/**
+ * The words after `--`: `tasks run:release=staging -- ls -l`.
+ *
+ * @example
+ * ```ts
+ * params: { command: rest() } // tasks run:release=staging -- ls -l
+ * ```
+ */
 export const rest = (): ParamType<readonly string[], false> =>
   param<readonly string[]>({
     kind: 'rest',

@@ -1,6 +1,7 @@
 /** What a task is: a described, typed function. Tasks call each other as functions. */
 import type { ParamType } from './params.ts'
 
+/** The parameters of a task by name. */
 export type Params = Readonly<Record<string, ParamType<never, boolean> | ParamType<unknown, boolean>>>
 
 type ValueOf<P> = P extends ParamType<infer T, boolean> ? T : never
@@ -13,6 +14,7 @@ export type CallParams<P> = { readonly [K in RequiredNames<P>]: ValueOf<P[K]> | 
   readonly [K in Exclude<keyof P, RequiredNames<P>>]?: ValueOf<P[K]> | string
 }
 
+/** What `task()` is told: what it does, what it takes, and how it runs. */
 export interface TaskDefinition<P, R> {
   /** One line: what it does. Further lines are shown by `tasks <task> --help`. */
   about: string
@@ -26,6 +28,7 @@ export interface TaskDefinition<P, R> {
   run(params: ParamValues<P>): R
 }
 
+/** A described function: called from the command line by its name, and from other tasks as a function. */
 export interface Task<P = Params, R = unknown> {
   (
     ...params: [RequiredNames<P>] extends [never] ? [params?: CallParams<P>] : [params: CallParams<P>]

@@ -5,6 +5,7 @@ import type { SshConfig } from '../hosts/ssh-config.ts'
 import type { Transport } from '../hosts/transport.ts'
 import { type Answer, fakeTransport } from './fake-transport.ts'
 
+/** What fake hosts answer, and which files they have. */
 export interface FakeHostsOptions {
   /**
    * What a command gives: text for stdout, or an Answer. Without one (or with `undefined`) a command succeeds and
@@ -15,6 +16,7 @@ export interface FakeHostsOptions {
   files?: Readonly<Record<string, Readonly<Record<string, string>>>>
 }
 
+/** Hosts that are not there: what tasks did with them can be asked. */
 export interface FakeHosts {
   /** Commands in the order they came, of one host or as `host: command` of all; file operations are not among them. */
   commands(host?: string): string[]
@@ -31,7 +33,14 @@ interface FakeHost {
   links: Map<string, string>
 }
 
-/** Nothing connects and nothing runs, `local()` included: what reaches past host.$ (fs, fetch, zx) is not held back. */
+/**
+ * Nothing connects and nothing runs, `local()` included: what reaches past host.$ (fs, fetch, zx) is not held back.
+ *
+ * @example
+ * ```ts
+ * const hosts = fakeHosts({ answer: (command) => (command === 'uptime' ? 'up 3 days' : undefined) })
+ * ```
+ */
 export function fakeHosts(options: FakeHostsOptions = {}): FakeHosts {
   const hosts = new Map<string, FakeHost>()
   const recorded: { host: string; command: string }[] = []

@@ -3,6 +3,7 @@ import { PassThrough } from 'node:stream'
 import { SlipwayError } from '../events/errors.ts'
 import type { Channel, Transport } from '../hosts/transport.ts'
 
+/** What a fake host gives for a command: nothing printed and success unless said. */
 export interface Answer {
   stdout?: string
   stderr?: string

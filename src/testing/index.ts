@@ -7,12 +7,14 @@ import type { FakeHosts } from './fake-hosts.ts'
 export { type FakeHosts, type FakeHostsOptions, fakeHosts } from './fake-hosts.ts'
 export type { Answer } from './fake-transport.ts'
 
+/** How a recorded run is set up: its hosts, its options, the answers to its questions. */
 export interface RecordOptions extends RunOptions {
   hosts?: FakeHosts
   /** Answers to questions; those without one are refused, as without a terminal. */
   prompter?: Partial<Prompter>
 }
 
+/** What a recorded run came to. */
 export interface Recording<T> {
   /** What `fn` resolved with; undefined where it failed. */
   result?: T
@@ -57,6 +59,7 @@ export function nameTasks<T extends object>(taskFile: T): T {
   return taskFile
 }
 
+/** A sandbox that a test has started: where it is, and how it is asked and ended. */
 export interface TestSandbox {
   /** For `recordRun(fn, { sshConfigFile })`: every destination is the sandbox. */
   sshConfigFile: string
@@ -68,7 +71,15 @@ export interface TestSandbox {
   remove(): Promise<void>
 }
 
-/** A real sshd and nginx on loopback, for the project in `dir`: for `beforeAll`, with `remove` in `afterAll`. */
+/**
+ * A real sshd and nginx on loopback, for the project in `dir`: for `beforeAll`, with `remove` in `afterAll`.
+ *
+ * @example
+ * ```ts
+ * const there = await sandbox(projectDir) // in beforeAll; there.remove() in afterAll
+ * const { results } = await recordRun(() => uptime(), { sshConfigFile: there.sshConfigFile })
+ * ```
+ */
 export async function sandbox(dir: string): Promise<TestSandbox> {
   const { removeSandbox, startSandbox } = await import('../sandbox/index.ts')
   const { sshConfigFile, home, httpPort } = await startSandbox({ dir })
