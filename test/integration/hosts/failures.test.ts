@@ -70,6 +70,17 @@ describe('a host', () => {
     expect(Date.now() - startedAt).toBeLessThan(14_000)
   })
 
+  it('to which no connection can be made: the address, and the network’s own words', async () => {
+    const sshConfigFile = join(dir, 'unreachable')
+    // What means everyone on the network is refused here, with nothing sent.
+    const at = { address: '255.255.255.255', port: 22, clientKey: '/none', knownHosts: '/none' }
+    writeFileSync(sshConfigFile, clientConfig('test', at))
+    const error = await failure(trueOn({ sshConfigFile }))
+    expect(error).toMatchObject({ code: 'host-unreachable', host: 'test', state: 'Nothing was run on it.' })
+    expect(error.message).toMatch(/^(test could not be reached: connect E|there is no route to test \()/)
+    expect(error.detail).toMatch(/255\.255\.255\.255[\s\S]*given up after/)
+  }, 40_000)
+
   it('with no room, for connections or for commands: how often it was tried, and what limits it', async () => {
     const noSessions = await server({ config: 'MaxSessions 0' })
     const busy = await server({ config: 'MaxStartups 1:100:1' })
