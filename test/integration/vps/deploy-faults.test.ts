@@ -148,6 +148,35 @@ test.each([
   60_000,
 )
 
+test('a lock that another run holds, or left behind: it is said whose, the app serves on, and unlock lets the next one in', async () => {
+  const { vpsStore } = await import('../../../src/targets/vps/store/index.ts')
+  const [before, versions] = [await up(), readdirSync(join(project.release, 'versions'))]
+  await project.run(async (staging) => {
+    const ada = { run: 'other', user: 'ada', machine: 'desk', command: 'tasks deploy_staging' }
+    await vpsStore(staging.hosts.first(), 'pony').lock(['staging'], ada)
+  })
+  const operations: ((staging: VpsDeployment) => Promise<unknown>)[] = [
+    (staging) => staging.deploy(),
+    (staging) => staging.workers.restart(),
+    (staging) => staging.server.restart(),
+    (staging) => staging.database.backup(),
+    (staging) => staging.database.migrate(),
+  ]
+  for (const operation of operations) {
+    await expect(project.run(operation)).rejects.toMatchObject({
+      code: 'locked',
+      message: expect.stringMatching(/staging is locked by ada on desk/),
+    })
+  }
+  expect(await up()).toMatchObject({ status: 200, release: before.release })
+  expect(readdirSync(join(project.release, 'versions'))).toEqual(versions)
+  await project.run(async (staging) => {
+    const by = { run: 'test', user: 'u', machine: 'm', command: 'unlock' }
+    expect(await vpsStore(staging.hosts.first(), 'pony').breakLock('staging', by)).toMatchObject({ user: 'ada' })
+  })
+  await project.run((staging) => staging.server.restart())
+}, 60_000)
+
 test('a mistake in the settings that the app does not survive: the one before serves on, with its settings', async () => {
   const [before, settings, id] = [await up(), readFileSync(settingsFile(), 'utf8'), current()]
   project.edit('config/staging.ini', (text) => `${text}[pony\nbroken\n`)
