@@ -55,7 +55,7 @@ export function readingOf(to: VpsContext, facts: ReadingFacts): PromotionFacts['
       {
         host: facts.host,
         state: 'Nothing was changed.',
-        next: `Install it there again: \`tasks install_app:release=production\`. ${without}`,
+        next: `Deploy it there again: \`tasks deploy:release=production\`. ${without}`,
       },
     )
   }
