@@ -53,7 +53,7 @@ export function fakeHosts(options: FakeHostsOptions = {}): FakeHosts {
     return host
   }
   const answer = (name: string, command: string, input: Buffer): Answer => {
-    const ofFile = fileOperation(hostNamed(name), command, input)
+    const ofFile = following(hostNamed(name), command) ?? fileOperation(hostNamed(name), command, input)
     if (ofFile) return ofFile
     recorded.push({ host: name, command })
     const given = options.answer?.(command, name)
@@ -81,6 +81,23 @@ export function fakeHosts(options: FakeHostsOptions = {}): FakeHosts {
     link: (host, path) => hostNamed(host).links.get(path),
     install: (run) => void run.memo(poolKey, () => pool),
   }
+}
+
+/** The script of hosts/tail-script.ts: the last lines of files in memory, as it would say them; undefined for any other. */
+function following({ files, links }: FakeHost, command: string): Answer | undefined {
+  const nonce = /^say\(\) \{ printf '\\036(\w+) /m.exec(command)?.[1]
+  if (nonce === undefined || !command.includes('exec 9<&0')) return undefined
+  const count = Number(/\$\(tail -n (\d+) --/.exec(command)?.[1] ?? Number.POSITIVE_INFINITY)
+  const said = [...command.matchAll(/^f(\d+)=(.*)$/gm)].map(([, index, word]) => {
+    const path = written(word ?? '')
+    const content = files.get(links.get(path) ?? path)?.toString()
+    if (content === undefined) return `\x1e${nonce} M ${index} missing\n`
+    const lines = content.split(/(?<=\n)/)
+    const text = lines.slice(Math.max(0, lines.length - count)).join('')
+    const bytes = Buffer.byteLength(text)
+    return `\x1e${nonce} D ${index} 1 ${Buffer.byteLength(content) - bytes} ${bytes}\n${text}`
+  })
+  return { stdout: said.join('') }
 }
 
 /** The commands of hosts/file-commands.ts, done in memory; undefined for any other. */
@@ -124,6 +141,9 @@ function assigned(command: string, variable: 't' | 'v'): string | undefined {
     variable === 'v' ? command.replace(/^set -eu; /, '') : command,
   )
   if (!match) return undefined
-  const word = match[1]!.replace('"$HOME"', '~').replaceAll("'\\''", '\0').replaceAll("'", '').replaceAll('\0', "'")
-  return word.replace(/^\.\//, '')
+  return written(match[1]!)
 }
+
+/** A path as the task wrote it, from how it is quoted on the way. */
+const written = (word: string): string =>
+  word.replace('"$HOME"', '~').replaceAll("'\\''", '\0').replaceAll("'", '').replaceAll('\0', "'").replace(/^\.\//, '')

@@ -42,7 +42,7 @@ function fakeChannel(line: string, answer: Answerer): Channel {
   const sent: Buffer[] = []
   stdin.on('data', (chunk: Buffer) => sent.push(chunk))
   const exit = new Promise<{ exitCode: number; signal: null }>((resolve) => {
-    stdin.once('end', () => {
+    const begin = () => {
       const { nonce, body, input } = takeApart(line, Buffer.concat(sent))
       if (nonce) stdout.write(`\x1e${nonce} 1\n`)
       const {
@@ -57,10 +57,16 @@ function fakeChannel(line: string, answer: Answerer): Channel {
       stdout.end(out)
       stderr.end(err)
       resolve({ exitCode, signal: null })
-    })
+    }
+    // A follower's input is open for as long as it follows; here it ends once it has said what there is.
+    if (isFollower(line)) begin()
+    else stdin.once('end', begin)
   })
   return { stdin, stdout, stderr, exit, signal: () => {}, resize: () => {}, close: () => stdin.end() }
 }
+
+const isFollower = (line: string) =>
+  unquoted(line.slice(line.indexOf('sh -c ') + 'sh -c '.length)).includes('exec 9<&0')
 
 /** The command as it was written, without what makes it travel. */
 function takeApart(line: string, input: Buffer): { nonce?: string; body: string; input: Buffer } {

@@ -79,7 +79,7 @@ const without: Readonly<Record<string, string>> = {
     `migrations-unknown migrations-unrecorded schema-unknown`,
   ),
   ...because('A program that every test needs would have to be missing.', `nginx-missing sshd-missing no-python`),
-  ...because('A program on the host would have to end well between two of its lines.', `step-unproved tail-ended`),
+  ...because('A program on the host would have to end well between two of its lines.', `step-unproved`),
   ...because(
     'Another check comes first; this one is the last line of defence.',
     `declined fresh-database init-failed no-own-port no-site same-release`,

@@ -1,4 +1,4 @@
-import { ask, host, hosts, result, Secret, sh, task } from 'slipway'
+import { ask, host, hosts, note, type RunEvent, result, Secret, sh, type TailOptions, task } from 'slipway'
 import { fakeHosts, nameTasks, recordRun } from 'slipway/testing'
 import { describe, expect, it } from 'vitest'
 
@@ -107,6 +107,33 @@ describe('fake hosts', () => {
     expect(fakes.commands('local')).toEqual(['touch /tmp/slipway-must-not-be-here'])
     const { error } = await recordRun(() => host('h').openStream('/run/x.sock'), { hosts: fakes })
     expect(error).toMatchObject({ code: 'fake-host' })
+  })
+})
+
+describe('a log on a fake host', () => {
+  const hosts = () => fakeHosts({ files: { h: { 'log/app.log': 'one\ntwo\nthree\n', '~/other': 'x\n' } } })
+  const tail = (path: string | string[], options: TailOptions) => async () => {
+    for await (const { text } of host('h').tail(path, options)) note(text)
+  }
+  const notes = (events: readonly RunEvent[]) => events.flatMap((event) => (event.type === 'note' ? [event.text] : []))
+
+  it('is shown from its last lines', async () => {
+    const { events, error } = await recordRun(tail(['log/app.log', '~/other'], { lines: 2, follow: false }), {
+      hosts: hosts(),
+    })
+    expect(error).toBeUndefined()
+    expect(notes(events)).toEqual(['two', 'three', 'x'])
+  })
+
+  it('that is not there is an error', async () => {
+    const { error } = await recordRun(tail('nowhere.log', { follow: false }), { hosts: hosts() })
+    expect(error).toMatchObject({ code: 'file-missing' })
+  })
+
+  it('that is followed ends once it has been shown, with an error: nobody waits for lines that can’t come', async () => {
+    const { events, error } = await recordRun(tail('log/app.log', { lines: 1 }), { hosts: hosts() })
+    expect(notes(events)).toEqual(['three'])
+    expect(error).toMatchObject({ code: 'tail-ended', message: 'following log/app.log on h ended by itself' })
   })
 })
 
