@@ -107,7 +107,12 @@ describe('what is refused', () => {
       'start_app has no parameter "relase", and tasks no option --relase',
       'Did you mean --release?',
     ],
-    [['deploy_staging:x=1'], 'unknown-parameter', 'deploy_staging has no parameter "x"', 'deploy_staging takes no parameters.'],
+    [
+      ['deploy_staging:x=1'],
+      'unknown-parameter',
+      'deploy_staging has no parameter "x"',
+      'deploy_staging takes no parameters.',
+    ],
     [
       ['deploy_staging:x'],
       'too-many-values',
