@@ -8,6 +8,7 @@ import { buildCode } from './builds.ts'
 import { type HerokuContext, ofRun } from './context.ts'
 import { dynosUp, formationOf, healthy } from './dynos.ts'
 import { isNotFound } from './errors.ts'
+import { tellOfOtherHooks } from './hooks.ts'
 import * as resource from './resources.ts'
 import { showStream } from './stream.ts'
 import { currentRelease, getRelease, rollbackTo } from './versions.ts'
@@ -24,6 +25,7 @@ export async function buildAndRelease(
   if (currentRun().options.dryRun && !(await appExists(context))) {
     throw new StubbedResultError(`POST /apps: ${context.app}`)
   }
+  tellOfOtherHooks(context)
   const before = await currentRelease(context)
   const built = await buildCode(context, options)
   const release = await released(context, built.release?.id ?? '', before)

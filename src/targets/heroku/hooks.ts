@@ -2,6 +2,7 @@
 import type { HookName } from '../../config/types.ts'
 import type { Step } from '../../engine/types.ts'
 import { SlipwayError } from '../../events/errors.ts'
+import { currentRun } from '../../events/run.ts'
 import type { HerokuContext } from './context.ts'
 import { runAttached } from './one-off.ts'
 
@@ -9,6 +10,16 @@ export function inHooks(context: HerokuContext, name: HookName): Step[] {
   return (context.deployment.app.hooks[name] ?? []).map((command, index) =>
     commandStep(context, `${name}-${index + 1}`, command, name),
   )
+}
+
+const runHere: readonly string[] = ['after_restore', 'after_clone'] satisfies HookName[]
+
+/** Says which of the configured hooks nothing runs on Heroku, whose releases have one of their own. */
+export function tellOfOtherHooks(context: HerokuContext): void {
+  const others = Object.keys(context.deployment.app.hooks).filter((name) => !runHere.includes(name))
+  if (others.length === 0) return
+  const text = `[app.hooks] ${others.join(', ')}: not run on Heroku; what each release needs is the Procfile's release line`
+  currentRun().emit({ type: 'warning', host: context.app, text })
 }
 
 /** A command as a step: it is run again when the change is resumed before it was finished. */

@@ -73,10 +73,14 @@ describe('what goes wrong in a deploy', () => {
     expect(await version()).toBe('1a')
   }, 60_000)
 
-  test('output that is cut goes on where it stopped', async () => {
+  test('output that is cut goes on where it stopped, and hooks that nothing runs there are told of', async () => {
     stage.commit({ 'version.txt': 'cut' })
     stage.heroku.faults.on.cutStreamsAfter = 60
-    const { events } = await stage.run(() => stage.staging.deploy())
+    const hooks = { before_install: ['make'], after_switch: ['./told'], after_clone: ['./scrubbed'] }
+    const staging = stage.deployment('staging', { app: { ...stage.config.app, hooks } })
+    const { events } = await stage.run(() => staging.deploy())
+    const warnings = events.flatMap((event) => (event.type === 'warning' ? [event.text] : []))
+    expect(warnings).toEqual([expect.stringContaining('[app.hooks] before_install, after_switch: not run on Heroku')])
     const shown = text(events.filter((event) => event.type === 'command.output'))
     expect(shown.match(/-----> Building on/g)).toHaveLength(1)
     expect(shown.match(/Released v\d+/g)).toHaveLength(1)
