@@ -103,8 +103,18 @@ async function startWorkers(context: VpsContext, host: Host, change: ChangeOn): 
     if (!found) await endOrphans(context, host, change, [])
     const supervisor = found ?? (await ensureDaemon(context, host, change))
     if (!supervisor || currentRun().options.dryRun) return
+    const names = wanted.map((each) => each.name)
+    // One that failed and is tried again and again would be tried as it was before it was corrected.
+    const tried = (await supervisor.processes()).filter((each) => each.state === 'BACKOFF' && names.includes(each.name))
+    if (tried.length > 0)
+      await stopPrograms(
+        host,
+        supervisor,
+        tried.map((each) => each.name),
+        5,
+      )
     await supervisor.reload()
-    await supervisor.start(...wanted.map((each) => each.name))
+    await supervisor.start(...names)
     await waitUp(host, change, supervisor, wanted)
     await requireWell(context, host, change, wanted)
     if (change.facts.workersWanted) return
