@@ -3,7 +3,7 @@
  * commander, which reads one command a call, where several tasks may be named here.
  */
 import { UsageError } from '../events/errors.ts'
-import type { ParamInfo } from '../tasks/collect.ts'
+import { type ParamInfo, wrapIt } from '../tasks/collect.ts'
 import { didYouMean } from '../tasks/suggest.ts'
 import { type CoreOption, coreOptions } from './options.ts'
 
@@ -68,6 +68,8 @@ export interface KnownTasks {
   find(typed: string): { name: string; params: readonly ParamInfo[] } | undefined
   names: readonly string[]
   default?: string
+  /** What the task file exports as plain functions. */
+  functions?: ReadonlySet<string>
 }
 
 /** Groups words into calls. Throws a UsageError for whatever is unknown, with the nearest name. */
@@ -188,7 +190,10 @@ function parametersOf(call: OpenCall): string {
   return names.length > 0 ? `It has: ${names.join(', ')}.` : `${call.task} takes no parameters.`
 }
 
-function unknownTask(typed: string, known: KnownTasks, previous: Call | undefined): UsageError {
+/** `previous` is the call that it could be a value of. */
+export function unknownTask(typed: string, known: Omit<KnownTasks, 'find'>, previous?: Call): UsageError {
+  const meant = [...(known.functions ?? [])].find((name) => sameName(name, typed))
+  if (meant) return new UsageError('unknown-task', `there is no task "${typed}"`, { next: wrapIt(meant) })
   const hint = didYouMean(typed, known.names)
   const value = previous && !hint ? `If it is a value of ${previous.task}, write ${previous.task}:${typed}. ` : ''
   return new UsageError('unknown-task', `there is no task "${typed}"`, {

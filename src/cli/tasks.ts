@@ -3,7 +3,6 @@ import { dirname } from 'node:path'
 import { UsageError } from '../events/errors.ts'
 import type { RunOptions } from '../events/run.ts'
 import { taskNamed } from '../tasks/collect.ts'
-import { didYouMean } from '../tasks/suggest.ts'
 import { givenValues } from '../tasks/values.ts'
 import { showFailure } from './failure.ts'
 import type { Io } from './io.ts'
@@ -15,7 +14,7 @@ import { packageVersion } from './package.ts'
 import { type CoreValues, parseCore, taskHelp, tasksHelp } from './parse.ts'
 import { failedBefore, rememberFailed } from './retry.ts'
 import { runAndShow } from './run.ts'
-import { type CommandLine, type KnownTasks, splitCalls, splitCore } from './split.ts'
+import { type CommandLine, type KnownTasks, splitCalls, splitCore, unknownTask } from './split.ts'
 import { findTaskFile } from './taskfile.ts'
 
 /** Never rejects: what goes wrong is shown, and becomes the status. */
@@ -55,9 +54,9 @@ async function helpFor(line: CommandLine, core: CoreValues, io: Io): Promise<str
   const tasks = new Map(manifest.tasks.map((task) => [task.name, task]))
   const found = taskNamed(tasks, typed)
   if (!found) {
-    throw new UsageError('unknown-task', `there is no task "${typed}"`, {
-      next: didYouMean(typed, [...tasks.keys()]) ?? '`tasks --list` shows them all.',
-    })
+    // Only the file itself knows of functions that are no tasks.
+    const { functions } = await loadTaskFile(findTaskFile(io.cwd, core.file))
+    throw unknownTask(typed, { names: [...tasks.keys()], functions })
   }
   return taskHelp(found[1], columnsOf(io))
 }
@@ -100,7 +99,7 @@ async function plan(line: CommandLine, hosts: string[] | undefined, core: CoreVa
     return () => runOnHosts(hosts, rest)
   }
   const loaded = await loadTaskFile(findTaskFile(io.cwd, core.file))
-  const calls = splitCalls(words, rest, knownTasks(loaded.manifest))
+  const calls = splitCalls(words, rest, { ...knownTasks(loaded.manifest), functions: loaded.functions })
   if (calls.length === 0) {
     io.err('No task was named, and the task file has no default one.\n\n')
     io.err(listText(loaded.manifest, columnsOf(io)))

@@ -28,6 +28,8 @@ export interface Collected {
   tasks: Map<string, Task>
   /** The name of the default task. */
   default?: string
+  /** What is exported as a plain function: no task, though its author may have meant one. */
+  functions: ReadonlySet<string>
 }
 
 /** Names that the command line keeps for itself: a parameter may not have them. */
@@ -36,7 +38,8 @@ export type Reserved = (name: string) => boolean
 /** Throws a UsageError where the exports contradict each other, or where there is no task among them. */
 export function collectTasks(exports: Readonly<Record<string, unknown>>, file: string, reserved: Reserved): Collected {
   const tasks = new Map<string, Task>()
-  gather(exports, '', tasks, new Set())
+  const functions = new Set<string>()
+  gather(exports, '', { tasks, functions }, new Set())
   const fallback = exports['default']
   let byDefault: string | undefined
   if (isTask(fallback)) {
@@ -51,8 +54,11 @@ export function collectTasks(exports: Readonly<Record<string, unknown>>, file: s
     })
   }
   if (tasks.size === 0) {
+    const [meant] = functions
     throw new UsageError('no-tasks', `${file} exports no task`, {
-      next: "Export one: `export const hello = task({ about: 'Say hello', run: () => note('hello') })`.",
+      next: meant
+        ? wrapIt(meant)
+        : "Export one: `export const hello = task({ about: 'Say hello', run: () => note('hello') })`.",
     })
   }
   refuseClashes(tasks, file)
@@ -60,15 +66,25 @@ export function collectTasks(exports: Readonly<Record<string, unknown>>, file: s
     nameTask(task, name)
     checkDefinition(name, task, file, reserved)
   }
-  return { tasks, ...(byDefault === undefined ? {} : { default: byDefault }) }
+  return { tasks, functions, ...(byDefault === undefined ? {} : { default: byDefault }) }
 }
 
-function gather(exports: object, prefix: string, into: Map<string, Task>, seen: Set<object>): void {
+/** What to do about a plain function that was meant to be a task. */
+export const wrapIt = (name: string): string =>
+  `${name} is exported as a plain function: make it a task with \`task({ about: '…', run: … })\`.`
+
+interface Gathered {
+  tasks: Map<string, Task>
+  functions: Set<string>
+}
+
+function gather(exports: object, prefix: string, into: Gathered, seen: Set<object>): void {
   seen.add(exports)
   for (const [key, value] of Object.entries(exports)) {
     if (key === 'default' && prefix === '') continue
     const name = key === 'default' ? prefix.slice(0, -1) : `${prefix}${key}`
-    if (isTask(value)) into.set(name, value)
+    if (isTask(value)) into.tasks.set(name, value)
+    else if (typeof value === 'function') into.functions.add(name)
     else if (isNamespace(value) && !seen.has(value)) gather(value, `${prefix}${key}.`, into, seen)
   }
 }

@@ -359,6 +359,17 @@ describe('what goes wrong in a task file', () => {
     expect(status).toBe(2)
     expect(err).toContain('the default export of tasks.ts is not a task')
   })
+
+  it('a plain function called as a task, or asked for its help', async () => {
+    const { status, err } = await failing(
+      `import { task } from 'slipway'\nexport const a = task({ about: 'a', run() {} })\nexport function deploy() {}\n`,
+      'deploy',
+    )
+    expect(status).toBe(2)
+    expect(err).toContain('there is no task "deploy"')
+    expect(err).toContain("deploy is exported as a plain function: make it a task with `task({ about: '…', run: … })`.")
+    expect((await tasks('deploy', '--help')).err).toBe(err)
+  })
 })
 
 describe('what is typed wrongly', () => {

@@ -19,6 +19,7 @@ const known: KnownTasks = {
   find: (typed) => taskNamed(tasks, typed)?.[1],
   names: [...tasks.keys()],
   default: 'deploy_staging',
+  functions: new Set(['to_minutes']),
 }
 
 const read = (...argv: string[]) => {
@@ -93,6 +94,12 @@ describe('what is refused', () => {
   it.each<[string[], string, string, string?]>([
     [['start_ap'], 'unknown-task', 'there is no task "start_ap"', 'Did you mean start_app?'],
     [['xyzzy'], 'unknown-task', 'there is no task "xyzzy"', '`tasks --list` shows them all.'],
+    [
+      ['to-minutes'],
+      'unknown-task',
+      'there is no task "to-minutes"',
+      "to_minutes is exported as a plain function: make it a task with `task({ about: '…', run: … })`.",
+    ],
     [['start_app', 'staging'], 'unknown-task', 'there is no task "staging"'],
     [
       ['start_app', 'xyzzy'],

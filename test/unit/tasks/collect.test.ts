@@ -33,6 +33,20 @@ describe('the exports of a task file', () => {
     expect([...tasks.keys()]).toEqual(['db', 'db.copy'])
   })
 
+  it('that are plain functions are no tasks, and are known as what they are', () => {
+    const { tasks, functions } = collect({ a: noop(), helper: () => {}, db: { copy: noop(), size() {} } })
+    expect([[...tasks.keys()], [...functions]]).toEqual([
+      ['a', 'db.copy'],
+      ['helper', 'db.size'],
+    ])
+    expect(() => collect({ deploy: async () => {} })).toThrowError(
+      expect.objectContaining({
+        code: 'no-tasks',
+        next: "deploy is exported as a plain function: make it a task with `task({ about: '…', run: … })`.",
+      }),
+    )
+  })
+
   it.each<[string, Record<string, unknown>, string]>([
     ['no task at all', { x: 1 }, 'no-tasks'],
     ['a default that is not a task', { a: noop(), default: 'a' }, 'bad-default'],
