@@ -133,6 +133,30 @@ describe.each([
       expect(await h.probe`cat`.text()).toBe('')
     }))
 
+  it('takes no more of its input than it reads', () =>
+    on(async (h) => {
+      const go = join(scratch, `go-${kind}`)
+      const total = 96
+      let taken = 0
+      async function* megabytes() {
+        for (; taken < total; taken++) yield Buffer.alloc(1024 * 1024, 'x')
+      }
+      const running = h.probe`while [ ! -e ${go} ]; do sleep 0.05; done; wc -c`.input(Readable.from(megabytes()))
+      const counted = running.text()
+      // Until what lies between is full, and nothing more is taken.
+      let before = -1
+      let since = Date.now()
+      await until(() => {
+        if (taken === before) return taken > 0 && Date.now() - since > 400
+        before = taken
+        since = Date.now()
+        return false
+      }, 15_000)
+      expect(taken).toBeLessThan(24)
+      writeFileSync(go, '')
+      expect((await counted).trim()).toBe(String(total * 1024 * 1024))
+    }))
+
   it('streams bytes both ways unchanged', () =>
     on(async (h) => {
       const bytes = Buffer.from(Array.from({ length: 3_000_000 }, (_each, index) => (index * 7919) >> 3))
@@ -278,6 +302,14 @@ describe.each([
       writeFileSync(join(scratch, 'to send'), 'sent')
       await other.upload(join(scratch, 'to send'), 'g')
       expect(await h.probe`stat -c %U ${join(dir, 'g')}`.text()).toBe('nobody')
+      const word = fc.string({ unit: fc.constantFrom(...`'"\\$\`!;&|<>(){}*?~# \t\n\ré€😀a`), maxLength: 25 })
+      await fc.assert(
+        fc.asyncProperty(fc.array(word, { minLength: 1, maxLength: 4 }), async (words) => {
+          const { stdout } = await other.probe`printf '%s\\0' ${words}`
+          expect(stdout.split('\0').slice(0, -1)).toEqual(words)
+        }),
+        { numRuns: 15 },
+      )
       expect((await failure(h.as('no-such-user-here').$`true`)).code).toBe('sudo-refused')
       expect(() => h.as(`nobody; touch ${dir}/made`)).toThrow(/is not a user name/)
     }))

@@ -204,6 +204,22 @@ describe('a host key', () => {
     expect(await trueOn(rsa)).toBe('in')
   })
 
+  it('is found in a GlobalKnownHostsFile, of which there may be several', async () => {
+    const global = join(dir, `global${files++}`)
+    writeFileSync(global, readFileSync(sshd.knownHosts))
+    const mine = join(dir, `known${files++}`)
+    writeFileSync(mine, '')
+    const asked = (known: string) =>
+      config({ ...sshd, knownHosts: mine }, `GlobalKnownHostsFile ${known}\nStrictHostKeyChecking accept-new`)
+    expect(await trueOn(asked(`/none/such ${global}`))).toBe('in')
+    expect(readFileSync(mine, 'utf8')).toBe('')
+    // What it holds is held against the server, too.
+    const other = key(`other${files++}`)
+    writeFileSync(global, `[127.0.0.1]:${sshd.port} ${readFileSync(`${other}.pub`, 'utf8')}`)
+    const error = await failure(trueOn(asked(`/none/such ${global}`)))
+    expect(error).toMatchObject({ code: 'host-key-changed', detail: expect.stringContaining(`${global}:1`) })
+  })
+
   it('is looked up under HostKeyAlias', async () => {
     const knownHosts = join(dir, `known${files++}`)
     writeFileSync(knownHosts, `stands-for ${readFileSync(join(sshd.dir, 'host_key.pub'), 'utf8')}`)
@@ -420,6 +436,29 @@ describe('one connection', () => {
     })
   })
 
+  it('names the jump host that cannot be reached, not the host behind it', async () => {
+    const hop = clientConfig('hop', { ...sshd, port: await freePort() })
+    const error = await failure(trueOn(config(sshd, 'ProxyJump hop', hop)))
+    expect(error).toMatchObject({ code: 'host-refused', host: 'hop', state: 'Nothing was run on it.' })
+  })
+
+  it('begins few logins at once at one server, so that none is turned away', async () => {
+    const counting = await startSshd({ config: 'MaxStartups 10:100:10\nLogLevel DEBUG1' })
+    cleanups.push(() => counting.stop())
+    const names = Array.from({ length: 24 }, (_each, index) => `name${index}`)
+    const sshConfigFile = join(dir, `config${files++}`)
+    const known = readFileSync(counting.knownHosts, 'utf8').replace(/^\S+/, '*')
+    writeFileSync(counting.knownHosts, known)
+    // An alias of its own makes each an endpoint of its own.
+    writeFileSync(sshConfigFile, names.map((name) => clientConfig(name, counting, `HostKeyAlias ${name}`)).join(''))
+    await inRun({ sshConfigFile }, async (told) => {
+      const said = await Promise.all(names.map((name) => host(name).probe`echo ${name}`.text()))
+      expect(said).toEqual(names)
+      expect(told.of('host.connected')).toHaveLength(names.length)
+    })
+    expect(readFileSync(counting.log, 'utf8')).not.toContain('MaxStartups')
+  }, 60_000)
+
   it('says so when jump hosts lead in a circle', async () => {
     const error = await failure(trueOn(config(sshd, 'ProxyJump test')))
     expect(error.code).toBe('proxy-loop')
@@ -525,6 +564,22 @@ describe('the system’s ssh takes a host', () => {
       else process.env.TMPDIR = TMPDIR
     }
   })
+
+  it('through jump hosts, too', async () => {
+    const hops = await Promise.all([startSshd({ alias: 'hop1' }), startSshd({ alias: 'hop2' })])
+    for (const hop of hops) cleanups.push(() => hop.stop())
+    const ca = key('behind_ca')
+    const clientKey = key('behind_certified')
+    execFileSync('ssh-keygen', ['-q', '-s', ca, '-I', 'me', '-n', userInfo().username, `${clientKey}.pub`])
+    const behind = await startSshd({ config: `TrustedUserCAKeys ${ca}.pub\nLogLevel VERBOSE` })
+    cleanups.push(() => behind.stop())
+    const more = hops.map((hop, index) => clientConfig(`hop${index + 1}`, hop)).join('')
+    await inRun(config({ ...behind, clientKey }, 'ProxyJump hop1,hop2', more), async (told) => {
+      expect(await host('test').probe`echo in`.text()).toBe('in')
+      expect(told.of('host.connected')).toMatchObject([{ host: 'test', transport: 'openssh' }])
+    })
+    for (const hop of hops) expect(readFileSync(hop.log, 'utf8')).toContain('Accepted publickey')
+  }, 30_000)
 
   it('for a server that takes only post-quantum key exchange', async () => {
     const quantum = await startSshd({ config: 'KexAlgorithms sntrup761x25519-sha512@openssh.com' })

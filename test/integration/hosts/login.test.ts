@@ -134,6 +134,44 @@ it('answers every question of keyboard-interactive', async () => {
   expect(prompter.asked).toEqual(['test: Token:', 'test: PIN:'])
 })
 
+it('is tried in OpenSSH’s order: the agent’s keys, key files, questions, a password', async () => {
+  const [held, filed] = ['held', 'filed'].map((name) => {
+    const file = join(dir, name)
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file])
+    return file
+  }) as [string, string]
+  const socket = join(dir, 'order-agent')
+  const agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' })
+  cleanups.push(() => agent.kill())
+  await until(() => {
+    try {
+      execFileSync('ssh-add', ['-q', held], { env: { ...process.env, SSH_AUTH_SOCK: socket }, stdio: 'ignore' })
+      return true
+    } catch {
+      return false
+    }
+  })
+  const asked: string[] = []
+  const blob = (file: string) => readFileSync(`${file}.pub`, 'utf8').split(' ')[1]
+  const options = await passwordServer((context) => {
+    const how = context.method === 'publickey' ? context.key.data.toString('base64') : context.method
+    if (asked.at(-1) !== how) asked.push(how)
+    if (context.method === 'keyboard-interactive') {
+      return context.prompt([{ prompt: 'Token: ', echo: false }], () => context.reject(['password']))
+    }
+    if (context.method === 'password' && context.password === 'last') return context.accept()
+    context.reject(['publickey', 'keyboard-interactive', 'password'])
+  })
+  const text = readFileSync(options.sshConfigFile, 'utf8')
+  writeFileSync(
+    options.sshConfigFile,
+    text.replace('Host test', `Host test\n  IdentityAgent ${socket}\n  IdentitiesOnly no\n  IdentityFile ${filed}`),
+  )
+  const prompter = answering({ Token: 'no', Password: 'last' })
+  expect(await inRun(options, () => host('test').$`echo in`.text(), { prompter })).toBe('in')
+  expect(asked.filter((how) => how !== 'none')).toEqual([blob(held), blob(filed), 'keyboard-interactive', 'password'])
+})
+
 describe('an OpenSSH server', () => {
   let sshd: Sshd
   beforeAll(async () => {

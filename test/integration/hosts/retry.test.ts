@@ -1,9 +1,11 @@
 /** From end to end, with the built commands and real servers: `--retry-failed`, and `slipway ssh`. */
+import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type Built, buildSlipway } from '../../built.ts'
 import { makeProject, type Project } from '../cli/project.ts'
+import { until } from './inrun.ts'
 import { clientConfig, freePort, type Sshd, startSshd } from './sshd.ts'
 
 const names = ['web1', 'web2', 'web3']
@@ -14,11 +16,19 @@ beforeAll(async () => {
   ;[built, ...servers] = await Promise.all([buildSlipway(), ...names.map(() => startSshd())])
   project = makeProject({
     'tasks.ts': `
-import { hosts, string, task } from 'slipway'
+import { hosts, result, string, tailHosts, task } from 'slipway'
 export const mark = task({
   about: 'Leaves a mark on every host',
   params: { text: string() },
   run: async ({ text }) => void (await hosts('web1', 'web2', 'web3').each((h) => h.$\`echo \${text} >>~/marks\`)),
+})
+export const follow = task({
+  about: 'Follows a log on every host',
+  run: async () => {
+    for await (const line of tailHosts(hosts('web1', 'web2'), '~/app.log', { lines: 1, grep: '^seen' })) {
+      result(\`\${line.host} | \${line.text}\`)
+    }
+  },
 })
 `,
   })
@@ -60,6 +70,33 @@ it('runs the same call again, with what it was called with, on the hosts that fa
   expect(again.status, again.err).toBe(0)
   expect(marks()).toEqual(['once upon\n', 'once upon\n', 'once upon\n'])
 }, 60_000)
+
+it('a log followed on hosts is followed no more a second after Ctrl-C', async () => {
+  const config = join(project.dir, 'ssh_config_follow')
+  const [one, two] = servers as [Sshd, Sshd]
+  writeFileSync(config, clientConfig('web1', one) + clientConfig('web2', two))
+  for (const { home } of [one, two]) writeFileSync(join(home, 'app.log'), 'earlier\nhidden\nseen\n')
+  const { child, printed, finished } = project.start(built.tasks, ['-S', config, 'follow'])
+  await Promise.all([printed('web1 | seen'), printed('web2 | seen')])
+  // Everything that the two servers run: they are this test's own, and nothing else is asked of them.
+  const there = () => [one, two].flatMap(({ pid }) => descendants(pid)).length
+  expect(there()).toBeGreaterThan(2)
+  child.kill('SIGINT')
+  const startedAt = Date.now()
+  await until(() => there() === 0, 10_000)
+  const tookMs = Date.now() - startedAt
+  // It is how following ends: no failure.
+  expect((await finished).status).toBe(0)
+  // A second; on a busy machine a little more, for ps itself.
+  expect(tookMs).toBeLessThan(2500)
+}, 60_000)
+
+/** The processes below `pid`. */
+function descendants(pid: number): number[] {
+  const { stdout } = spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' })
+  const children = stdout.trim().split(/\s+/).filter(Boolean).map(Number)
+  return children.flatMap((child) => [child, ...descendants(child)])
+}
 
 it('slipway ssh runs a command with its words as they are, its input, its output and its exit status', async () => {
   const config = join(project.dir, 'ssh_config_one')
