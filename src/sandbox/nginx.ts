@@ -178,8 +178,11 @@ ${include.map((pattern) => `  include ${pattern};`).join('\n')}
 `
 }
 
-async function nginxProgram(): Promise<string> {
-  for (const program of ['/usr/sbin/nginx', '/usr/local/sbin/nginx', '/usr/bin/nginx', '/usr/local/bin/nginx']) {
+const folders = ['/usr/sbin', '/usr/local/sbin', '/usr/bin', '/usr/local/bin']
+
+/** Its path: it lies in folders that are not in every user's PATH. */
+export async function nginxProgram(places: readonly string[] = folders): Promise<string> {
+  for (const program of places.map((dir) => join(dir, 'nginx'))) {
     if (
       await access(program).then(
         () => true,

@@ -119,10 +119,14 @@ async function keptPort(wanted: number | undefined): Promise<number> {
   return wanted !== undefined && (await isFree(wanted)) ? wanted : freePort()
 }
 
-/** One at a time: two starts at once would leave servers that nobody knows of. */
-async function exclusively<T>({ dir }: SandboxPlace, action: () => Promise<T>): Promise<T> {
+/** One at a time: two starts at once would leave servers that nobody knows of. Waits for another for `patienceMs`. */
+export async function exclusively<T>(
+  { dir }: Pick<SandboxPlace, 'dir'>,
+  action: () => Promise<T>,
+  patienceMs = 30_000,
+): Promise<T> {
   const file = join(dir, 'lock')
-  const deadline = Date.now() + 30_000
+  const deadline = Date.now() + patienceMs
   for (;;) {
     const lock = await open(file, 'wx').catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error
@@ -140,6 +144,7 @@ async function exclusively<T>({ dir }: SandboxPlace, action: () => Promise<T>): 
     if (await abandoned(file)) await rm(file, { force: true })
     else if (Date.now() > deadline) {
       throw new SlipwayError('sandbox-busy', 'another command is starting this sandbox', {
+        state: 'This one did nothing.',
         next: `Wait for it, or remove ${file} if there is none.`,
       })
     }

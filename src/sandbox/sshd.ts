@@ -247,8 +247,11 @@ ${extra === undefined ? '' : `${extra}\n`}Host *
 `
 }
 
-async function sshdProgram(): Promise<string> {
-  for (const dir of ['/usr/sbin', '/usr/local/sbin', '/usr/bin', '/usr/local/bin']) {
+const folders = ['/usr/sbin', '/usr/local/sbin', '/usr/bin', '/usr/local/bin']
+
+/** Its path, which has to be a whole one: sshd starts itself again by it. */
+export async function sshdProgram(places: readonly string[] = folders): Promise<string> {
+  for (const dir of places) {
     const program = join(dir, 'sshd')
     if (await exists(program)) return program
   }

@@ -25,6 +25,16 @@ interface Facts extends Record<string, unknown> {
   releaseCommand: string | null
 }
 
+/** An add-on can be attached to two apps: a copy onto itself would only empty it. */
+export function requireOwnDatabases(from: [HerokuContext, Attachment], to: [HerokuContext, Attachment]): void {
+  const [[{ app }, { addon }], [other, there]] = [from, to]
+  if (addon.id !== there.addon.id) return
+  throw new SlipwayError('same-database', `${app} and ${other.app} share the database ${addon.name}`, {
+    host: other.app,
+    state: 'Nothing was changed.',
+  })
+}
+
 /** Over `target`'s data, after a backup of it. Asks for `app::DATABASE` to be typed. */
 export async function clone(context: HerokuContext, target: HerokuConfig, options: ChangeOptions = {}): Promise<void> {
   const to = herokuContext(target, { config: context.config, env: context.env })
@@ -43,13 +53,7 @@ export async function clone(context: HerokuContext, target: HerokuConfig, option
           to.client.get(to.path, resource.app),
           currentRelease(to),
         ])
-        if (fromDb.addon.id === toDb.addon.id) {
-          throw new SlipwayError(
-            'same-database',
-            `${context.app} and ${to.app} share the database ${fromDb.addon.name}`,
-            { state: 'Nothing was changed.' },
-          )
-        }
+        requireOwnDatabases([context, fromDb], [to, toDb])
         await scrubText(to)
         await postgres.requireRoom({ context, attachment: fromDb }, { context: to, attachment: toDb })
         const slug = release?.slug

@@ -189,7 +189,7 @@ async function verify(context: HerokuContext, name?: string): Promise<void> {
       throw new SlipwayError(
         'backup-empty',
         `${postgres.transferName(backup)} holds no table, and the database has ${live}`,
-        { host: context.app },
+        { host: context.app, state: 'The database is as it was; this backup can not bring it back.' },
       )
     currentRun().emit({
       type: 'note',
@@ -204,6 +204,7 @@ async function verify(context: HerokuContext, name?: string): Promise<void> {
       {
         cause: error,
         host: context.app,
+        state: 'The database is as it was.',
         next:
           (error as NodeJS.ErrnoException).code === 'ENOENT'
             ? 'Install the PostgreSQL client: pg_restore.'

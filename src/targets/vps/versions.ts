@@ -103,10 +103,11 @@ async function rollbackWithSchema(context: VpsContext, target: VersionRecord): P
   })
 }
 
-async function reversalOf(
+/** What takes the schema back to how it was with `target`. Rejects where that can't be told. */
+export async function reversalOf(
   context: VpsContext,
   host: Host,
-  { facts, release }: ChangeOn,
+  { facts, release }: Pick<ChangeOn, 'facts' | 'release'>,
   current: string,
   target: VersionRecord,
 ): Promise<string[]> {

@@ -21,6 +21,7 @@ import { keptName, scratchName } from './engine.ts'
 import { explained, type NamedServer, serversOn } from './engines.ts'
 import { databaseHost } from './index.ts'
 import { confirmOver, hooks, type Replacements, replaceData } from './restore.ts'
+import type { ServerDatabase } from './servers.ts'
 import { scrubDatabase } from './sqlite.ts'
 
 /** One end of a copy. */
@@ -28,6 +29,13 @@ interface End {
   context: VpsContext
   host: Host
   change: ChangeOn
+}
+
+/** A database on a server at both ends. */
+interface Pair {
+  name: string
+  source: ServerDatabase
+  target: ServerDatabase
 }
 
 /** This deployment's data over `target`'s, on the same host or another one; a backup of `target` is taken first. */
@@ -53,9 +61,7 @@ export async function copyData(context: VpsContext, to: VpsContext): Promise<voi
   }
   const what = `copy ${source.name} to ${target.name}`
   const there: End = { context: to, host: toHost, change: await beginChange(to, toHost, what) }
-  if (fromFacts.release.dir === there.change.release.dir && fromHost.name === toHost.name) {
-    throw new UsageError('same-release', `${source.name} and ${target.name} are the same release`)
-  }
+  requireTwoReleases({ context, host: fromHost, change: { release: fromFacts.release } }, there)
   await audited(to, `copy of ${source.name}`, async () => {
     const here: End = { context, host: fromHost, change: await beginChange(context, fromHost, what) }
     await hooks(to, toHost, there.change, 'before_clone')
@@ -134,6 +140,38 @@ async function scrubbingOf(to: VpsContext, names: readonly string[]): Promise<Sc
   }
 }
 
+/** Two deployments can be told by one folder: `release = r2` in one, and r2 what the other was promoted to. */
+export function requireTwoReleases(from: ReleaseOf, to: ReleaseOf): void {
+  if (from.change.release.dir !== to.change.release.dir || from.host.name !== to.host.name) return
+  const [source, target] = [from.context.deployment.name, to.context.deployment.name]
+  throw new UsageError('same-release', `${source} and ${target} are the same release`, {
+    state: 'Nothing was changed.',
+  })
+}
+
+interface ReleaseOf {
+  context: VpsContext
+  host: Pick<Host, 'name'>
+  change: { release: { dir: string } }
+}
+
+/** Whatever they are called and by which way they are reached: the servers say which database it is. */
+export async function requireOwnDatabases(
+  from: Pick<End, 'host'>,
+  to: Pick<End, 'context' | 'host'>,
+  { name, source, target }: Pair,
+): Promise<void> {
+  const one = await source.engine.inspect(from.host, source.at)
+  const other = await target.engine.inspect(to.host, target.at)
+  if (!one.exists || one.identity !== other.identity) return
+  const deployment = to.context.deployment.name
+  throw new SlipwayError('same-database', `both deployments use one database as ${name}: ${source.at.database}`, {
+    host: to.host.name,
+    state: 'Nothing was changed.',
+    next: `Give ${deployment} one of its own: [${deployment}.databases] ${name} = …`,
+  })
+}
+
 /** A copy of each database on a server beside the one it will replace, scrubbed; dropped again where one fails. */
 async function copyServers(
   from: End,
@@ -149,19 +187,7 @@ async function copyServers(
     const [source, target] = [of(sources), of(targets)]
     return source && target ? [{ name, source, target }] : []
   })
-  for (const { name, source, target } of pairs) {
-    const [one, other] = [
-      await source.engine.inspect(from.host, source.at),
-      await target.engine.inspect(to.host, target.at),
-    ]
-    if (one.exists && one.identity === other.identity) {
-      throw new SlipwayError('same-database', `both deployments use one database as ${name}: ${source.at.database}`, {
-        host: to.host.name,
-        state: 'Nothing was changed.',
-        next: `Give ${to.context.deployment.name} one of its own: [${to.context.deployment.name}.databases] ${name} = …`,
-      })
-    }
-  }
+  for (const pair of pairs) await requireOwnDatabases(from, to, pair)
   try {
     for (const { name, source, target } of pairs) {
       const fresh = scratchName(target.at.database, randomBytes(4).toString('hex'))

@@ -200,14 +200,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     deadlineSeconds: app.health.deadlineMs / 1000,
   }
   const domain = requireDomain(to)
-  const site = siteOf(to, probed, domain)
-  if (!site) {
-    throw new SlipwayError('no-site', `there is no site for ${to.deployment.name} on ${host.name}`, {
-      host: host.name,
-      state: 'Nothing was changed.',
-      next: 'Make it: `tasks setup_host`.',
-    })
-  }
+  const site = siteOf(to, probed, domain, host)
   const { nextPort, oldPort } = onPorts ? portsOf(probed, app.listen, next, old, host) : {}
   const lead = onPorts ? await leadOf(to, host, domain, nextName, nextPort as number) : undefined
   const supervisord = production.tools.supervisord
@@ -251,17 +244,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     })
   }
   const data = taken ? 'copy' : old === undefined ? 'init' : (options.data ?? 'copy')
-  if (data === 'fresh' && servers.length > 0) {
-    throw new SlipwayError(
-      'fresh-database',
-      `new databases in place of ${servers.map((each) => each.at.database).join(', ')} would take the name of the ones that ${oldName} has`,
-      {
-        host: host.name,
-        state: 'Nothing was changed.',
-        next: 'Promote with its data (data=copy), or name another database in [production.databases].',
-      },
-    )
-  }
+  if (data === 'fresh') refuseFresh(servers, oldName as string, host)
   const listing = listCommand(app.migrations)
   const sides = {
     next: side(to, production, next, probed.nextVersion, undefined, nextPort),
@@ -358,8 +341,8 @@ function needsPorts(to: VpsContext): boolean {
 }
 
 /** The ports that both releases have for themselves: the domain is led from one to the other. */
-function portsOf(
-  probed: Probed,
+export function portsOf(
+  probed: Pick<Probed, 'nextPort' | 'oldPort'>,
   listen: VpsContext['deployment']['app']['listen'],
   next: ReleaseLayout,
   old: ReleaseLayout | undefined,
@@ -384,11 +367,41 @@ async function leadOf(to: VpsContext, host: Host, domain: string, release: strin
   return { provider: provider.name, app, ...(await provider.plan(domain, app)) }
 }
 
+/** A database on a server has one name: a new one can't stand beside the one that stays with the old release. */
+export function refuseFresh(servers: readonly Pick<ServerData, 'at'>[], old: string, host: Pick<Host, 'name'>): void {
+  if (servers.length === 0) return
+  throw new SlipwayError(
+    'fresh-database',
+    `new databases in place of ${servers.map((each) => each.at.database).join(', ')} would take the name of the ones that ${old} has`,
+    {
+      host: host.name,
+      state: 'Nothing was changed.',
+      next: 'Promote with its data (data=copy), or name another database in [production.databases].',
+    },
+  )
+}
+
 /** How the site is reached. Where a provider has it, all that is known is its name. */
-function siteOf(to: VpsContext, probed: Probed, domain: string): Site | undefined {
-  const { provider } = to.config.domains
-  if (provider === 'nginx') return readSite(probed.site) ?? newSite(to, probed.listen)
-  return { address: domain, port: 443, tls: true, timeoutSeconds: 60, certificates: [] }
+export function siteOf(
+  to: VpsContext,
+  probed: Pick<Probed, 'site' | 'listen'>,
+  domain: string,
+  host: Pick<Host, 'name'>,
+): Site {
+  const { provider, options } = to.config.domains
+  if (provider !== 'nginx') return { address: domain, port: 443, tls: true, timeoutSeconds: 60, certificates: [] }
+  const site = readSite(probed.site) ?? newSite(to, probed.listen)
+  if (site) return site
+  const listen = options['listen'] ?? probed.listen
+  throw new SlipwayError(
+    'no-site',
+    `there is no site for ${to.deployment.name} on ${host.name}, and none can be made that listens on ${listen}`,
+    {
+      host: host.name,
+      state: 'Nothing was changed.',
+      next: 'Name a port in [domains] listen, for example: listen = 80, [::]:80',
+    },
+  )
 }
 
 /** The site as it will be made, where nginx is ours to configure. Its gate is the same throughout the run. */
@@ -404,7 +417,7 @@ function newSite(to: VpsContext, hostListen: string): Site | undefined {
 }
 
 /** What takes the schema back to where it was, if it has gone on since. */
-async function reversal(
+export async function reversal(
   host: Host,
   to: VpsContext,
   old: ReleaseLayout | undefined,
@@ -461,7 +474,8 @@ interface Probed {
   requestsPerSecond: number
 }
 
-async function probe(
+/** What the host says in one round. Rejects where it has no python3: the window's programs are written in it. */
+export async function probe(
   host: Host,
   to: VpsContext,
   facts: HostFacts,

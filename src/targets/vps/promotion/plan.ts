@@ -115,9 +115,13 @@ function stepOf(spec: StepSpec, { facts, host, scripts }: Part, id: string, to: 
       do: async () => ({ answer: await askOutside(facts) }),
     }
   }
+  return { ...shown, ...hostStep(spec, scripts, host) }
+}
+
+/** A step that is done by the host's scripts, and believed once they find it done. */
+export function hostStep(spec: StepSpec, scripts: Scripts, host: Host): Omit<Step, 'id' | 'title'> {
   let prepared: UndoData = {}
   return {
-    ...shown,
     async check() {
       const found = await scripts.state(spec.id)
       prepared = found.prepared
@@ -128,7 +132,10 @@ function stepOf(spec: StepSpec, { facts, host, scripts }: Part, id: string, to: 
       const { state, data } = await scripts.act('do', spec.id, kept)
       if (data['leftOut']) tellLeftOut(host)
       if (state !== 'done')
-        throw new SlipwayError('step-unproved', `afterwards it was not done: ${spec.title}`, { host: host.name })
+        throw new SlipwayError('step-unproved', `afterwards it was not done: ${spec.title}`, {
+          host: host.name,
+          state: 'The host did it without a failure, and does not find what it was to bring about.',
+        })
       return data
     },
     ...(spec.undoTitle === undefined

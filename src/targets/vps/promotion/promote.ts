@@ -148,7 +148,7 @@ async function takeUpSchedule(to: VpsContext): Promise<void> {
     })
 }
 
-async function confirm(facts: PromotionFacts): Promise<void> {
+export async function confirm(facts: Pick<PromotionFacts, 'app' | 'production'>): Promise<void> {
   const run = currentRun()
   if (run.options.yes) return
   const question = `This changes ${facts.production} of ${facts.app}. Type the app's name to go on:`
