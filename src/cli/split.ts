@@ -3,7 +3,7 @@
  * commander, which reads one command a call, where several tasks may be named here.
  */
 import { UsageError } from '../events/errors.ts'
-import { type ParamInfo, wrapIt } from '../tasks/collect.ts'
+import type { ParamInfo } from '../tasks/collect.ts'
 import { didYouMean } from '../tasks/suggest.ts'
 import { type CoreOption, coreOptions } from './options.ts'
 
@@ -193,11 +193,12 @@ function parametersOf(call: OpenCall): string {
 /** `previous` is the call that it could be a value of. */
 export function unknownTask(typed: string, known: Omit<KnownTasks, 'find'>, previous?: Call): UsageError {
   const meant = [...(known.functions ?? [])].find((name) => sameName(name, typed))
-  if (meant) return new UsageError('unknown-task', `there is no task "${typed}"`, { next: wrapIt(meant) })
   const hint = didYouMean(typed, known.names)
   const value = previous && !hint ? `If it is a value of ${previous.task}, write ${previous.task}:${typed}. ` : ''
   return new UsageError('unknown-task', `there is no task "${typed}"`, {
-    next: hint ?? `${value}\`tasks --list\` shows them all.`,
+    next: meant
+      ? `${meant} is exported as a plain function: make it a task with \`task({ about: '…', run: … })\`.`
+      : (hint ?? `${value}\`tasks --list\` shows them all.`),
   })
 }
 

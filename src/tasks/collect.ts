@@ -57,7 +57,7 @@ export function collectTasks(exports: Readonly<Record<string, unknown>>, file: s
     const [meant] = functions
     throw new UsageError('no-tasks', `${file} exports no task`, {
       next: meant
-        ? wrapIt(meant)
+        ? `${meant} is exported as a plain function: make it a task with \`task({ about: '…', run: … })\`.`
         : "Export one: `export const hello = task({ about: 'Say hello', run: () => note('hello') })`.",
     })
   }
@@ -68,10 +68,6 @@ export function collectTasks(exports: Readonly<Record<string, unknown>>, file: s
   }
   return { tasks, functions, ...(byDefault === undefined ? {} : { default: byDefault }) }
 }
-
-/** What to do about a plain function that was meant to be a task. */
-export const wrapIt = (name: string): string =>
-  `${name} is exported as a plain function: make it a task with \`task({ about: '…', run: … })\`.`
 
 interface Gathered {
   tasks: Map<string, Task>
