@@ -22,6 +22,7 @@ import {
   type Bus,
   createBus,
   createRun,
+  type Prompter,
   type Run,
   type RunEvent,
   type RunOptions,
@@ -55,7 +56,7 @@ export interface World {
   /** In a run of its own, as a command of the tool would be. */
   run<T>(
     work: (from: VpsContext, to: VpsContext) => Promise<T>,
-    options?: RunOptions & { signal?: AbortSignal },
+    options?: RunOptions & { signal?: AbortSignal; prompter?: Prompter },
   ): Promise<T>
   /** A release folder on the host. */
   release(name: string): string
@@ -103,14 +104,18 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const events: RunEvent[] = []
   const { home } = sandbox
 
-  async function inRun<T>(work: () => Promise<T>, given: RunOptions & { signal?: AbortSignal } = {}): Promise<T> {
-    const { signal, ...runOptions } = given
+  async function inRun<T>(
+    work: () => Promise<T>,
+    given: RunOptions & { signal?: AbortSignal; prompter?: Prompter } = {},
+  ): Promise<T> {
+    const { signal, prompter, ...runOptions } = given
     const bus: Bus = createBus()
     bus.on((event) => events.push(event))
     const run: Run & { finish(): Promise<void> } = createRun({
       bus,
       options: { sshConfigFile: sandbox.sshConfigFile, projectDir: dir, yes: true, ...runOptions },
       ...(signal ? { signal } : {}),
+      ...(prompter ? { prompter } : {}),
     })
     try {
       return await withRun(run, work)

@@ -7,7 +7,7 @@ import type { Binding } from '../../domains/provider.ts'
 import type { VpsContext } from '../context.ts'
 import { type HostFacts, hostFacts } from '../facts.ts'
 import { checkHealth } from '../health.ts'
-import { type AppLayout, type ReleaseLayout, releaseLayout } from '../layout.ts'
+import { type AppLayout, type ReleaseLayout, releaseLayout, releaseName, releaseOf } from '../layout.ts'
 import { listCommand, reversal as reversalOf } from '../migrations.ts'
 import { requireDomain } from '../nginx.ts'
 import { programs } from '../programs.ts'
@@ -166,6 +166,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
   const [staging, production] = [await hostFacts(from.deployment, host), await hostFacts(to.deployment, host)]
   const oldName = production.roles[to.deployment.name]
   const nextName = options.demoteTo ?? staging.release?.name
+  if (options.demoteTo === undefined) requireAgreement(from, staging, host)
   if (nextName === undefined)
     throw new SlipwayError('no-release', `[${from.deployment.name}] has no release to promote`, {
       state: 'Nothing was changed.',
@@ -320,6 +321,22 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       ...(old ? { old: { context: to, facts: production, release: old } } : {}),
     },
   }
+}
+
+/** A configuration that is behind the host's record would promote another release than the one that was tried. */
+function requireAgreement(from: VpsContext, { roles }: HostFacts, host: Host): void {
+  const { name, release, app } = from.deployment
+  const recorded = roles[name]
+  if (release === undefined || recorded === undefined || releaseName(app.name, release) === recorded) return
+  throw new SlipwayError(
+    'wrong-role',
+    `[${name}] release is ${release} in ${from.config.file}, and ${recorded} is ${name} on ${host.name}`,
+    {
+      host: host.name,
+      state: 'Nothing was changed.',
+      next: `Set [${name}] release to ${releaseOf(app.name, recorded)}; or deploy ${release} first, which makes it ${name}.`,
+    },
+  )
 }
 
 /** Whether the app listens on ports. Refuses where that and the provider do not go together. */

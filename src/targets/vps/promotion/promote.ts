@@ -6,6 +6,7 @@ import { currentRun, SlipwayError } from '../../../events/index.ts'
 import { audited, owner as ownerOf } from '../change.ts'
 import type { VpsContext } from '../context.ts'
 import { forgetFacts } from '../facts.ts'
+import { releaseName } from '../layout.ts'
 import { vpsStore } from '../store/index.ts'
 import { requireAll } from './elsewhere.ts'
 import { type Gathered, type GatherOptions, gather, type PromotionFacts } from './facts.ts'
@@ -56,6 +57,8 @@ export async function begin(
   const refused = refusals(gathered, options.connections)
   for (const line of planText(plan))
     run.emit(run.options.planOnly ? { type: 'result', text: line } : { type: 'note', text: line })
+  const disagreement = disagreementOf(to, facts)
+  if (disagreement) run.emit({ type: 'warning', host: facts.host, text: disagreement })
   if (refused.length > 0) throw refused[0]
   if (run.options.planOnly || run.options.dryRun) return undefined
   await confirm(facts)
@@ -146,6 +149,14 @@ async function takeUpSchedule(to: VpsContext): Promise<void> {
       const text = `scheduled commands still name the old release, and do nothing there: ${error.message}`
       currentRun().emit({ type: 'warning', text })
     })
+}
+
+/** What the configuration says of production, where the host's own record says otherwise: the record holds. */
+function disagreementOf(to: VpsContext, { production, roles, host }: PromotionFacts): string | undefined {
+  const { release, app } = to.deployment
+  const recorded = roles[production]
+  if (release === undefined || recorded === undefined || releaseName(app.name, release) === recorded) return undefined
+  return `${to.config.file} says that ${releaseName(app.name, release)} is ${production}; ${host} has ${recorded} on record, and goes by that: take release out of [${production}]`
 }
 
 export async function confirm(facts: Pick<PromotionFacts, 'app' | 'production'>): Promise<void> {
