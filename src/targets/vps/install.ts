@@ -11,6 +11,7 @@ import { type Command, sh } from '../../shell/index.ts'
 import type { InstallOptions, Version } from '../deployment.ts'
 import { type AuditNote, audited, beginChange, type ChangeOn } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
+import { fullDisk } from './database/app-commands.ts'
 import { forgetFacts, noteFacts, withRecord } from './facts.ts'
 import type { ReleaseLayout } from './layout.ts'
 import { appliedFile, listCommand } from './migrations.ts'
@@ -411,11 +412,7 @@ async function afterFailure(
   }
   const detail = error.detail ?? (`${error.step.stdout}${error.step.stderr}`.trim() || undefined)
   // A shell's own printf says no more than "I/O error".
-  const full = /No space left on device/.test(detail ?? '')
-    ? ' (the disk is full)'
-    : /printf: I\/O error/.test(detail ?? '')
-      ? ' (is the disk full?)'
-      : ''
+  const full = fullDisk(detail) || (/printf: I\/O error/.test(detail ?? '') ? ' (is the disk full?)' : '')
   const what = `the install of ${record.id} failed on ${host.name}: ${error.step.name}${full}`
   return new SlipwayError('install-failed', what, {
     host: host.name,

@@ -53,6 +53,8 @@ async function get(context: VpsContext): Promise<Record<string, string>> {
 /** Changes values in the file on every host, and keeps what it replaces beside it. Restart to take them up. */
 async function set(context: VpsContext, values: Readonly<Record<string, string | null>>): Promise<string[]> {
   const changed = await onEach(context.hosts, async (host) => {
+    // Locked before it is read: what another run sets meanwhile must not be lost.
+    const { guard } = await beginChange(context, host, `settings of ${context.deployment.name}`)
     const { file } = await facing(context, host)
     const before = await textOn(host, file)
     const format = formatOf(file)
@@ -60,7 +62,6 @@ async function set(context: VpsContext, values: Readonly<Record<string, string |
     requireExact(values, parseSettings(after, format), basename(file))
     const names = differences(parseSettings(before, format), parseSettings(after, format)).map((each) => each.name)
     if (after === before) return names
-    const { guard } = await beginChange(context, host, `settings of ${context.deployment.name}`)
     await audited(context, `set ${names.join(', ')}`, async () => {
       await host.script(
         [

@@ -1,9 +1,22 @@
 /** Databases that are locked, damaged or without room: what is said is true, and the app goes on. */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { loadConfig } from '../../../src/config/load.ts'
+import type { VpsConfig } from '../../../src/config/types.ts'
+import { createVpsDeployment } from '../../../src/targets/vps/create.ts'
+import type { VpsDeployment } from '../../../src/targets/vps/deployment.ts'
 import { ask, createProject, type Project, told } from './host.ts'
 import { onSmallDisk } from './small-disk.ts'
 
@@ -113,6 +126,10 @@ test('a file that is no database at all is said to be damaged, too', async () =>
   rmSync(aside)
 }, 30_000)
 
+/** Makes a table of four kilobytes a row and as many rows as another one has, all in one transaction. */
+const widen = (rows: string) =>
+  `sqlite3 "$SLIPWAY_SHARED/extra/extra.sqlite" "CREATE TABLE wide AS SELECT randomblob(4000) FROM ${rows}"`
+
 const asRoot = test.runIf(process.getuid?.() === 0)
 
 asRoot(
@@ -204,6 +221,117 @@ asRoot(
   },
   60_000,
 )
+
+asRoot(
+  'a full disk in a migration is told as that: its transaction is taken back, and the app runs on',
+  async () => {
+    const plain = readFileSync(join(project.dir, 'config/deploy.ini'), 'utf8')
+    const current = readlinkSync(join(project.release, 'current'))
+    project.configure((text) => text.replace(/^migrate = .*$/m, `$& && ${widen('blob')}`))
+    await onSmallDisk(join(shared('ponyr2'), 'extra'), 1800, async () => {
+      await expect(project.run((staging) => staging.database.migrate())).rejects.toMatchObject({
+        code: 'migrate-failed',
+        message: expect.stringMatching(/^migrate: .* failed on pony-host \(the disk is full\)$/),
+        state: expect.stringMatching(/^The app goes on/),
+        next: expect.stringContaining('tasks migrate:release=staging'),
+      })
+      await expect(project.run((staging) => staging.deploy())).rejects.toMatchObject({
+        code: 'install-failed',
+        message: expect.stringMatching(/migrate: .* \(the disk is full\)$/),
+        state: expect.stringContaining('The running app is untouched'),
+      })
+      expect(sql("SELECT (SELECT count(*) FROM blob) || ' ' || group_concat(name) FROM sqlite_master")).toBe(
+        '256 blob,by_data',
+      )
+      expect((await up()).status).toBe(200)
+    })
+    expect(readlinkSync(join(project.release, 'current'))).toBe(current)
+    await project.run((staging) => staging.database.migrate())
+    expect(sql('SELECT count(*) FROM wide')).toBe('256')
+    project.configure(() => plain)
+    fill('ponyr2', 1)
+  },
+  60_000,
+)
+
+asRoot(
+  'a full disk in init_db is told as that: what was there is in the backups, and with room it can begin again',
+  async () => {
+    const plain = readFileSync(join(project.dir, 'config/deploy.ini'), 'utf8')
+    project.configure((text) => text.replace(/^init_db = .*$/m, `$& && ${widen('generate_series(1, 500)')}`))
+    const sets = () => readdirSync(backups()).filter((name) => name.startsWith('before-init-staging-'))
+    const before = sets()
+    await onSmallDisk(join(shared('ponyr2'), 'extra'), 1200, async () => {
+      await expect(project.run((staging) => staging.database.init({ force: true }))).rejects.toMatchObject({
+        code: 'init-failed',
+        message: expect.stringMatching(/on pony-host \(the disk is full\)$/),
+        state: expect.stringContaining('is in the backups'),
+        next: expect.stringContaining('tasks init_staging_db:force'),
+      })
+      expect((await up()).status).toBe(200)
+    })
+    const [kept] = sets().filter((name) => !before.includes(name))
+    const count = execFileSync('/usr/bin/sqlite3', [
+      join(backups(), kept as string, 'extra.sqlite'),
+      'SELECT count(*) FROM blob',
+    ])
+    expect(count.toString().trim()).toBe('256')
+    await project.run((staging) => staging.database.init({ force: true }))
+    expect(sql('SELECT count(*) FROM wide')).toBe('500')
+    expect((await up()).status).toBe(200)
+    project.configure(() => plain)
+    fill('ponyr2', 1)
+  },
+  60_000,
+)
+
+test('a lock that another run holds stops whatever changes data, a version or a setting, and the app runs on', async () => {
+  const { vpsStore } = await import('../../../src/targets/vps/store/index.ts')
+  const store = (staging: VpsDeployment) => vpsStore(staging.hosts.first(), 'pony')
+  const { value: backup } = await project.run((staging) => staging.database.backup())
+  const config = loadConfig(project.dir)
+  const production = () => createVpsDeployment(config, config.deployments['production'] as VpsConfig)
+  const clone = (staging: VpsDeployment) => production().database.copyTo(staging)
+  await project.run((staging) => staging.deploy())
+  const [rows, settings] = [sql('SELECT count(*) FROM blob'), project.read('webapps/ponyr2/settings/active')]
+  const folders = () => [readdirSync(backups()).sort(), readdirSync(join(project.release, 'versions'))]
+  const [before, there] = [await up(), folders()]
+  const held = async (name: string, operations: ((staging: VpsDeployment) => Promise<unknown>)[]) => {
+    const ada = { run: 'other', user: 'ada', machine: 'desk', command: 'tasks deploy' }
+    await project.run((staging) => store(staging).lock([name], ada))
+    for (const operation of operations) {
+      await expect(project.run(operation), String(operation)).rejects.toMatchObject({
+        code: 'locked',
+        message: expect.stringContaining(`${name} is locked by ada on desk`),
+      })
+    }
+    // Who only looks needs none.
+    await project.run((staging) => staging.database.verify(backup.id))
+    const by = { run: 'test', user: 'u', machine: 'm', command: 'unlock' }
+    await project.run((staging) => store(staging).breakLock(name, by))
+  }
+  await held('staging', [
+    (staging) => staging.upload(),
+    (staging) => staging.install(),
+    (staging) => staging.rollback(),
+    (staging) => staging.prune({ keep: 1 }),
+    (staging) => staging.database.restore(backup.id),
+    (staging) => staging.database.init({ force: true }),
+    (staging) => staging.database.fetch('locked'),
+    clone,
+    (staging) => staging.settings.set({ 'pony.title': 'Locked' }),
+    (staging) => staging.server.stop(),
+    (staging) => staging.workers.scale({ mailer: 2 }),
+    (staging) => staging.maintenance.on(),
+    (staging) => staging.schedule.push(),
+  ])
+  await held('production', [clone])
+  expect(await up()).toMatchObject({ status: 200, release: before.release })
+  expect(sql('SELECT count(*) FROM blob')).toBe(rows)
+  expect(project.read('webapps/ponyr2/settings/active')).toBe(settings)
+  expect(folders()).toEqual(there)
+  await project.run((staging) => staging.database.restore(backup.id))
+}, 60_000)
 
 test('a setting that its file can not hold byte for byte is refused, and the file is as it was', async () => {
   const file = 'webapps/ponyr2/settings/active'

@@ -1,6 +1,7 @@
 /** The databases of a deployment, all of them behind the contract's one interface. */
 import { resolveText } from '../../../config/secrets.ts'
 import { currentRun, SlipwayError } from '../../../events/index.ts'
+import { CommandError } from '../../../hosts/errors.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { type Secret, sh } from '../../../shell/index.ts'
 import type { Database } from '../../deployment.ts'
@@ -10,6 +11,7 @@ import { hostFacts, requireRelease } from '../facts.ts'
 import { inVersion, recordMigrations } from '../install.ts'
 import type { ReleaseLayout } from '../layout.ts'
 import { inStep, lostDuring } from '../step.ts'
+import { initFailed, migrationFailed } from './app-commands.ts'
 import { keptName, scratchName } from './engine.ts'
 import { engineFor, explained, type NamedServer, serversOn } from './engines.ts'
 import { sizes, withData } from './sqlite.ts'
@@ -84,19 +86,20 @@ async function init(context: VpsContext, options: { force?: boolean; unlessThere
     await inStep(`init the database of ${change.release.name}`, host.name, async () => {
       if (Object.keys(answers).length === 0 && currentRun().prompter.interactive && process.stdin.isTTY) {
         const exitCode = await host.shell(command.render())
-        if (exitCode !== 0)
-          throw new SlipwayError('init-failed', `init_db ended with status ${exitCode}`, { host: host.name })
+        if (exitCode !== 0) throw initFailed(host.name, `init_db ended with status ${exitCode}`)
         return
       }
       await host
         .env(answers)
         .run(command, { label: app.initDb })
         .catch((error: unknown) => {
-          throw lostDuring(
+          const lost = lostDuring(
             error,
             'init_db may have done all of it, a part, or nothing; what was there before, if anything, is in the backups.',
             'When the host can be reached, begin again: `tasks init_staging_db:force`.',
           )
+          if (lost !== error || !(error instanceof CommandError)) throw lost
+          throw initFailed(host.name, error.message, error)
         })
     })
   })
@@ -170,10 +173,16 @@ async function migrate(context: VpsContext): Promise<void> {
         { guard: change.guard },
       )
       .catch((error: unknown) => {
-        throw lostDuring(
+        const lost = lostDuring(
           error,
           'The migration may be done, under way or not begun; the app goes on with its code as it was.',
           `When the host can be reached, look whether it still runs, then go on: \`tasks migrate:release=${name}\`.`,
+        )
+        if (lost !== error) throw lost
+        throw migrationFailed(
+          error,
+          name,
+          'The app goes on with its code as it was; the schema is as the migration left it.',
         )
       })
   })

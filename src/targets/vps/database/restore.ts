@@ -12,6 +12,7 @@ import { serverOf } from '../server.ts'
 import { evenIfAborted, inStep, lostDuring } from '../step.ts'
 import { isUp } from '../supervisor.ts'
 import { workersOf } from '../workers.ts'
+import { migrationFailed } from './app-commands.ts'
 import { findBackup, takeBackup } from './backup.ts'
 import { engineFor, explained, serversOn } from './engines.ts'
 import { databaseHost } from './index.ts'
@@ -78,6 +79,8 @@ export async function replaceData(
     })),
   )
   const names = engines.map(({ name }) => name)
+  const exchanged = [...names, ...swaps.map(({ name }) => name)]
+  const before = `what was there is in ${kept}, or on its server as …_before_…`
   await whileStopped(context, host, change, async () => {
     const steps = [
       { name: 'a folder for what is replaced', command: sh`umask 077; mkdir -p ${kept}` },
@@ -94,7 +97,7 @@ export async function replaceData(
       if (error instanceof OutcomeUnknownError) {
         throw lostDuring(
           error,
-          `${names.join(' and ')}: as before, or replaced as a whole; what was there is in ${kept}, or on its server as …_before_….`,
+          `${exchanged.join(' and ')}: as before, or replaced as a whole; ${before}.`,
           'Do it again when the host can be reached.',
         )
       }
@@ -107,10 +110,16 @@ export async function replaceData(
       const { code, message, steps: all, step, detail, cause } = error
       throw new ScriptError(code, message, all, step, { host: host.name, detail, cause, state })
     })
-    for (const { name, database, fresh, kept: before } of swaps) {
-      await inStep(`put ${name} in place, keep what it was as ${before}`, host.name, () =>
-        database.engine.swap(host, database.at, fresh, before),
-      )
+    for (const { name, database, fresh, kept: as } of swaps) {
+      await inStep(`put ${name} in place, keep what it was as ${as}`, host.name, () =>
+        database.engine.swap(host, database.at, fresh, as),
+      ).catch((error: unknown) => {
+        throw lostDuring(
+          error,
+          `${exchanged.join(' and ')}: as before, or replaced as a whole; ${before}.`,
+          'Do it again when the host can be reached.',
+        )
+      })
     }
     if (migrate === undefined || facts.current === undefined) return
     await host
@@ -122,11 +131,16 @@ export async function replaceData(
         { guard },
       )
       .catch((error: unknown) => {
-        if (!(error instanceof OutcomeUnknownError)) throw error
-        throw lostDuring(
+        const lost = lostDuring(
           error,
-          `${names.join(' and ')}: replaced as a whole, and perhaps migrated; what was there is in ${kept}, or on its server as …_before_….`,
+          `${exchanged.join(' and ')}: replaced as a whole, and perhaps migrated; ${before}.`,
           'Do it again when the host can be reached.',
+        )
+        if (lost !== error) throw lost
+        throw migrationFailed(
+          error,
+          context.deployment.name,
+          `${exchanged.join(' and ')}: replaced as a whole, and not migrated, or in part; ${before}.`,
         )
       })
   })
