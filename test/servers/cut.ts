@@ -64,3 +64,33 @@ export async function cutAway(sshConfigFile: string, dir: string): Promise<{ lin
   writeFileSync(file, moved)
   return { line, sshConfigFile: file }
 }
+
+/**
+ * The hosts of `sshConfigFile`, `pony-host` and those in `others` by their names, each over a line of its own that can
+ * be cut. Whoever uses the configuration in `dir` comes over them.
+ */
+export async function cutEachAway(
+  sshConfigFile: string,
+  dir: string,
+  others: Record<string, { address: string; port: number; knownHostsFile: string }>,
+): Promise<{ lines: Record<string, Cut>; sshConfigFile: string }> {
+  const text = readFileSync(sshConfigFile, 'utf8')
+  const rest = text.slice(text.indexOf('Host *'))
+  const word = (name: string) => new RegExp(`${name} "?([^"\\n]+?)"?$`, 'm').exec(rest)?.[1] as string
+  const first = { address: word('HostName'), port: Number(word('Port')), knownHostsFile: word('UserKnownHostsFile') }
+  const known = join(dir, 'known_hosts')
+  const lines: Record<string, Cut> = {}
+  const sections: string[] = []
+  const keys: string[] = []
+  for (const [name, { address, port, knownHostsFile }] of Object.entries({ 'pony-host': first, ...others })) {
+    const line = await startCut(port, address)
+    lines[name] = line
+    sections.push(`Host ${name}\n  HostName 127.0.0.1\n  Port ${line.port}\n  UserKnownHostsFile ${known}\n`)
+    keys.push(readFileSync(knownHostsFile, 'utf8').replace(/^\S+/gm, `[127.0.0.1]:${line.port}`))
+  }
+  // The first section that fits counts.
+  const file = join(dir, 'ssh_config')
+  writeFileSync(file, `${sections.join('')}${text}`)
+  writeFileSync(known, keys.join(''))
+  return { lines, sshConfigFile: file }
+}

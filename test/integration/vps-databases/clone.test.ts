@@ -3,6 +3,11 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { loadConfig } from '../../../src/config/load.ts'
+import type { VpsConfig } from '../../../src/config/types.ts'
+import { createRun, withRun } from '../../../src/events/index.ts'
+import { vpsStore } from '../../../src/targets/vps/store/index.ts'
+import { type Cut, cutEachAway } from '../../servers/cut.ts'
 import { type Mariadb, startMariadb } from '../../servers/mariadb.ts'
 import { type Postgres, startPostgres } from '../../servers/postgres.ts'
 import { type Sshd, startSshd } from '../../servers/sshd.ts'
@@ -18,6 +23,8 @@ interface World {
   project: Project
   /** The home of production's host. */
   home: string
+  /** That host, where it is another one than staging's. */
+  other: Sshd | undefined
   sql(database: string, text: string): string
   databases(): string[]
   stop(): Promise<void>
@@ -80,6 +87,7 @@ async function createWorld(kind: World['kind'], hosts: 1 | 2): Promise<World> {
     kind,
     project,
     home: other?.home ?? project.home,
+    other,
     sql,
     databases: () =>
       server
@@ -207,6 +215,54 @@ describe.each([
     expect(databases()).toEqual(before)
     expect(sql('pony_staging', 'SELECT email FROM rider ORDER BY id')).toBe(rows)
   })
+
+  it.runIf(hosts === 2).each(['pony-host', 'other-host'])(
+    'leaves staging as it was, and no copy, where the line to %s is lost on the way',
+    async (name) => {
+      const { project, sql, databases } = world
+      const [before, rows] = [databases(), sql('pony_staging', 'SELECT email FROM rider ORDER BY id')]
+      const { lines, sshConfigFile } = await cutEachAway(project.sshConfigFile, project.dir, {
+        'other-host': world.other as Sshd,
+      })
+      const line = lines[name] as Cut
+      const ended = new AbortController()
+      const run = createRun({ options: { projectDir: project.dir, sshConfigFile }, signal: ended.signal })
+      let cut = false
+      run.bus.on((event) => {
+        // It is back as soon as the loss is noticed: what was under way is lost all the same.
+        if (event.type === 'host.lost') line.mend()
+        if (cut || event.type !== 'progress') return
+        cut = true
+        line.cut()
+      })
+      const { copyData } = await import('../../../src/targets/vps/database/clone.ts')
+      const { vpsContext } = await import('../../../src/targets/vps/create.ts')
+      const config = loadConfig(project.dir)
+      const context = (of: string) => vpsContext(config, config.deployments[of] as VpsConfig)
+      const error = await withRun(run, () => copyData(context('production'), context('staging'))).catch(
+        (reason: unknown) => reason,
+      )
+      // The locks can't be given back either: nobody waits for that.
+      ended.abort()
+      await withRun(run, () => run.finish()).catch(() => {})
+      line.mend()
+      expect({ cut, error }).toMatchObject({
+        cut: true,
+        error: {
+          code: 'connection-lost',
+          state: expect.stringContaining('staging runs on with its own data'),
+          next: expect.stringContaining('clone_production_db_to_staging'),
+        },
+      })
+      await expect.poll(databases, { timeout: 20_000 }).toEqual(before)
+      expect(sql('pony_staging', 'SELECT email FROM rider ORDER BY id')).toBe(rows)
+      for (const each of Object.values(lines)) each.close()
+      const by = { run: 'test', user: 'u', machine: 'm', command: 'unlock' }
+      for (const of of ['staging', 'production']) {
+        await project.run(() => vpsStore(context(of).home(), 'pony').breakLock(of, by))
+      }
+    },
+  )
 
   it('finds a damaged backup out, says so of a server that is not there, and restores none of it', async () => {
     const { project, sql } = world

@@ -8,7 +8,7 @@ import type { VpsConfig } from '../../../src/config/types.ts'
 import { createRun, type RunEvent, withRun } from '../../../src/events/index.ts'
 import { createVpsDeployment } from '../../../src/targets/vps/create.ts'
 import type { VpsDeployment } from '../../../src/targets/vps/deployment.ts'
-import { type Cut, startCut } from '../../servers/cut.ts'
+import { type Cut, cutEachAway } from '../../servers/cut.ts'
 import { type Sshd, startSshd } from '../../servers/sshd.ts'
 import { ask, createProject, type Project } from './host.ts'
 import { onSmallDisk } from './small-disk.ts'
@@ -16,7 +16,7 @@ import { onSmallDisk } from './small-disk.ts'
 let project: Project
 let other: Sshd
 /** Of each host; both can be cut. */
-const lines: Record<'pony-host' | 'other-host', Cut | undefined> = { 'pony-host': undefined, 'other-host': undefined }
+let lines: Record<string, Cut> = {}
 let cuttable: string
 
 beforeAll(async () => {
@@ -63,28 +63,10 @@ beforeAll(async () => {
   writeFileSync(join(shared('production'), 'media/photo.jpg'), Buffer.alloc(600_000, 'p'))
   writeFileSync(join(shared('staging'), 'media/old.jpg'), 'an old one')
 
-  // Whoever comes over the lines that can be cut meets the first of the sections that fit.
-  const text = readFileSync(project.sshConfigFile, 'utf8')
-  const rest = text.slice(text.indexOf('Host *'))
-  const word = (name: string) => new RegExp(`${name} "?([^"\\n]+?)"?$`, 'm').exec(rest)?.[1] as string
-  const known = join(project.dir, 'known_hosts')
-  const sections: string[] = []
-  const keys: string[] = []
-  for (const [name, address, port, file] of [
-    ['pony-host', word('HostName'), Number(word('Port')), word('UserKnownHostsFile')],
-    ['other-host', other.address, other.port, other.knownHostsFile],
-  ] as const) {
-    const line = await startCut(port, address)
-    lines[name] = line
-    sections.push(`Host ${name}\n  HostName 127.0.0.1\n  Port ${line.port}\n  UserKnownHostsFile ${known}\n`)
-    keys.push(readFileSync(file, 'utf8').replace(/^\S+/gm, `[127.0.0.1]:${line.port}`))
-  }
-  cuttable = join(project.dir, 'ssh_config')
-  writeFileSync(cuttable, `${sections.join('')}${text}`)
-  writeFileSync(known, keys.join(''))
+  ;({ lines, sshConfigFile: cuttable } = await cutEachAway(project.sshConfigFile, project.dir, { 'other-host': other }))
 }, 120_000)
 afterAll(async () => {
-  for (const line of Object.values(lines)) line?.close()
+  for (const line of Object.values(lines)) line.close()
   await project?.stop()
   await other?.stop()
 })

@@ -1,5 +1,5 @@
 /** Runs an engine's programs on a host, and says what went wrong in the engine's own words. */
-import { currentRun, SlipwayError } from '../../../events/index.ts'
+import { currentRun, OutcomeUnknownError, SlipwayError } from '../../../events/index.ts'
 import type { Host, Result, RunCommandOptions } from '../../../hosts/host.ts'
 import type { Command } from '../../../shell/index.ts'
 import { pipeBetween } from './between.ts'
@@ -66,6 +66,8 @@ export async function stream(
       ? { status: 'rejected', reason: failure(from, ends.sent.value.stderr, ends.sent.value.exitCode) }
       : ends.sent
   if (received.status === 'fulfilled' && received.value.exitCode !== 0) {
+    // Of a sender whose line is gone the receiver knows only that nothing more came.
+    if (sent.status === 'rejected' && sent.reason instanceof OutcomeUnknownError) throw sent.reason
     const error = failure(to, received.value.stderr, received.value.exitCode)
     // Where the sender died, the receiver complains of what it did not get; where the receiver did, the sender was ended.
     throw sent.status === 'rejected' && error.code === 'database-dump-damaged' ? sent.reason : error
