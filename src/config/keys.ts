@@ -102,7 +102,7 @@ export const appTables: Readonly<Record<string, Key>> = {
   ),
   shared: key(
     kind.oneOf('required', 'seed', 'template', 'directory'),
-    'Paths that the versions share, linked into each: directory (made), required (must be there), seed (copied from the first version), template (rendered from the version).',
+    'Paths that the versions share, linked into each: directory (made), required (must be there), seed (copied from the first version), template (copied from PATH.template of the first version).',
     'media = directory',
   ),
   logs: key(kind.innerPath, 'Log files: NAME = path in the release folder.', 'app = logs/pony.log'),
