@@ -11,6 +11,7 @@ import { logTail } from './daemon.ts'
 import { checkHealth, type HealthResult } from './health.ts'
 import type { Slot } from './layout.ts'
 import {
+  afterUnhealthy,
   bringUp,
   endpoint,
   findRunning,
@@ -182,6 +183,6 @@ async function unhealthy(
     host: host.name,
     detail: await logTail(host, `${release.logs}/app.out`),
     state,
-    next: `Look at its log: \`tasks tail_app_log:release=${context.deployment.name}\`.`,
+    next: afterUnhealthy(context),
   })
 }

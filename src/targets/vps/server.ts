@@ -396,6 +396,10 @@ async function waitHealthy(
   )
 }
 
+/** Where to look, and what it was that did not become well. */
+export const afterUnhealthy = ({ deployment: { name, app } }: Pick<VpsContext, 'deployment'>): string =>
+  `Look at its log: \`tasks tail_app_log:release=${name}\`. What was started is ${app.server}`
+
 /** Ends what was started, puts `current` back to the version that still serves, and says all of it. */
 async function giveUp(
   context: VpsContext,
@@ -442,7 +446,7 @@ async function giveUp(
       : serving !== undefined
         ? `The server that ran before (version ${serving}) still serves.`
         : 'No app server runs.',
-    next: `Look at its log: \`tasks tail_app_log:release=${context.deployment.name}\`.`,
+    next: afterUnhealthy(context),
   })
 }
 
