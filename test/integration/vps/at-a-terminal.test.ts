@@ -1,0 +1,69 @@
+/** What a person at a terminal answers reaches the host: questions of init_db, and commands of one's own. */
+import { execFileSync, spawn } from 'node:child_process'
+import { copyFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Built, buildSlipway, repository } from '../../built.ts'
+import { createProject, type Project } from './host.ts'
+
+let built: Built
+let project: Project
+beforeAll(async () => {
+  ;[built, project] = await Promise.all([buildSlipway(), createProject()])
+  copyFileSync(join(repository, 'tasks.ts'), join(project.dir, 'tasks.ts'))
+  // Nobody but who sits there knows the answers.
+  project.configure((text) => text.replace(/^PONY_\w+ = .*\n/gm, ''))
+  await project.run(async (staging) => {
+    await staging.upload()
+    await staging.install()
+  })
+}, 60_000)
+afterAll(async () => {
+  await project?.stop()
+  built?.remove()
+})
+
+/** Runs a task at a terminal of its own; types each answer once what it answers is shown. */
+function atTerminal(words: string, answers: [question: RegExp, answer: string][] = []) {
+  const command = `'${process.execPath}' '${built.tasks}' -S '${project.sshConfigFile}' ${words}`
+  const child = spawn('script', ['-qec', command, '/dev/null'], {
+    cwd: project.dir,
+    env: { PATH: process.env['PATH'], HOME: project.dir, TERM: 'xterm', XDG_CACHE_HOME: join(project.dir, 'cache') },
+  })
+  let shown = ''
+  let read = 0
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    shown += text
+    const [next] = answers
+    const found = next?.[0].exec(shown.slice(read))
+    if (!next || !found) return
+    read = shown.length
+    answers.shift()
+    child.stdin.write(`${next[1]}\r`)
+  })
+  return new Promise<{ status: number | null; shown: string }>((resolve) => {
+    child.on('close', (status) => resolve({ status, shown }))
+  })
+}
+
+test('init_db asks at the terminal, on the host, and a password is not shown', async () => {
+  const { status, shown } = await atTerminal('init_staging_db', [
+    [/Link to the club's page: /, 'https://club.example.org/'],
+    [/E-mail address of the organiser: /, 'typed@example.org'],
+    [/Password of the administrator: /, 'typed-and-not-shown'],
+  ])
+  expect({ status, shown: status === 0 ? '' : shown }).toEqual({ status: 0, shown: '' })
+  expect(shown).not.toContain('typed-and-not-shown')
+  const database = join(project.release, 'shared/db/pony.sqlite')
+  const email = "SELECT value FROM settings WHERE name = 'organiser_email'"
+  expect(execFileSync('/usr/bin/sqlite3', [database, email]).toString().trim()).toBe('typed@example.org')
+}, 60_000)
+
+test('a command of one’s own has the terminal, and its exit status is passed on', async () => {
+  const { status, shown } = await atTerminal(
+    `run:release=staging -- sh -c 'test -t 0 && printf "name? " && read name && echo "hello $name" && exit 5'`,
+    [[/name\? /, 'ann']],
+  )
+  expect(shown).toContain('hello ann')
+  expect(status).toBe(5)
+}, 60_000)
