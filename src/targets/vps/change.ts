@@ -97,12 +97,16 @@ export interface AuditNote {
   left: boolean
 }
 
-/** A line in the host's audit log when `fn` has ended, however it did. A failing audit never fails what it tells of. */
+/**
+ * A line in the host's audit log when `fn` has ended, however it did; of what another line tells when it went well,
+ * `failures` alone. A failing audit never fails what it tells of.
+ */
 export async function audited<T>(
   context: VpsContext,
   what: string,
   fn: (note?: AuditNote) => Promise<T>,
   commit?: () => string | undefined,
+  lines: 'all' | 'failures' = 'all',
 ): Promise<T> {
   if (auditing.getStore()) return fn()
   const run = currentRun()
@@ -130,6 +134,7 @@ export async function audited<T>(
   try {
     // Of several hosts, none knows whether all went well.
     const value = await auditing.run(true, () => (context.hosts.size === 1 ? fn(note) : fn()))
+    if (lines === 'failures') return value
     if (!note.left) await write('ok')
     if (!run.options.dryRun) tellChanged(context, what, commit?.())
     return value

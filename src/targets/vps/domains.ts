@@ -1,12 +1,13 @@
 /** The domain of a deployment, and what an operator would make at the provider: site, folder, address. */
-import { currentRun, UsageError } from '../../events/index.ts'
+import { currentRun, SlipwayError, UsageError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
 import type { Domains } from '../deployment.ts'
 import { audited, beginChange, type ChangeOn } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
-import { forgetFacts, hostFacts } from './facts.ts'
+import { forgetFacts, type HostFacts, hostFacts } from './facts.ts'
 import { requireDomain, setupScript, writeSite } from './nginx.ts'
+import { visit, visitUrl } from './outside.ts'
 import { readSite } from './promotion/site.ts'
 import { appName, providerOf } from './provider.ts'
 import { folderStep, requireSecrets } from './release-files.ts'
@@ -144,9 +145,11 @@ async function list(context: VpsContext): ReturnType<Domains['list']> {
 
 async function attach(context: VpsContext, domain: string): Promise<void> {
   const attached = { ...context, deployment: { ...context.deployment, domain } }
-  await onEach(context.role('web'), async (host) => {
-    await provideSite(attached, host, await beginChange(context, host, `attach ${domain}`))
-  })
+  await audited(context, `attach ${domain}`, () =>
+    onEach(context.role('web'), async (host) => {
+      await provideSite(attached, host, await beginChange(context, host, `attach ${domain}`))
+    }),
+  )
 }
 
 async function verify(context: VpsContext, domain = requireDomain(context)): Promise<void> {
@@ -158,15 +161,49 @@ async function verify(context: VpsContext, domain = requireDomain(context)): Pro
       next: 'Make the site with init_staging_app, and start the app.',
     })
   })
+  await verifyOutside(context, domain)
+}
+
+/** Asks for the domain from here by its real name, which the host's own front door knows nothing of. */
+async function verifyOutside(context: VpsContext, domain: string): Promise<void> {
+  const { deployment } = context
+  const host = context.role('web').first()
+  const facts = await hostFacts(deployment, host)
+  const site = await siteOn(deployment.name, facts, host)
+  const { path, status: wanted } = deployment.app.health
+  const front = { domain, tls: site?.tls ?? false, port: site?.port ?? 80, path }
+  const url = visitUrl(front)
+  const state = `On ${host.name} itself it is answered as it should be.`
+  const answer = await visit(front).catch((cause: Error) => {
+    throw new SlipwayError('domain-outside', `${url} can't be reached from here: ${cause.message}`, {
+      cause,
+      state,
+      next: `Let DNS lead ${domain} to ${host.name}, and a firewall let it through: \`tasks domains\`.`,
+    })
+  })
+  const text = `${url} answered ${answer.status}${answer.release ? ` from ${answer.release}` : ''}`
+  const release = facts.release?.name
+  const ours = answer.release === undefined || release === undefined || answer.release.startsWith(`${release}/`)
+  if (answer.status !== wanted || !ours) {
+    throw new SlipwayError('domain-outside', `${text}, and not ${deployment.name}`, {
+      state,
+      next: `Look where DNS leads ${domain}, and for a cache or another server in front.`,
+    })
+  }
+  currentRun().emit({ type: 'note', text })
+}
+
+async function siteOn(name: string, facts: HostFacts, host: Host) {
+  const file = `${facts.app.site(name)}/nginx.conf`
+  const { stdout } = await host.run(sh`cat ${file} 2>/dev/null || :`, { kind: 'probe', quiet: true })
+  return readSite(stdout)
 }
 
 /** Asks the host's own front door for the domain; undefined where the app answers, otherwise what is wrong. */
 async function ask(context: VpsContext, host: Host, domain: string): Promise<string | undefined> {
   const { deployment } = context
   const facts = await hostFacts(deployment, host)
-  const file = `${facts.app.site(deployment.name)}/nginx.conf`
-  const { stdout } = await host.run(sh`cat ${file} 2>/dev/null || :`, { kind: 'probe', quiet: true })
-  const site = readSite(stdout)
+  const site = await siteOn(deployment.name, facts, host)
   if (!site) return 'it has no site yet'
   const code = `import http.client, ssl, sys
 host, port, tls, name, path = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "True", sys.argv[4], sys.argv[5]

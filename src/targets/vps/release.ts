@@ -2,7 +2,7 @@
 import { currentRun } from '../../events/index.ts'
 import { sh } from '../../shell/index.ts'
 import type { ProcessStatus } from '../deployment.ts'
-import { beginChange } from './change.ts'
+import { audited, beginChange } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { endDaemon, endSurvivors, findDaemon } from './daemon.ts'
 import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
@@ -33,6 +33,10 @@ export async function supervisorStatus(context: VpsContext): Promise<ProcessStat
 
 /** Stops everything in the daemon, app and workers, and the daemon; resolves once no process is left. */
 export async function stopSupervisor(context: VpsContext): Promise<void> {
+  await audited(context, 'stop the app and the workers', () => stopAll(context))
+}
+
+async function stopAll(context: VpsContext): Promise<void> {
   await onEach(context.hosts, async (host) => {
     const change = await beginChange(context, host, `stop all of ${context.deployment.name}`)
     const { app } = context.deployment

@@ -6,7 +6,7 @@ import { ScriptError } from '../../hosts/errors.ts'
 import type { Host, ScriptStep } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
 import type { DeployOptions } from '../deployment.ts'
-import { beginChange, type ChangeOn, owner, tell } from './change.ts'
+import { audited, beginChange, type ChangeOn, owner, tell } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, noteFacts, withRecord } from './facts.ts'
 import { appliedFile } from './migrations.ts'
@@ -36,7 +36,9 @@ export async function upload(context: VpsContext, options: DeployOptions = {}): 
   // Read while the hosts are connected to. A commit's files have its time: only their content tells whether they changed.
   if (!source.checksum) tree.digest = treeDigest(`${source.dir}/`, tree).catch(() => undefined)
   try {
-    await onEach(context.hosts, (host) => uploadTo(context, host, source, tree, id, options))
+    const sending = () => onEach(context.hosts, (host) => uploadTo(context, host, source, tree, id, options))
+    // The version's own record tells of one that went well, and its install leaves a line.
+    await audited(context, 'upload', sending, () => source.commit, 'failures')
   } catch (error) {
     throw lostDuring(
       error,

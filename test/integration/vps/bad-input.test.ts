@@ -380,6 +380,9 @@ test.runIf(process.getuid?.() === 0)(
         message: expect.stringContaining('pony-host'),
         exitCode: 1,
       })
+      expect(full.read('.slipway/pony/audit.log').trim().split('\n').at(-1)).toMatch(
+        /"what":"upload".*"outcome":"failed"/,
+      )
       expect(readlinkSync(join(full.release, 'current'))).toBe(before)
       expect(readdirSync(join(full.release, 'versions'))).toEqual(known)
       expect((await full.run((staging) => staging.status())).value.lock).toBeUndefined()

@@ -1,5 +1,5 @@
 /** The site behind nginx: no request fails in a deploy, and what maintenance shows whom. */
-import { readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startLoad } from '../../faults/load.ts'
@@ -70,14 +70,59 @@ test('the front door leads to this release, in maintenance to a page, and back',
   expect((await front()).status).toBe(200)
 }, 30_000)
 
-test('a name that another site has is refused, and the site stays as it was', async () => {
+test('a name that another site has, and a file that nginx refuses, are refused; the site stays as it was', async () => {
   await expect(
     project.run(async (production) => production.initApp(), { deployment: 'production' }),
   ).rejects.toMatchObject({ code: 'no-release' })
-  const before = project.read('.slipway/pony/sites/staging/nginx.conf')
+  const file = '.slipway/pony/sites/staging/nginx.conf'
+  const before = project.read(file)
   await project.run(async (staging) => staging.initApp())
-  expect(project.read('.slipway/pony/sites/staging/nginx.conf')).toBe(before)
-})
+  expect(project.read(file)).toBe(before)
+
+  const plain = readFileSync(join(project.dir, 'config/deploy.ini'), 'utf8')
+  project.configure((text) =>
+    text
+      .replace('[production]\ntarget = vps\n', '[production]\ntarget = vps\nrelease = r1\n')
+      .replace('domain = pony.example.org', 'domain = staging.pony.example.org'),
+  )
+  await expect(
+    project.run(async (production) => production.initApp(), { deployment: 'production' }),
+  ).rejects.toMatchObject({ detail: expect.stringContaining('conflicting server name') })
+  expect(existsSync(join(project.home, '.slipway/pony/sites/production/nginx.conf'))).toBe(false)
+  project.configure(() => plain)
+
+  mkdirSync(join(project.dir, 'templates'))
+  writeFileSync(join(project.dir, 'templates/nginx-site.conf.eta'), 'server { listen nonsense; }\n')
+  await expect(project.run(async (staging) => staging.initApp())).rejects.toMatchObject({
+    detail: expect.stringMatching(/nonsense/),
+  })
+  rmSync(join(project.dir, 'templates'), { recursive: true })
+  expect(project.read(file)).toBe(before)
+  expect((await ask(project.httpPort as number, '/up')).status).toBe(200)
+}, 30_000)
+
+test('a domain is asked for from here by its real name, too', async () => {
+  const { events } = await project.run((staging) => staging.domains.verify(), { sandbox: true })
+  expect(told(events).join('\n')).toMatch(
+    new RegExp(`http://staging\\.pony\\.example\\.org:${project.httpPort}/up answered 200 from ponyr2/`),
+  )
+  // A reload of nginx is a signal: the other name is there a moment later.
+  const answers = (name: string) =>
+    expect.poll(async () => (await ask(project.httpPort as number, '/up', name)).status).toBe(200)
+  // A name that leads to no host, though the host itself would answer to it.
+  project.configure((text) => text.replace('domain = staging.pony.example.org', 'domain = nowhere.invalid'))
+  await project.run(async (staging) => staging.initApp())
+  await answers('nowhere.invalid')
+  await expect(project.run((staging) => staging.domains.verify())).rejects.toMatchObject({
+    code: 'domain-outside',
+    message: expect.stringContaining('nowhere.invalid'),
+    state: 'On pony-host itself it is answered as it should be.',
+    next: expect.stringContaining('Let DNS lead nowhere.invalid to pony-host'),
+  })
+  project.configure((text) => text.replace('domain = nowhere.invalid', 'domain = staging.pony.example.org'))
+  await project.run(async (staging) => staging.initApp())
+  await answers('staging.pony.example.org')
+}, 30_000)
 
 const status = async (path = '/') => (await ask(project.httpPort as number, path)).status
 const setting = (line: string) =>

@@ -1,0 +1,44 @@
+/** A site asked from the operator's machine by its real name, as a visitor would: through DNS, and what lies before it. */
+import { request as requestHttp } from 'node:http'
+import { request as requestHttps } from 'node:https'
+import type { LookupFunction } from 'node:net'
+import { currentRun } from '../../events/index.ts'
+
+export interface Visit {
+  domain: string
+  tls: boolean
+  port: number
+  path: string
+}
+
+export const visitUrl = ({ domain, tls, port, path }: Visit): string =>
+  `${tls ? 'https' : 'http'}://${domain}${port === 80 || port === 443 ? '' : `:${port}`}${path}`
+
+/** What answers, within 5 s. Rejects where nothing does: a name that leads nowhere, a refused connection, a certificate. */
+export function visit(of: Visit): Promise<{ status: number; release?: string }> {
+  return ask(visitUrl(of), currentRun().options.sandbox ? lookupHere : undefined)
+}
+
+/** Sites of the sandbox have real names, and only this machine has the sites. */
+const lookupHere: LookupFunction = (_name, options, found) => {
+  if (options.all) found(null, [{ address: '127.0.0.1', family: 4 }])
+  else found(null, '127.0.0.1', 4)
+}
+
+function ask(url: string, lookup?: LookupFunction): Promise<{ status: number; release?: string }> {
+  return new Promise((resolve, reject) => {
+    const send = url.startsWith('https:') ? requestHttps : requestHttp
+    const sent = send(
+      url,
+      { headers: { connection: 'close' }, timeout: 5000, ...(lookup ? { lookup } : {}) },
+      (answer) => {
+        answer.resume()
+        const release = answer.headers['x-release']
+        resolve({ status: answer.statusCode ?? 0, ...(typeof release === 'string' ? { release } : {}) })
+      },
+    )
+    sent.on('timeout', () => sent.destroy(new Error('no answer within 5 s')))
+    sent.on('error', reject)
+    sent.end()
+  })
+}
