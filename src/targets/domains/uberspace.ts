@@ -8,10 +8,19 @@ import { sh } from '../../shell/index.ts'
 import { changed, failed, unsettled, untilSettled } from './errors.ts'
 import type { Binding, DomainProvider } from './provider.ts'
 
+/** Its command answers within seconds. Milliseconds. */
+const patience = 60_000
+
 /** `app` is a port, as text, throughout. */
-export function uberspace(host: Host): DomainProvider {
+export function uberspace(host: Host, options: { timeoutMs?: number } = {}): DomainProvider {
+  const timeoutMs = options.timeoutMs ?? patience
   const ask = async (command: ReturnType<typeof sh>, kind: 'probe' | 'write'): Promise<string> => {
-    const result = await host.run(command, { kind, nothrow: true, quiet: kind === 'probe' })
+    const result = await host
+      .run(command, { kind, nothrow: true, quiet: kind === 'probe', timeoutMs })
+      .catch((error: unknown) => {
+        if (!(error instanceof SlipwayError) || error.code !== 'command-timeout') throw error
+        throw failed('Uberspace', error.message, error.detail)
+      })
     if (result.exitCode === 0) return result.stdout
     const text = (result.stderr || result.stdout).trim()
     if (result.exitCode === 127)

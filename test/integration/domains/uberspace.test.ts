@@ -13,8 +13,9 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(home, { recursive: true, force: true }))
 
+const there = () => local().env({ HOME: home, PATH: `${folder}:${process.env['PATH']}` })
 const using = <T>(work: (provider: DomainProvider) => Promise<T>): Promise<T> =>
-  withRun(createRun(), () => work(uberspace(local().env({ HOME: home, PATH: `${folder}:${process.env['PATH']}` }))))
+  withRun(createRun(), () => work(uberspace(there())))
 const state = (name: string) => writeFileSync(`${home}/.uberspace-emulator/${name}`, '')
 
 describe('Uberspace', () => {
@@ -49,6 +50,23 @@ describe('Uberspace', () => {
       expect((await provider.plan(domain, '9002')).calls).toEqual([
         'uberspace web backend set pony.example.org --http --port 9002 (was 9001)',
       ])
+    })
+  })
+
+  it('gives up on a command that does not end, and does what follows once that does', async () => {
+    await using(async (provider) => {
+      await provider.create(domain, '9001')
+      const before = await provider.current(domain)
+      state('hang')
+      const impatient = uberspace(there(), { timeoutMs: 300 })
+      await expect(impatient.attach(domain, '9002', before)).rejects.toMatchObject({
+        code: 'provider-failed',
+        message: expect.stringContaining('took longer than 0.3 s'),
+      })
+      rmSync(`${home}/.uberspace-emulator/hang`)
+      expect(await provider.current(domain)).toEqual(before)
+      await provider.attach(domain, '9002', before)
+      expect((await provider.current(domain))?.app).toBe('9002')
     })
   })
 
