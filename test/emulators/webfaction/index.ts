@@ -12,7 +12,7 @@ export interface Webfaction {
   close(): Promise<void>
 }
 
-/** `version` 2 has certificates. `faults` by method: `fault`, `error500`, `lost` (done, but the answer is cut), `ignored`. */
+/** `version` 2 has certificates. `faults` by method: `fault`, `error500`, `lost` (done, but the answer is cut), `ignored`, `busy` (429), `silent` (no answer comes). */
 export async function startWebfaction(
   version: 1 | 2,
   faults: Readonly<Record<string, string>> = {},

@@ -82,6 +82,10 @@ class Handler(BaseHTTPRequestHandler):
         fault = FAULTS.get(method)
         if fault == 'error500':
             return self.answer(500, b'oops')
+        if fault == 'busy':
+            return self.answer(429, b'slow down')
+        if fault == 'silent':
+            return self.rfile.read(1)
         try:
             if fault == 'fault':
                 refuse('DataError', 'it is not allowed')

@@ -20,7 +20,9 @@ async function using<T>(
   there = await startWebfaction(version, faults)
   const { url } = there
   return withRun(createRun(), () =>
-    work(webfaction({ user: 'u', password: new Secret(password, 'WEBFACTION_PASSWORD'), version, url })),
+    work(
+      webfaction({ user: 'u', password: new Secret(password, 'WEBFACTION_PASSWORD'), version, url, timeoutMs: 3000 }),
+    ),
   )
 }
 
@@ -62,6 +64,24 @@ describe('Webfaction', () => {
     const error = await using(1, {}, (provider) => provider.current(domain), 'geronimo').catch((each: Error) => each)
     expect(error).toMatchObject({ code: 'provider-unauthorized' })
     expect(JSON.stringify(error) + String(error)).not.toContain('geronimo')
+  })
+
+  it('says so where it is asked too often, and where no answer comes: nothing was changed', async () => {
+    for (const [fault, message] of [
+      ['busy', 'update_website answered 429'],
+      ['silent', 'no answer to update_website'],
+    ] as const) {
+      await using(1, { update_website: fault }, async (provider) => {
+        const before = await provider.current(domain)
+        await expect(provider.attach(domain, 'pony2026r2', before)).rejects.toMatchObject({
+          code: 'provider-failed',
+          message: `Webfaction: ${message}`,
+        })
+        expect(await provider.current(domain)).toEqual(before)
+      })
+      await there?.close()
+      there = undefined
+    }
   })
 
   it('says what a refused call was refused for', async () => {
