@@ -1,5 +1,6 @@
 /** The versions of a release: listed, gone back to, cleared away. */
 import { currentRun, SlipwayError } from '../../events/index.ts'
+import { ScriptError } from '../../hosts/errors.ts'
 import type { Host } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
 import type { Version } from '../deployment.ts'
@@ -10,7 +11,7 @@ import { inVersion } from './install.ts'
 import type { ReleaseLayout } from './layout.ts'
 import { appliedBefore, appliedFile, appliedNames, djangoTimes, listCommand, reversal } from './migrations.ts'
 import { restartServer, switchCurrent } from './server.ts'
-import { lostDuring } from './step.ts'
+import { evenIfAborted, lostDuring } from './step.ts'
 import { removeVersion } from './upload.ts'
 import { asVersion, prunable, rollbackTarget, type VersionRecord } from './version.ts'
 import { workersOf } from './workers.ts'
@@ -90,17 +91,52 @@ async function rollbackWithSchema(context: VpsContext, target: VersionRecord): P
   for (const command of commands) run.emit({ type: 'note', host: host.name, text: `takes the schema back: ${command}` })
   const { maintenanceOf } = await import('./maintenance.ts')
   await maintenanceOf(context).during(async () => {
+    let backup: string | undefined
     if (Object.keys(app.databases).length > 0) {
       const { takeBackup } = await import('./database/backup.ts')
-      await takeBackup(context, host, change)
+      backup = (await takeBackup(context, host, change))?.id
     }
-    if (Object.keys(app.workers).length > 0) await workersOf(context).stop()
-    await host.script(
-      commands.map((command) => ({ name: command, command: inVersion(release, current, command) })),
-      { guard },
-    )
+    const workers = Object.keys(app.workers).length > 0 ? workersOf(context) : undefined
+    const ran = (await workers?.status())?.some((each) => /^(running|starting)$/.test(each.state))
+    try {
+      await workers?.stop()
+      await host.script(
+        commands.map((command) => ({ name: command, command: inVersion(release, current, command) })),
+        { guard },
+      )
+    } catch (error) {
+      // The version that runs goes on, with its workers as they were.
+      if (ran) {
+        await evenIfAborted(async () => workers?.start()).catch((other: Error) => {
+          run.emit({ type: 'warning', host: host.name, text: `its workers stand still: ${other.message}` })
+        })
+      }
+      throw reversalFailed(error, context, current, backup)
+    }
     await switchTo(context, target)
   })
+}
+
+function reversalFailed(error: unknown, context: VpsContext, current: string, backup: string | undefined): unknown {
+  const { name } = context.deployment
+  const state = `The app goes on with ${current}; the schema may be taken back, in part or not at all.`
+  const again =
+    backup === undefined
+      ? 'Roll back again.'
+      : `Roll back again; or have the data as it was: \`tasks restore_db:release=${name},backup=${backup}\`.`
+  const lost = lostDuring(error, state, `When the host can be reached: ${again}`)
+  if (lost !== error || !(error instanceof ScriptError) || error.step === undefined) return lost
+  return new SlipwayError(
+    'reversal-failed',
+    `the schema could not be taken back on ${error.host}: ${error.step.name}`,
+    {
+      host: error.host,
+      cause: error,
+      detail: error.detail,
+      state,
+      next: `Correct what it says. ${again}`,
+    },
+  )
 }
 
 /** What takes the schema back to how it was with `target`. Rejects where that can't be told. */

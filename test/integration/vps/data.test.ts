@@ -33,16 +33,57 @@ test('rollback with migrate takes back what the newer version applied, with its 
   )
   await project.run((staging) => staging.deploy())
   expect(sql('ponyr2', 'pony', 'SELECT name FROM migrations ORDER BY name DESC LIMIT 1')).toBe('0004_clubs')
+  // What it is like while the schema is taken back.
+  project.configure((text) =>
+    text.replace(
+      'reverse: python3',
+      `reverse: { ls "$HOME/.slipway/pony/sites/staging"; echo "$SLIPWAY_VERSION"; } >"$SLIPWAY_SHARED/during"; python3`,
+    ),
+  )
+  const { value: versions } = await project.run((staging) => staging.versions())
   const { value: backupsBefore } = await project.run((staging) => staging.database.backups())
   const { events } = await project.run((staging) => staging.rollback({ migrate: true }))
-  expect(told(events)).toContain(
-    'takes the schema back: python3 -m pony.migrate --reverse-to 0003_rider_keys_and_outbox',
+  expect(told(events).join('\n')).toMatch(
+    /^takes the schema back: .*python3 -m pony\.migrate --reverse-to 0003_rider_keys_and_outbox$/m,
   )
+  const during = readFileSync(join(project.release, 'shared/during'), 'utf8').split('\n')
+  expect(during).toContain('maintenance.on')
+  expect(during).toContain(versions.find((version) => version.current)?.id)
   expect(sql('ponyr2', 'pony', "SELECT count(*) FROM sqlite_master WHERE name = 'clubs'")).toBe('0')
   expect(await up()).toMatchObject({ status: 200, release: before.release })
   const { value: backups } = await project.run((staging) => staging.database.backups())
   expect(backups).toHaveLength(backupsBefore.length + 1)
   expect(await project.run((staging) => staging.maintenance.status())).toMatchObject({ value: false })
+}, 60_000)
+
+test('a schema that can not be taken back: the version that runs goes on with its workers, and its backup is named', async () => {
+  const before = await up()
+  const { value: version } = await project.run(async (staging) => {
+    const deployed = await staging.deploy()
+    await staging.workers.start()
+    return deployed
+  })
+  const plain = readFileSync(join(project.dir, 'config/deploy.ini'), 'utf8')
+  project.configure((text) => text.replace(/reverse: .*/, 'reverse: echo no way back >&2; exit 3;'))
+  await expect(project.run((staging) => staging.rollback({ migrate: true }))).rejects.toMatchObject({
+    code: 'reversal-failed',
+    detail: expect.stringContaining('no way back'),
+    state: expect.stringContaining(`The app goes on with ${version.id}`),
+    next: expect.stringMatching(/tasks restore_db:release=staging,backup=staging-/),
+  })
+  expect((await up()).release).toBe(`ponyr2/${version.id}`)
+  const { value: status } = await project.run((staging) => staging.status())
+  expect(status).toMatchObject({
+    maintenance: false,
+    version: { id: version.id },
+    workers: [{ state: expect.stringMatching(/^(running|starting)$/) }],
+  })
+  project.configure(() => plain)
+  await project.run(async (staging) => {
+    await staging.rollback({ migrate: true })
+    await staging.workers.stop()
+  })
+  expect((await up()).release).toBe(before.release)
 }, 60_000)
 
 test('a clone of production brings data and media into staging, and leaves the queues where they are', async () => {
@@ -93,7 +134,21 @@ test('a clone of production brings data and media into staging, and leaves the q
   rmSync(hooks)
   sql('ponyr2', 'pony', "UPDATE settings SET value = 'staging' WHERE name = 'from'")
   setHooks(from, from)
+  // It is scrubbed before anyone can use it, and where that fails staging has its own.
+  const scrub = join(project.dir, 'config/scrub.sql')
+  project.configure((text) => text.replace('[staging]\n', '[staging]\nscrub = config/scrub.sql\n'))
+  writeFileSync(scrub, "UPDATE settings SET value = 'nobody' WHERE name = 'secret'; UPDATE nowhere SET x = 1;\n")
+  sql('ponyr1', 'pony', "INSERT INTO settings VALUES ('secret', 'of a person')")
+  await expect(project.run((staging) => staging.deploy())).rejects.toMatchObject({
+    code: 'database-scrub',
+    state: expect.stringContaining('as it was'),
+  })
+  expect(sql('ponyr2', 'pony', "SELECT value FROM settings WHERE name = 'from'")).toBe('staging')
+  writeFileSync(scrub, "UPDATE settings SET value = 'nobody' WHERE name = 'secret';\n")
+  rmSync(hooks)
   await project.run((staging) => staging.deploy())
+  expect(sql('ponyr2', 'pony', "SELECT value FROM settings WHERE name = 'secret'")).toBe('nobody')
+  expect(sql('ponyr1', 'pony', "SELECT value FROM settings WHERE name = 'secret'")).toBe('of a person')
   expect(project.read('webapps/ponyr2/shared/hooks')).toBe('staging\nproduction\n')
   setHooks('true', 'true')
   expect(sql('ponyr2', 'pony', "SELECT value FROM settings WHERE name = 'from'")).toBe('production')
@@ -121,7 +176,15 @@ test('production is restored only when its name is typed', async () => {
   sql('ponyr1', 'pony', "INSERT INTO settings VALUES ('later', 'x')")
   await expect(restore('staging')).rejects.toMatchObject({ code: 'not-confirmed', exitCode: 2 })
   expect(sql('ponyr1', 'pony', "SELECT count(*) FROM settings WHERE name = 'later'")).toBe('1')
+  const backups = async () =>
+    (await project.run((production) => production.database.backups(), { deployment: 'production' })).value
+  const before = await backups()
   await restore('production')
+  // What was there was backed up first.
+  const [taken] = (await backups()).filter(({ id }) => !before.some((each) => each.id === id))
+  const file = join(project.home, '.slipway/pony/backups', taken?.id as string, 'main.sqlite')
+  const later = execFileSync('/usr/bin/sqlite3', [file, "SELECT value FROM settings WHERE name = 'later'"])
+  expect(later.toString()).toBe('x\n')
   expect(sql('ponyr1', 'pony', "SELECT count(*) FROM settings WHERE name = 'later'")).toBe('0')
 }, 60_000)
 
