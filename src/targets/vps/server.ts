@@ -3,6 +3,7 @@
  * answers its health check before the web server is pointed at it; the old one drains after that.
  */
 import { currentRun, OutcomeUnknownError, SlipwayError } from '../../events/index.ts'
+import { humanDuration } from '../../hosts/duration.ts'
 import type { Host } from '../../hosts/host.ts'
 import { type Command, sh } from '../../shell/index.ts'
 import type { LogLine, LogOptions, ProcessStatus, Service } from '../deployment.ts'
@@ -276,6 +277,7 @@ export async function bringUp(context: VpsContext, host: Host, change: ChangeOn,
     run.emit({ type: 'held-back', host: host.name, display: `start ${program(slot)}, check it, point the site at it` })
     return
   }
+  const stopping = performance.now()
   if (onPort && running.slot) await stopForPort(context, host, change, supervisor)
   if (onPort) await requireFreePort(context, host, change)
   const leftover = running.processes.find((each) => each.name === program(slot))
@@ -295,6 +297,10 @@ export async function bringUp(context: VpsContext, host: Host, change: ChangeOn,
     }
     return health.detail
   })
+  if (onPort && running.slot) {
+    const away = humanDuration(performance.now() - stopping)
+    run.emit({ type: 'note', host: host.name, text: `nobody answered on the port for up to ${away}` })
+  }
   await inStep('point the site at it', host.name, () => goLive(context, host, change, slot))
   const record = change.facts.records.find((each) => each.id === version)
   if (record && !record.wasLive) await tell(context, 'deploy', { head: record.commit ?? record.id })

@@ -220,6 +220,7 @@ test('an app on a port restarts with a word about what is lost', async () => {
   })
   const { events } = await project.run((staging) => staging.server.restart())
   expect(told(events).join('\n')).toContain('requests fail while it restarts')
+  expect(told(events).join('\n')).toMatch(/^nobody answered on the port for up to \d+(\.\d+)? m?s$/m)
   const { value: status } = await project.run((staging) => staging.status())
   expect(status).toMatchObject({ healthy: true, server: [{ name: 'app-a', state: 'running' }] })
 }, 60_000)
