@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 
 /** Half a minute or more each: databases on servers, and Celery jobs that take their time. `npm run test:long` */
 const long = [
-  ...['deploy', 'first', 'handover', 'mysql'].map((name) => `test/integration/django/${name}.test.ts`),
+  ...['deploy', 'first', 'handover', 'mysql', 'workers-apart'].map((name) => `test/integration/django/${name}.test.ts`),
   ...['reads-faults', 'ports-close', 'adopt-ports'].map((name) => `test/integration/promotion/${name}.test.ts`),
 ]
 

@@ -19,7 +19,6 @@ const timedOut = [124, 137]
 const sample = [
   'test/unit',
   'test/integration/cli/tasks.test.ts',
-  'test/integration/hosts/commands.test.ts',
   'test/integration/hosts/connect.test.ts',
   'test/integration/vps/main-job.test.ts',
 ]

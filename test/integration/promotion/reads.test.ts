@@ -7,6 +7,9 @@ import { audit } from '../../faults/load.ts'
 import { makeWorld, marksIn, type World } from '../../faults/world.ts'
 import { ask } from '../../servers/pony.ts'
 
+/** Those that take their time: `npm run test:long`. */
+const itLong = it.skipIf(!process.env['SLIPWAY_TEST_LONG'])
+
 /** An app with a read-only mode. Each test goes on from where the last one left it. */
 let world: World
 beforeAll(async () => {
@@ -44,25 +47,29 @@ const bothLoads = () => {
 }
 
 describe('a promotion of an app that can only read', () => {
-  it('goes back by itself in the window: reads and writes go to the old app again, none failed, none is lost', {
-    timeout: 120_000,
-  }, async () => {
-    const { reads, writes } = bothLoads()
-    await Promise.all([reads.reached(100), writes.reached(30)])
-    const failing = world.run((from, to) => promote(from, to)).catch((error: unknown) => error)
-    await standStill('copy before')
-    for (const pid of scripts(world, /window\.py (guard|forward)/)) process.kill(pid, 'SIGKILL')
-    expect(await failing).toMatchObject({ undone: true })
-    await until(() => !hostIsBusy(world), 'the host has gone back')
-    expect(journalText(world)).toContain('the host goes back by itself')
-    await Promise.all([reads.reached(reads.report.requests + 100), writes.reached(writes.report.requests + 30)])
-    const [reading, writing] = [await reads.stop(), await writes.stop()]
-    expect([...reading.failed, ...writing.failed]).toEqual([])
-    expect(Object.keys(reading.releases)).toEqual([expect.stringMatching(/^pony2026r1\//)])
-    expect(audit(writing, marksIn(world, 'pony2026r1'))).toEqual({ missing: [], twice: [] })
-    expect([readsLink(), leftovers('pony2026r1')]).toEqual(['current.sock', []])
-    expect(filesOf('pony2026r1').filter((name) => name.includes('fenced'))).toEqual([])
-  })
+  itLong(
+    'goes back by itself in the window: reads and writes go to the old app again, none failed, none is lost',
+    {
+      timeout: 120_000,
+    },
+    async () => {
+      const { reads, writes } = bothLoads()
+      await Promise.all([reads.reached(100), writes.reached(30)])
+      const failing = world.run((from, to) => promote(from, to)).catch((error: unknown) => error)
+      await standStill('copy before')
+      for (const pid of scripts(world, /window\.py (guard|forward)/)) process.kill(pid, 'SIGKILL')
+      expect(await failing).toMatchObject({ undone: true })
+      await until(() => !hostIsBusy(world), 'the host has gone back')
+      expect(journalText(world)).toContain('the host goes back by itself')
+      await Promise.all([reads.reached(reads.report.requests + 100), writes.reached(writes.report.requests + 30)])
+      const [reading, writing] = [await reads.stop(), await writes.stop()]
+      expect([...reading.failed, ...writing.failed]).toEqual([])
+      expect(Object.keys(reading.releases)).toEqual([expect.stringMatching(/^pony2026r1\//)])
+      expect(audit(writing, marksIn(world, 'pony2026r1'))).toEqual({ missing: [], twice: [] })
+      expect([readsLink(), leftovers('pony2026r1')]).toEqual(['current.sock', []])
+      expect(filesOf('pony2026r1').filter((name) => name.includes('fenced'))).toEqual([])
+    },
+  )
 
   it('has reads answered by the old app throughout, while writes wait, and loses none', {
     timeout: 120_000,

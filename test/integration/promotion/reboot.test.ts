@@ -14,6 +14,9 @@ beforeAll(async () => {
 beforeEach(() => world.again(), 60_000)
 afterAll(() => world?.remove())
 
+/** Those that take their time: `npm run test:long`. */
+const itLong = it.skipIf(!process.env['SLIPWAY_TEST_LONG'])
+
 const crontab = () => world.crontab().split('\n')
 
 /** Promotes as far as `place`, and restarts the host there: nothing of it runs any more. */
@@ -74,7 +77,7 @@ describe('a host that is restarted in the window', () => {
     expect(crontab().join('\n')).not.toContain('slipway promotion')
   })
 
-  it('goes on by itself once requests had reached the new release', { timeout: 180_000 }, async () => {
+  itLong('goes on by itself once requests had reached the new release', { timeout: 180_000 }, async () => {
     await killedAt('flip after')
     await boot()
     expect(await answeredBy()).toBe('200 pony2026r2')
@@ -86,17 +89,21 @@ describe('a host that is restarted in the window', () => {
 })
 
 describe('a host that is restarted in a promotion', () => {
-  it('brings production back before the window, and nothing of the release that was on its way', {
-    timeout: 180_000,
-  }, async () => {
-    await killedAt('rehearse after')
-    expect(await boot()).toMatchObject({ pony2026r2: expect.stringContaining('a change was not finished') })
-    expect(running()).toEqual(['pony2026r1:app-a', 'pony2026r1:mailer-1'])
-    expect(await answeredBy()).toBe('200 pony2026r1')
-    const result = await world.run((from, to) => promote(from, to, { resume: true }))
-    expect(result?.result).toBe('done')
-    expect(await answeredBy()).toBe('200 pony2026r2')
-  })
+  itLong(
+    'brings production back before the window, and nothing of the release that was on its way',
+    {
+      timeout: 180_000,
+    },
+    async () => {
+      await killedAt('rehearse after')
+      expect(await boot()).toMatchObject({ pony2026r2: expect.stringContaining('a change was not finished') })
+      expect(running()).toEqual(['pony2026r1:app-a', 'pony2026r1:mailer-1'])
+      expect(await answeredBy()).toBe('200 pony2026r1')
+      const result = await world.run((from, to) => promote(from, to, { resume: true }))
+      expect(result?.result).toBe('done')
+      expect(await answeredBy()).toBe('200 pony2026r2')
+    },
+  )
 
   it.skipIf(!process.env['SLIPWAY_TEST_LONG'])(
     'brings the new production back after the window, though the promotion has not ended',
