@@ -222,6 +222,35 @@ test('of a clone: staging has its data or the other, whole, and what to type sta
   expect((await up()).status).toBe(200)
 }, 120_000)
 
+test.each<[string, RegExp, (staging: VpsDeployment) => Promise<unknown>]>([
+  ['a change of settings', /settings/, (staging) => staging.settings.set({ 'pony.title': 'Cut' })],
+  ['maintenance', /maintenance/, (staging) => staging.maintenance.on()],
+  ['a push of the schedule', /crontab/, (staging) => staging.schedule.push()],
+  ['a one-off command', /sleep/, (staging) => staging.run(['sleep', '1'])],
+])(
+  'of %s: its outcome is not known and nothing is sent twice, the app goes on, and doing it again is right',
+  async (_, display, operation) => {
+    const { error, cut } = await cutAt(
+      (event) => event.type === 'command.started' && display.test(event.display),
+      operation,
+    )
+    expect({ cut, error }).toMatchObject({
+      cut: true,
+      error: {
+        code: 'connection-lost',
+        state: expect.stringContaining('It was not sent again'),
+        next: expect.any(String),
+      },
+    })
+    expect((await up()).status).toBe(200)
+    await unlock()
+    await project.run(operation)
+    expect((await up()).status).toBe(200)
+    await project.run((staging) => staging.maintenance.off())
+  },
+  60_000,
+)
+
 test('of an init: it is not known how far it came, and what was there is in the backups', async () => {
   const { error, cut } = await cutAt(step(/^init the database of/), (staging) => staging.database.init({ force: true }))
   expect(cut).toBe(true)

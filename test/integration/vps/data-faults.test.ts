@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { loadConfig } from '../../../src/config/load.ts'
 import type { VpsConfig } from '../../../src/config/types.ts'
+import { statusText } from '../../../src/targets/status-text.ts'
 import { createVpsDeployment } from '../../../src/targets/vps/create.ts'
 import type { VpsDeployment } from '../../../src/targets/vps/deployment.ts'
 import { ask, createProject, type Project, told } from './host.ts'
@@ -259,6 +260,7 @@ asRoot(
   async () => {
     const plain = readFileSync(join(project.dir, 'config/deploy.ini'), 'utf8')
     project.configure((text) => text.replace(/^init_db = .*$/m, `$& && ${widen('generate_series(1, 500)')}`))
+    mkdirSync(backups(), { recursive: true })
     const sets = () => readdirSync(backups()).filter((name) => name.startsWith('before-init-staging-'))
     const before = sets()
     await onSmallDisk(join(shared('ponyr2'), 'extra'), 1200, async () => {
@@ -307,6 +309,12 @@ test('a lock that another run holds stops whatever changes data, a version or a 
     }
     // Who only looks needs none.
     await project.run((staging) => staging.database.verify(backup.id))
+    if (name === 'staging') {
+      const screen = statusText((await project.run((staging) => staging.status())).value)
+      expect(screen).toMatch(
+        /^version .*\napp .*app-[ab] (running|starting).*; healthy: .*\nworkers .*\ndatabases .*extra \d.*\ndomains +staging\.pony\.example\.org.*\nmaintenance +off\ndisk +\d+ % used.*\nlock .*ada/m,
+      )
+    }
     const by = { run: 'test', user: 'u', machine: 'm', command: 'unlock' }
     await project.run((staging) => store(staging).breakLock(name, by))
   }

@@ -128,7 +128,7 @@ test('a release is announced once it is allowed and before anything is changed; 
   project.configure((text) =>
     text
       .concat(`\n[notify.hook]\nurl = http://127.0.0.1:${port}/\nmessage = {{event}} of {{app}} to {{release}}\n`)
-      .concat('on = announce, deploy, failure\n'),
+      .concat('on = announce, deploy, failure, rollback\n'),
   )
   try {
     const before = versions()
@@ -137,6 +137,9 @@ test('a release is announced once it is allowed and before anything is changed; 
       { event: 'announce', text: 'announce of pony to staging', versions: before },
       { event: 'deploy', versions: before + 1 },
     ])
+    told.length = 0
+    await project.run((staging) => staging.rollback())
+    expect(told).toMatchObject([{ event: 'rollback', text: 'rollback of pony to staging' }])
     told.length = 0
     project.configure((text) => text.replace('[app]\n', '[app]\ngate = exit 3\n'))
     // Nothing but a commit can pass it, and this tree is none.
