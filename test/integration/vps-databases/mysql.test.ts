@@ -3,10 +3,12 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { createRun, withRun } from '../../../src/events/index.ts'
 import { host, local } from '../../../src/hosts/index.ts'
 import type { DatabaseAddress } from '../../../src/targets/vps/database/engine.ts'
 import { fencedName, keptName, scratchName } from '../../../src/targets/vps/database/engine.ts'
 import { mysql, passwordFile } from '../../../src/targets/vps/database/mysql.ts'
+import { cutAway } from '../../servers/cut.ts'
 import { type Mariadb, startMariadb } from '../../servers/mariadb.ts'
 import { startSshd } from '../../servers/sshd.ts'
 import { done, failing, inRun } from './run.ts'
@@ -279,6 +281,16 @@ describe('a copy', () => {
         { options: { sshConfigFile: sshd.sshConfigFile } },
       )
       await expect(missing).rejects.toMatchObject({ code: 'database-missing' })
+      // A line that is lost for good: whatever has come is dropped by the program over there.
+      const { line, sshConfigFile } = await cutAway(sshd.sshConfigFile, dir)
+      const run = createRun({ options: { sshConfigFile } })
+      run.bus.on((event) => event.type === 'progress' && event.done > 200_000 && line.cut())
+      const half = scratchName('elsewhere', 'half')
+      const lost = withRun(run, () => mysql.copy({ host: local(), at }, { host: host('pony-host'), at: to }, half))
+      await expect(lost).rejects.toMatchObject({ code: expect.stringMatching(/^connection-lost/) })
+      await withRun(run, () => run.finish())
+      line.close()
+      await until(() => !other.sql('SHOW DATABASES').includes(half))
       expect(names()).not.toContain(scratchName(at.database, 'none'))
     } finally {
       await other.stop()
@@ -495,7 +507,9 @@ describe('SQL', () => {
     expect(count(at.database, 'order')).toBe(0)
   })
 
-  it('has a shell whose command line holds no password', () => {
+  it('has a shell that takes what is piped into it, and whose command line holds no password', () => {
+    const said = execFileSync('/bin/sh', ['-c', mysql.shell(at).render()], { input: 'SELECT 40 + 2;\n' }).toString()
+    expect(said).toMatch(/\b42\b/)
     expect(mysql.shell(at).render()).not.toContain('wo"rd')
     expect(mysql.shell(at).render()).toContain('--defaults-extra-file=')
   })
