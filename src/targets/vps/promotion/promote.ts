@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { beginOf, type ChangeResult, execute, planText, resume, undo } from '../../../engine/index.ts'
 import type { ChangeStore, JournalSummary, Owner } from '../../../engine/types.ts'
 import { currentRun, SlipwayError } from '../../../events/index.ts'
-import { audited, owner as ownerOf } from '../change.ts'
+import { audited, owner as ownerOf, tell } from '../change.ts'
 import type { VpsContext } from '../context.ts'
 import { forgetFacts } from '../facts.ts'
 import { releaseName } from '../layout.ts'
@@ -130,8 +130,13 @@ async function finished(
 ): Promise<PromotionReport> {
   forgetAll(from, to)
   if (result.result === 'done') await takeUpSchedule(to)
-  const report = reportOf(await (await store.open(result.journal)).entries())
+  const entries = await (await store.open(result.journal)).entries()
+  const report = reportOf(entries)
   for (const line of report.lines) currentRun().emit({ type: 'note', text: line })
+  if (result.result === 'done') {
+    const facts = beginOf(entries)?.facts as unknown as PromotionFacts | undefined
+    await tell(to, facts?.kind === 'demote' ? 'rollback' : 'promote', { head: report.release })
+  }
   return report
 }
 
