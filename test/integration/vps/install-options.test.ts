@@ -1,6 +1,15 @@
 /** What an install makes of the settings of a deployment: shared paths, what stays here, what the host put there. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ask, createProject, type Project } from './host.ts'
@@ -116,3 +125,20 @@ test('well is what answers the configured status with the configured text, and t
   await project.run((staging) => staging.server.start())
   expect((await ask(join(project.home, '.slipway/pony/sites/staging/current.sock'), '/no-such-page')).status).toBe(404)
 }, 60_000)
+
+test('all logs are followed together, each line with the name of its source', async () => {
+  const seen: Record<string, string | undefined> = {}
+  await project.run(async (staging) => {
+    let written = false
+    for await (const { source, text } of staging.logs({ follow: true, lines: 1 })) {
+      if (!written) {
+        appendFileSync(join(project.release, 'logs/app.out'), 'of the app\n')
+        appendFileSync(join(project.release, 'logs/mailer.out'), 'of the worker\n')
+        written = true
+      }
+      if (text.startsWith('of the ')) seen[text] = source
+      if (Object.keys(seen).length === 2) break
+    }
+  })
+  expect(seen).toEqual({ 'of the app': 'app', 'of the worker': 'mailer' })
+}, 30_000)
