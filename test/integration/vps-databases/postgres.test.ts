@@ -499,7 +499,9 @@ describe('SQL', () => {
     expect(count(at.database, '"Odd (name)"')).toBe(0)
   })
 
-  it('has a shell whose command line holds no password', () => {
+  it('has a shell that takes what is piped into it, and whose command line holds no password', () => {
+    const said = execFileSync('/bin/sh', ['-c', postgres.shell(at).render()], { input: 'SELECT 40 + 2;\n' }).toString()
+    expect(said).toMatch(/\b42\b/)
     expect(postgres.shell(at).render()).not.toContain('pa:ss')
   })
 
