@@ -594,6 +594,13 @@ export const run_locally = task({
     exitWith(await onHeroku(release).runLocally({ port, ...(types.length > 0 ? { types } : {}) })),
 })
 
+export const resize = task({
+  group: 'heroku',
+  about: 'Set the size of the dynos of a process type: `resize:release=staging,worker=web,to=standard-1x`',
+  params: { release, worker: string().about('a process type'), to: string().about('a size') },
+  run: ({ release, worker, to }) => onHeroku(release).resize({ [worker]: to }),
+})
+
 export const schedule_backups = task({
   group: 'heroku',
   about: 'Daily backups at a whole hour: `schedule_backups:release=production,hour=2,zone=America/New_York`',

@@ -70,6 +70,7 @@ export function lazyHeroku(config: Config, deployment: HerokuConfig): HerokuDepl
     apps: async (team) => (await load()).apps(team),
     gitRemote: async () => (await load()).gitRemote(),
     runLocally: async (options) => (await load()).runLocally(options),
+    resize: async (sizes) => (await load()).resize(sizes),
     scheduleBackups: async (at) => (await load()).scheduleBackups(at),
     backupSchedules: async () => (await load()).backupSchedules(),
     attachDatabase: async (addon) => (await load()).attachDatabase(addon),

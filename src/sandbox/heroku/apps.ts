@@ -241,6 +241,22 @@ export function appRoutes(world: World, routers: Map<App, Server>): void {
     reconcile(world, app, (dyno) => resized.has(dyno.type))
     return planned.map((plan) => plan.formation)
   }
+  api.route('GET', '/apps/:app/available-dyno-sizes', ({ params }) => {
+    findApp(world, params['app']!)
+    return {
+      body: sizes.map((name, n) => ({
+        id: `00000000-0000-4000-8000-00000000000${n}`,
+        name,
+        architecture: 'x86_64',
+        compute: n + 1,
+        cost: null,
+        dedicated: name.startsWith('Performance'),
+        memory: 0.5 * 2 ** n,
+        precise_dyno_units: 1,
+        private_space_only: false,
+      })),
+    }
+  })
   api.route('PATCH', '/apps/:app/formation', ({ params, body }) => {
     const app = findApp(world, params['app']!)
     return { body: scale(app, body.updates ?? []).map((each) => showFormation(app, each)) }

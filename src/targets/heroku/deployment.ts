@@ -24,6 +24,8 @@ export interface HerokuDeployment extends DeploymentOperations {
   gitRemote(): Promise<boolean>
   /** The Procfile's processes on this machine with the deployment's settings, until one ends. Its exit status. */
   runLocally(options?: { types?: readonly string[]; port?: number }): Promise<number>
+  /** The size of the dynos by process type, `{ web: 'standard-1x' }`. Resolves once dynos of it are up; those of others stay. */
+  resize(sizes: Readonly<Record<string, string>>): Promise<void>
   /** Daily backups at a whole hour of a time zone; none without `at`. */
   scheduleBackups(at?: { hour: number; timezone: string }): Promise<void>
   /** The backup schedules there are. */

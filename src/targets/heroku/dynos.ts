@@ -101,7 +101,7 @@ export async function dynosGone(context: HerokuContext, types: readonly string[]
   )
 }
 
-/** Sets quantities (and sizes, as `2:standard-1x`) in one call. Returns the formation that it made. */
+/** Sets quantities in one call. Returns the formation that it made. */
 export async function setFormation(
   context: HerokuContext,
   sizes: Readonly<Record<string, number>>,

@@ -61,6 +61,7 @@ export function herokuDeployment(config: HerokuConfig, setup: HerokuSetup): Hero
     apps: async (team) => (await (await operator()).herokuApps(context, team)).map((each) => each.name),
     gitRemote: async () => (await operator()).gitRemote(context),
     runLocally: async (options) => (await operator()).runLocally(context, options),
+    resize: async (sizes) => (await import('./resize.ts')).resize(context, sizes),
     scheduleBackups: (at) =>
       locked(context, 'schedule backups', async () => {
         const attachment = await postgres.requireDatabase(context)

@@ -114,6 +114,9 @@ export type Attachment = v.InferOutput<typeof attachmentSchema>
 export const attachment = parser(attachmentSchema)
 export const attachments: Parser<Attachment[]> = parser(v.array(attachmentSchema))
 
+const dynoSizeSchema = v.object({ name: v.string() })
+export const dynoSize = parser(dynoSizeSchema)
+
 const planSchema = v.object({ name: v.string(), description: v.nullish(v.string()), state: v.string() })
 export const plan = parser(planSchema)
 
@@ -158,9 +161,40 @@ const promotionTargetSchema = v.object({
 export type PromotionTarget = v.InferOutput<typeof promotionTargetSchema>
 export const promotionTarget = parser(promotionTargetSchema)
 
-export const logSession = parser(v.object({ id: v.string(), logplex_url: v.string() }))
-export const source = parser(v.object({ source_blob: v.object({ get_url: v.string(), put_url: v.string() }) }))
-export const account = parser(v.object({ id: v.string(), email: v.string() }))
+const logSessionSchema = v.object({ id: v.string(), logplex_url: v.string() })
+export const logSession = parser(logSessionSchema)
+
+const sourceSchema = v.object({ source_blob: v.object({ get_url: v.string(), put_url: v.string() }) })
+export const source = parser(sourceSchema)
+
+const accountSchema = v.object({ id: v.string(), email: v.string() })
+export const account = parser(accountSchema)
+
+/** What each of these takes of a reply, before its defaults: held to the platform's published types by a test. */
+export interface Taken {
+  Account: v.InferInput<typeof accountSchema>
+  AddOn: v.InferInput<typeof addonSchema>
+  AddOnAttachment: v.InferInput<typeof attachmentSchema>
+  App: v.InferInput<typeof appSchema>
+  AppFeature: v.InferInput<typeof featureSchema>
+  Build: v.InferInput<typeof buildSchema>
+  BuildpackInstallations: v.InferInput<typeof buildpackSchema>
+  Domain: v.InferInput<typeof domainSchema>
+  Dyno: v.InferInput<typeof dynoSchema>
+  DynoSize: v.InferInput<typeof dynoSizeSchema>
+  Formation: v.InferInput<typeof formationSchema>
+  LogSession: v.InferInput<typeof logSessionSchema>
+  Pipeline: v.InferInput<typeof pipelineSchema>
+  PipelineCoupling: v.InferInput<typeof couplingSchema>
+  PipelinePromotion: v.InferInput<typeof promotionSchema>
+  PipelinePromotionTarget: v.InferInput<typeof promotionTargetSchema>
+  Plan: v.InferInput<typeof planSchema>
+  Release: v.InferInput<typeof releaseSchema>
+  Slug: v.InferInput<typeof slugSchema>
+  SNIEndpoint: v.InferInput<typeof sniSchema>
+  Source: v.InferInput<typeof sourceSchema>
+}
+
 export const configVars: Parser<Record<string, string>> = (reply) => {
   const all = v.parse(v.record(v.string(), v.nullable(v.string())), reply)
   return Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== null))

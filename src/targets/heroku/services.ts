@@ -150,7 +150,11 @@ function service(context: HerokuContext, which: 'web' | 'workers'): Service {
 }
 
 /** Restarted dynos keep their names and get new ids: waits until none of the old is left and the new are up. */
-async function replaced(context: HerokuContext, types: readonly string[], before: ReadonlySet<string>): Promise<void> {
+export async function replaced(
+  context: HerokuContext,
+  types: readonly string[],
+  before: ReadonlySet<string>,
+): Promise<void> {
   const { waitFor } = await import('./wait.ts')
   await waitFor(
     async () =>
@@ -164,19 +168,22 @@ async function replaced(context: HerokuContext, types: readonly string[], before
   await dynosUp(context, { types })
 }
 
+/** Refuses process types that the app does not have. */
+export function requireTypes(context: HerokuContext, formation: readonly Formation[], types: readonly string[]): void {
+  const unknown = types.filter((type) => !formation.some((each) => each.type === type))
+  if (unknown.length === 0) return
+  throw new UsageError('no-process-type', `${context.app} has no process type ${unknown.join(', ')}`, {
+    next: `There are ${formation.map((each) => each.type).join(', ') || 'none: deploy first'}.`,
+  })
+}
+
 export const server = (context: HerokuContext): Service => service(context, 'web')
 
 export function workers(context: HerokuContext): Workers {
   return {
     ...service(context, 'workers'),
     async scale(sizes) {
-      const formation = await formationOf(context)
-      const unknown = Object.keys(sizes).filter((type) => !formation.some((each) => each.type === type))
-      if (unknown.length > 0) {
-        throw new UsageError('no-process-type', `${context.app} has no process type ${unknown.join(', ')}`, {
-          next: `There are ${formation.map((each) => each.type).join(', ') || 'none: deploy first'}.`,
-        })
-      }
+      requireTypes(context, await formationOf(context), Object.keys(sizes))
       await setFormation(context, sizes)
       if (currentRun().options.dryRun) return
       const zero = Object.keys(sizes).filter((type) => sizes[type] === 0)

@@ -171,6 +171,16 @@ describe('who asks', () => {
     expect(error).toMatchObject({ code: 'heroku-unauthorized' })
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('wrong-secret')
   })
+  test('sends the ids of the calls before, and a refusal names its own', async () => {
+    const error = await within(async (client) => {
+      await client.get('/account', resource.account)
+      await client.get('/apps/nowhere', resource.app)
+    }).catch((e: unknown) => e)
+    expect(error).toMatchObject({
+      detail: expect.stringMatching(/^GET \/apps\/nowhere → 404 .* \(request [0-9a-f-]{36}\)$/),
+    })
+    expect(stage.heroku.seen.at(-1)?.headers['request-id']).toMatch(/^[0-9a-f-]{36}$/)
+  })
   test('may keep the token, readable by nobody else', async () => {
     const home = { ...env, HOME: join(stage.dir, 'home1'), HEROKU_API_KEY: undefined, XDG_CONFIG_HOME: undefined }
     const file = await keepToken(home, new Secret(stage.heroku.token))

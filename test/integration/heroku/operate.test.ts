@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { LogLine } from '../../../src/targets/deployment.ts'
 import { api, makeApps, type Stage, setStage } from './stage.ts'
 
@@ -113,20 +113,21 @@ describe('one-off commands', () => {
   }, 60_000)
 })
 
-describe('logs', () => {
-  const collect = async (
-    lines: AsyncIterable<LogLine>,
-    until: (all: LogLine[]) => boolean,
-    controller: AbortController,
-  ): Promise<LogLine[]> => {
-    const all: LogLine[] = []
-    for await (const line of lines) {
-      all.push(line)
-      if (until(all)) controller.abort()
-    }
-    return all
+/** Lines as they come, until there are enough of them. */
+const collect = async (
+  lines: AsyncIterable<LogLine>,
+  until: (all: LogLine[]) => boolean,
+  controller: AbortController,
+): Promise<LogLine[]> => {
+  const all: LogLine[] = []
+  for await (const line of lines) {
+    all.push(line)
+    if (until(all)) controller.abort()
   }
+  return all
+}
 
+describe('logs', () => {
   test.each(['plain', 'events'] as const)(
     'are followed through a cut without a line twice or missing (%s)',
     async (format) => {
@@ -318,5 +319,36 @@ describe('rollback', () => {
     await stage.run(() => stage.staging.rollback({ to: before, migrate: true }))
     expect(await columns()).toBe('0')
     stage.staging = stage.deployment('staging', { app: stage.config.app })
+  }, 60_000)
+})
+
+describe('after all that', () => {
+  test('another size replaces the dynos of its type alone, once; a size that there is not is told with those there are', async () => {
+    const ids = (type: string) =>
+      app()
+        .dynos.filter((dyno) => dyno.type === type && dyno.state === 'up')
+        .map((dyno) => dyno.id)
+    await stage.run(() => stage.staging.workers.scale({ worker: 1 }))
+    // What earlier changes replaced is given its time to stop.
+    await vi.waitFor(() => expect([ids('web').length, ids('worker').length]).toEqual([1, 1]), 30_000)
+    const before = { web: ids('web'), worker: ids('worker') }
+    await stage.run(() => stage.staging.resize({ worker: 'standard-1x' }))
+    expect(app().formation.get('worker')).toMatchObject({ size: 'Standard-1X', quantity: 1 })
+    expect(ids('web')).toEqual(before.web)
+    await vi.waitFor(() => {
+      expect(ids('worker')).toHaveLength(1)
+      expect(ids('worker').filter((id) => before.worker.includes(id))).toEqual([])
+    }, 30_000)
+    const after = ids('worker')
+    await stage.run(() => stage.staging.resize({ worker: 'Standard-1X' }))
+    expect(ids('worker')).toEqual(after)
+    await expect(stage.run(() => stage.staging.resize({ worker: 'gigantic' }))).rejects.toMatchObject({
+      code: 'heroku-dyno-size',
+      message: 'pony-staging: No such dyno size as gigantic.',
+      next: expect.stringContaining('standard-2x'),
+    })
+    await expect(stage.run(() => stage.staging.resize({ nobody: 'eco' }))).rejects.toMatchObject({
+      code: 'no-process-type',
+    })
   }, 60_000)
 })

@@ -89,6 +89,7 @@ test.skipIf(!present)(
       '/pipelines',
       '/addons',
       '/addon-attachments',
+      '/apps/pony-staging/available-dyno-sizes',
       '/apps/pony-staging/features',
       '/apps/pony-staging/collaborators',
       '/apps/pony-staging/buildpack-installations',

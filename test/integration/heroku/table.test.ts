@@ -465,9 +465,15 @@ const rows: [string, () => Promise<void>][] = [
       const before = [...dynos('web'), ...dynos('worker')]
       await tasks('restart_app:release=staging')
       await tasks('restart_staging_supervisor')
-      const after = [...dynos('web'), ...dynos('worker')]
-      expect(after).toHaveLength(before.length)
-      expect(after.filter((id) => before.includes(id))).toEqual([])
+      // Those that were there are given their time to stop, beside the new ones.
+      await vi.waitFor(
+        () => {
+          const after = [...dynos('web'), ...dynos('worker')]
+          expect(after.filter((id) => before.includes(id))).toEqual([])
+          expect(after).toHaveLength(before.length)
+        },
+        { timeout: 30_000, interval: 20 },
+      )
     },
   ],
   [
@@ -478,6 +484,8 @@ const rows: [string, () => Promise<void>][] = [
       expect(await tasks('ps:release=staging')).toMatch(/web\.1[\s\S]*worker\.2/)
       expect(await tasks('status:release=staging')).toMatch(/worker\.2/)
       await tasks('scale:release=staging,worker=worker,to=1')
+      await tasks('resize:release=staging,worker=worker,to=standard-2x')
+      expect(app().formation.get('worker')?.size).toBe('Standard-2X')
     },
   ],
   [
