@@ -186,6 +186,23 @@ describe('the view on a terminal', () => {
     expect(screen.text()).toContain('[h] line 999')
   })
 
+  it('at a thousand lines a second draws at most twenty frames, each whole, with what is going on in it', () => {
+    const { writes, tell, sink, screen } = view()
+    tell(command('1', 'h', 'yes'))
+    const before = writes.length
+    for (let line = 0; line < 1000; line++) {
+      for (const event of events(output('1', 'h', `line ${line}\n`))) sink.event({ ...event, at: Date.now() })
+      vi.advanceTimersByTime(1)
+    }
+    vi.advanceTimersByTime(60)
+    const frames = writes.slice(before)
+    expect(frames.length).toBeLessThanOrEqual(22)
+    const whole = /^\x1b\[\?2026h\x1b\[1F\x1b\[0J[^\x1b]*\n. \[h\] yes [^\n]+\n\x1b\[\?2026l$/
+    expect(frames.filter((frame) => !whole.test(frame))).toEqual([])
+    const shown = [...screen.text().matchAll(/^\[h\] line (\d+)$/gm)].map(([, line]) => Number(line))
+    expect(shown).toEqual(Array.from({ length: 1000 }, (_, line) => line))
+  })
+
   it('keeps results whole: on the terminal above what is going on, elsewhere untouched', () => {
     const step: EventBody = { type: 'step.started', id: 's', title: 'working' }
     const same = view()
