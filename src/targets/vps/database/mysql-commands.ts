@@ -318,10 +318,12 @@ move() {
   while kill -0 "$moving" 2>/dev/null; do sleep 0.2; while read -r i; do end_idle "$(cat "$t/$i.from")"; done <"$t/pairs"; done
   wait "$moving"
   broken=
-  while read -r i; do droppers "$(cat "$t/$i.from")"; done <"$t/pairs" | sql
+  # Made in its new place before it is dropped in the old one: killed in between, it is in both. In the pairs' order,
+  # since what one has left may be where the next one goes.
   while read -r i; do
     to=$(cat "$t/$i.to")
     cat "$t/$i.others" "$t/$i.views" "$t/$i.triggers" | fill "$to"
+    droppers "$(cat "$t/$i.from")" | sql
   done <"$t/pairs"
 }
 # Sessions that sleep inside a transaction in database $1.
