@@ -6,16 +6,9 @@ import { pathToFileURL } from 'node:url'
 import { UsageError } from '../events/errors.ts'
 import { asSlipwayError } from '../events/foreign.ts'
 import { type Collected, collectTasks, describeTasks } from '../tasks/collect.ts'
+import { writeBeside } from '../user-cache.ts'
 import { bundleTaskFile } from './bundle.ts'
-import {
-  cacheFolder,
-  inputOf,
-  type Manifest,
-  manifestKey,
-  readManifest,
-  writeBeside,
-  writeManifest,
-} from './manifest.ts'
+import { cacheFolder, inputOf, type Manifest, manifestKey, readManifest, writeManifest } from './manifest.ts'
 import { configuredNames } from './names.ts'
 import { isCoreOption } from './options.ts'
 import { packageEntries, packageRoot } from './package.ts'
@@ -28,9 +21,11 @@ export interface LoadedTaskFile extends Collected {
   manifest: Manifest
 }
 
+const ownKey = (): string => manifestKey(join(packageRoot(), 'package.json'))
+
 /** Throws a UsageError, with the line where there is one, for whatever is wrong with the file. */
 export async function loadTaskFile(file: string): Promise<LoadedTaskFile> {
-  const key = manifestKey(join(packageRoot(), 'package.json'))
+  const key = ownKey()
   const cached = readManifest(file, key)
   const cachedBundle = cached && join(cacheFolder(file), cached.bundle)
   if (cached && cachedBundle && existsSync(cachedBundle)) {
@@ -60,7 +55,7 @@ export async function loadTaskFile(file: string): Promise<LoadedTaskFile> {
 
 /** What is known of the task file, without loading it where nothing changed. */
 export async function describeTaskFile(file: string): Promise<Manifest> {
-  return readManifest(file, manifestKey(join(packageRoot(), 'package.json'))) ?? (await loadTaskFile(file)).manifest
+  return readManifest(file, ownKey()) ?? (await loadTaskFile(file)).manifest
 }
 
 async function importTasks(file: string, bundle: string): Promise<Collected> {

@@ -2,10 +2,10 @@
  * What is known of a task file without loading it: its tasks, and the files they came from. Kept in the user's cache
  * folder and believed as long as none of those files changed. Imports nothing but Node, because lists start here.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { readFileSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TaskInfo } from '../tasks/collect.ts'
+import { userCache, writeBeside } from '../user-cache.ts'
 
 export interface Manifest {
   /** Of Slipway, the folder that this copy of it lies in, and Node: another one makes another manifest. */
@@ -30,8 +30,7 @@ export function manifestKey(packageJson: string): string {
 
 /** The folder that holds a task file's manifest and bundle. */
 export function cacheFolder(taskFile: string): string {
-  const base = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache')
-  return join(base, 'slipway', `${fingerprint(taskFile)}`)
+  return join(userCache(), fingerprint(taskFile))
 }
 
 /** The manifest of `taskFile`, or undefined where there is none or where it is stale. */
@@ -61,14 +60,6 @@ export function writeManifest(manifest: Manifest): void {
 
 export function forgetManifest(taskFile: string): void {
   rmSync(join(cacheFolder(taskFile), 'manifest.json'), { force: true })
-}
-
-/** Writes in one rename, readable by the user alone: task files are code, and caches are run. */
-export function writeBeside(file: string, text: string): void {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  const temporary = `${file}.${process.pid}`
-  writeFileSync(temporary, text, { mode: 0o600 })
-  renameSync(temporary, file)
 }
 
 export function inputOf(path: string): [string, number, number] {

@@ -4,12 +4,12 @@
  * the next run starts from it. Where any of that is missing or doesn't fit, the packages themselves are loaded.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { cachedDataVersionTag } from 'node:v8'
 import { Script } from 'node:vm'
+import { userCache, writeBeside } from '../user-cache.ts'
 
 interface Ssh2Library {
   nodeSsh(): typeof import('node-ssh')
@@ -26,7 +26,7 @@ export interface BundleNote {
   readonly versions: Readonly<Record<string, string>>
 }
 
-// Required, not imported: the loader reads CommonJS twice when it is imported, and there are forty files of it.
+// Required, not imported: the loader reads CommonJS twice when it is imported, and there are sixty files of it.
 const require = createRequire(import.meta.url)
 
 const packages: Ssh2Library = {
@@ -54,7 +54,7 @@ function loaded(): Ssh2Library {
 }
 
 /** The bundle in `folder`, or undefined where there is none, or where it isn't what is installed. */
-export function bundled(folder: string, cache = cacheFolder()): Ssh2Library | undefined {
+export function bundled(folder: string, cache = userCache()): Ssh2Library | undefined {
   try {
     const note = JSON.parse(readFileSync(join(folder, 'ssh2.json'), 'utf8')) as BundleNote
     for (const name of ['node-ssh', 'ssh2']) {
@@ -116,17 +116,10 @@ function readKept(file: string): Buffer | undefined {
 /** Best effort, in one rename, the user's alone: it is code that will run. */
 function keep(file: string, data: Buffer): void {
   try {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-    const temporary = `${file}.${process.pid}`
-    writeFileSync(temporary, Buffer.concat([digest(data), data]), { mode: 0o600 })
-    renameSync(temporary, file)
+    writeBeside(file, Buffer.concat([digest(data), data]))
     for (const name of readdirSync(dirname(file))) {
       const old = join(dirname(file), name)
       if (name.startsWith('ssh2-') && statSync(old).mtimeMs < Date.now() - longestKeptMs) rmSync(old)
     }
   } catch {}
-}
-
-function cacheFolder(): string {
-  return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'slipway')
 }
