@@ -3,7 +3,7 @@
  * of a sandbox. Sites are included from files, and a reload is checked before it is trusted.
  */
 import { execFile, spawn } from 'node:child_process'
-import { access, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -11,6 +11,7 @@ import { promisify } from 'node:util'
 import { SlipwayError } from '../events/errors.ts'
 import { freePort, isFree } from './ports.ts'
 import { descendants, endProcesses, identify, isRunning, type ProcessIdentity } from './process.ts'
+import { programIn, systemFolders } from './programs.ts'
 import { sandboxMarker } from './standins.ts'
 
 export interface NginxOptions {
@@ -178,19 +179,10 @@ ${include.map((pattern) => `  include ${pattern};`).join('\n')}
 `
 }
 
-const folders = ['/usr/sbin', '/usr/local/sbin', '/usr/bin', '/usr/local/bin']
-
-/** Its path: it lies in folders that are not in every user's PATH. */
-export async function nginxProgram(places: readonly string[] = folders): Promise<string> {
-  for (const program of places.map((dir) => join(dir, 'nginx'))) {
-    if (
-      await access(program).then(
-        () => true,
-        () => false,
-      )
-    )
-      return program
-  }
+/** Its path. */
+export async function nginxProgram(folders = systemFolders): Promise<string> {
+  const program = await programIn(folders, 'nginx')
+  if (program !== undefined) return program
   throw new SlipwayError('nginx-missing', 'there is no nginx on this machine', {
     next: 'Install it: sudo apt-get install nginx-light',
   })

@@ -4,7 +4,7 @@
  */
 import { execFile, spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { access, chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { userInfo } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -14,6 +14,7 @@ import { SlipwayError } from '../events/errors.ts'
 import { anyDestination } from '../hosts/ssh-config.ts'
 import { freePort } from './ports.ts'
 import { descendants, endProcesses, identify, isRunning, type ProcessIdentity, withEnvironment } from './process.ts'
+import { exists, programIn, systemFolders } from './programs.ts'
 import { sandboxMarker, writeProfiles, writeStandIns } from './standins.ts'
 
 export interface SshdOptions {
@@ -247,14 +248,10 @@ ${extra === undefined ? '' : `${extra}\n`}Host *
 `
 }
 
-const folders = ['/usr/sbin', '/usr/local/sbin', '/usr/bin', '/usr/local/bin']
-
 /** Its path, which has to be a whole one: sshd starts itself again by it. */
-export async function sshdProgram(places: readonly string[] = folders): Promise<string> {
-  for (const dir of places) {
-    const program = join(dir, 'sshd')
-    if (await exists(program)) return program
-  }
+export async function sshdProgram(folders = systemFolders): Promise<string> {
+  const program = await programIn(folders, 'sshd')
+  if (program !== undefined) return program
   throw new SlipwayError('sshd-missing', 'there is no OpenSSH server on this machine', {
     next: 'Install it: sudo apt-get install openssh-server',
   })
@@ -296,11 +293,4 @@ function banner(address: string, port: number): Promise<boolean> {
     socket.once('close', () => done(false))
     socket.once('timeout', () => done(false))
   })
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  )
 }

@@ -2,9 +2,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { cp, mkdir, rm } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { freePort } from '../ports.ts'
 import { ApiError } from './http.ts'
 import { log } from './logs.ts'
 import { type App, addonConfig, currentRelease, type Dyno, type Release } from './state.ts'
@@ -218,14 +219,6 @@ export function reconcile(world: World, app: App, restart?: (dyno: Dyno) => bool
       })
     }
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address ? address.port : 0
 }
 
 function listens(port: number): Promise<boolean> {

@@ -1,7 +1,7 @@
 /** Real Redis servers behind the add-ons that are one: a process each, with a password, over TLS where the platform has it. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { freePort } from './postgres.ts'
+import { freePort } from '../ports.ts'
 
 export interface RedisServers {
   /** A server of its own; resolves with its URL, or undefined where redis-server is not installed. */
