@@ -38,6 +38,12 @@ export class SlipwayError extends Error {
   }
 }
 
+/** `error` as it is, but for what is true now and, where it is given, what to type next. */
+export function restated(error: SlipwayError, state: string, next = error.next): SlipwayError {
+  const { code, message, host, detail } = error
+  return new SlipwayError(code, message, { host, detail, cause: error, state, next })
+}
+
 /** The command line, the configuration or the task file is wrong; nothing was changed for it. Exit 2. */
 export class UsageError extends SlipwayError {
   override readonly name: string = 'UsageError'

@@ -10,6 +10,8 @@ import time
 import xmlrpc.client
 
 POLL = 0.02
+# The change that these scripts belong to: they lie in its folder.
+CHANGE = os.path.basename(os.path.dirname(os.path.abspath(__file__)))
 RUNNING, STARTING, BACKOFF, STOPPING = 20, 10, 30, 40
 
 
@@ -302,15 +304,15 @@ def send(pid, number):
         pass
 
 
-def command_environment(change):
+def command_environment():
     """What a command of a change gets: it can be found, should the script that waits for it be killed."""
-    return dict(clean_environment(), SLIPWAY_CHANGE=change)
+    return dict(clean_environment(), SLIPWAY_CHANGE=CHANGE)
 
 
-def end_left_over(change):
+def end_left_over():
     """Ends commands of a change whose script was killed: what they still do would meet what comes next. A migration
     that was only about to connect would find the old database under the name of its copy."""
-    word = ('SLIPWAY_CHANGE=%s' % change).encode()
+    word = ('SLIPWAY_CHANGE=%s' % CHANGE).encode()
 
     def left():
         found = []

@@ -12,9 +12,8 @@ from processes import Failure, command_environment
 
 def run_shell(program, seconds):
     """What `program` prints. At the end of its time it is asked to go, so that it drops what is half made."""
-    change = os.path.basename(os.path.dirname(os.path.abspath(__file__)))
     child = subprocess.Popen(['/bin/sh', '-c', program], cwd='/', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, env=command_environment(change), start_new_session=True)
+                             stderr=subprocess.PIPE, env=command_environment(), start_new_session=True)
     try:
         out, err = child.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:

@@ -434,10 +434,9 @@ class Command(Step):
 
 
 def run_command(argv, seconds, folder):
-    change = os.path.basename(os.path.dirname(os.path.abspath(__file__)))
     try:
         done = subprocess.run(argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=seconds, env=command_environment(change))
+                              timeout=seconds, env=command_environment())
     except subprocess.TimeoutExpired:
         raise Failure('it did not end within %.0f s: %s' % (seconds, argv[-1]))
     if done.returncode != 0:

@@ -201,7 +201,7 @@ def run_window(verb):
     if lock is None:
         return
     change = Change()
-    end_left_over(change.id)
+    end_left_over()
     if verb == 'recover':
         records = change.journal.records()
         begun = [records[id] for id in change.window if may_have_happened(records.get(id))]
@@ -309,7 +309,7 @@ def one_step(verb, id):
     kept = json.load(sys.stdin)
     if not is_wanted(change, step, verb):
         raise Failure('it is not to be done any more: another run has gone on, or back')
-    end_left_over(change.id)
+    end_left_over()
     if verb == 'do':
         pause(id, 'before')
         data = step.do(kept) or {}

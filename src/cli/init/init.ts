@@ -50,25 +50,23 @@ export function initCommand(options: InitOptions, io: Io): number {
   io.out(`  ${ignore === undefined ? 'kept   ' : 'written'}  .gitignore\n`)
   const git =
     branch === undefined ? ['git init: versions are named after commits, and a deploy can be held to one.'] : []
-  io.out(
-    `\n${nextSteps(options, { host, placeholder, aliases, hints: [...app.hints, ...git] }, (command) => typed(command, io))}`,
-  )
+  io.out(`\n${nextSteps(options, { host, placeholder, aliases, hints: [...app.hints, ...git] }, io)}`)
   return 0
 }
 
 function nextSteps(
   options: InitOptions,
   { host, placeholder, aliases, hints }: { host: string; placeholder: string; aliases: string[]; hints: string[] },
-  typed: (command: string) => string,
+  io: Io,
 ): string {
   if (options.target === 'heroku') {
-    return `Next:\n${hints.map((hint) => `  ${hint}\n`).join('')}  look at config/deploy.ini: the apps' names\n  ${typed('slipway doctor')}\n  ${typed('tasks deploy_staging')}\n`
+    return `Next:\n${hints.map((hint) => `  ${hint}\n`).join('')}  look at config/deploy.ini: the apps' names\n  ${typed('slipway doctor', io)}\n  ${typed('tasks deploy_staging', io)}\n`
   }
   const others = aliases.length > 1 ? ` (your ~/.ssh/config has ${aliases.slice(0, 5).join(', ')})` : ''
   return `Next:
-${hints.map((hint) => `  ${hint}\n`).join('')}${host === placeholder ? `  look at config/deploy.ini: hosts and domains are placeholders${others}\n` : ''}  rehearse here:   ${typed('slipway sandbox up && tasks --sandbox init_staging start_app:release=staging')}
-  check the host:  ${typed('slipway doctor')}
-  for real:        ${typed('tasks init_staging start_app:release=staging')}
+${hints.map((hint) => `  ${hint}\n`).join('')}${host === placeholder ? `  look at config/deploy.ini: hosts and domains are placeholders${others}\n` : ''}  rehearse here:   ${typed('slipway sandbox up && tasks --sandbox init_staging start_app:release=staging', io)}
+  check the host:  ${typed('slipway doctor', io)}
+  for real:        ${typed('tasks init_staging start_app:release=staging', io)}
 `
 }
 

@@ -1,5 +1,5 @@
 /** A deploy: source, build, release phase, dynos, health, as one change with one outcome. */
-import { AbortedError, SlipwayError, StubbedResultError } from '../../events/errors.ts'
+import { AbortedError, restated, SlipwayError, StubbedResultError } from '../../events/errors.ts'
 import { asSlipwayError } from '../../events/foreign.ts'
 import { currentRun } from '../../events/run.ts'
 import type { DeployOptions, InstallOptions } from '../deployment.ts'
@@ -94,16 +94,16 @@ export async function proved(
     if (error instanceof AbortedError || currentRun().signal.aborted || currentRun().options.dryRun) throw error
     const back = before?.slug && before.id !== release.id ? before : undefined
     if (!back || keepFailed || currentRun().options.keepFailed) {
-      throw withState(
-        error,
+      throw restated(
+        asSlipwayError(error),
         `v${release.version} is live${back ? `; v${back.version} was before it` : ''}.`,
         back ? `tasks rollback:to=v${back.version}` : undefined,
       )
     }
     const returned = await rollbackTo(context, back.id)
     await released(context, returned.id, release)
-    throw withState(
-      error,
+    throw restated(
+      asSlipwayError(error),
       `v${release.version} was live for a moment; the app is back at v${back.version} (as v${returned.version}).`,
     )
   }
@@ -128,17 +128,6 @@ export async function gate(context: HerokuContext): Promise<void> {
 
 export async function webUrl(context: HerokuContext): Promise<string | undefined> {
   return (await context.client.get(context.path, resource.app)).web_url ?? undefined
-}
-
-function withState(error: unknown, state: string, next?: string): SlipwayError {
-  const from = asSlipwayError(error)
-  return new SlipwayError(from.code, from.message, {
-    cause: error,
-    state,
-    next: next ?? from.next,
-    detail: from.detail,
-    host: from.host,
-  })
 }
 
 /** Whether the app is there at all. */

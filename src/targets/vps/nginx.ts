@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { currentRun, SlipwayError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
-import { sh } from '../../shell/index.ts'
+import { type Command, sh } from '../../shell/index.ts'
 import type { ChangeOn } from './change.ts'
 import type { VpsContext } from './context.ts'
 import type { HostFacts } from './facts.ts'
@@ -41,11 +41,17 @@ export async function siteText(
 }
 
 /** Whether requests that only read have a way of their own to the app. */
-export const splitsReads = ({ deployment: { app } }: Pick<VpsContext, 'deployment'>): boolean =>
+const splitsReads = ({ deployment: { app } }: Pick<VpsContext, 'deployment'>): boolean =>
   app.readOnly !== undefined && app.listen.kind === 'socket'
 
-/** That way, where it is not there: to wherever all requests go. A promotion under way keeps the one it has made. */
-export const readsLink = (dir: string) => sh`[ -L ${`${dir}/reads.sock`} ] || ln -s current.sock ${`${dir}/reads.sock`}`
+/**
+ * Makes the site's folder, with that way where it is not there: to wherever all requests go. A promotion under way keeps
+ * the one it has made.
+ */
+export function siteFolder(context: Pick<VpsContext, 'deployment'>, dir: string): Command {
+  const reads = `${dir}/reads.sock`
+  return sh`mkdir -p ${dir} ${`${dir}/acme`}${splitsReads(context) ? sh`; [ -L ${reads} ] || ln -s current.sock ${reads}` : sh`; :`}`
+}
 
 /** The token that lets a check through the gate is nobody's to see. */
 const withoutTokens = (text: string): string => text.replace(/\b[0-9a-f]{32}\b/g, '•••')
@@ -73,7 +79,7 @@ export async function writeSite(context: VpsContext, host: Host, change: ChangeO
     [
       {
         name: `sites/${deployment.name}/nginx.conf`,
-        command: sh`mkdir -p ${dir} ${`${dir}/acme`}${splitsReads(context) ? sh`; ${readsLink(dir)}` : sh`; :`}
+        command: sh`${siteFolder(context, dir)}
 [ ! -f ${file} ] || cp -p ${file} ${file}.before
 ${writeFile(file, text, 0o644)}`,
         writes: { path: file, text, shown: withoutTokens },

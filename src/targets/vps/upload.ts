@@ -1,7 +1,7 @@
 /** The code of one upload: rsync into a version of its own, unchanged files hard-linked against the current one. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { currentRun, SlipwayError } from '../../events/index.ts'
+import { currentRun, restated, SlipwayError } from '../../events/index.ts'
 import { ScriptError } from '../../hosts/errors.ts'
 import type { Host, ScriptStep } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
@@ -153,15 +153,12 @@ async function linkInstead(
 /** What is true of a full disk: rsync itself would go on from what it has copied, and here that was removed. */
 function untouched(error: unknown): unknown {
   if (!(error instanceof SlipwayError) || error.code !== 'disk-full') return error
-  const { code, message, host, detail, next } = error
-  return new SlipwayError(code, message, {
-    host,
-    detail,
-    cause: error,
-    state:
-      'The running app is untouched, and its version is the current one; what had come of the new one was removed.',
-    next: next ?? `Make room there, and do it again: \`slipway ssh ${host}\`, then \`du -xh ~ | sort -h | tail\`.`,
-  })
+  const { host, next } = error
+  return restated(
+    error,
+    'The running app is untouched, and its version is the current one; what had come of the new one was removed.',
+    next ?? `Make room there, and do it again: \`slipway ssh ${host}\`, then \`du -xh ~ | sort -h | tail\`.`,
+  )
 }
 
 /** Takes back what a failed upload left, where the host can still be reached; otherwise the next upload does. */

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DatabaseConfig } from '../../../config/types.ts'
-import { currentRun, SlipwayError, UsageError } from '../../../events/index.ts'
+import { currentRun, restated, SlipwayError, UsageError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
 import type { Deployment } from '../../deployment.ts'
@@ -100,8 +100,7 @@ export async function copyData(context: VpsContext, to: VpsContext): Promise<voi
 /** A failure to carry something, with what that means for the deployment; other errors as they are. */
 function withState(error: unknown, state: string): unknown {
   if (!(error instanceof SlipwayError) || error.code !== 'carry-failed') return error
-  const { code, message, host, detail, next } = error
-  return new SlipwayError(code, message, { host, detail, next, cause: error, state })
+  return restated(error, state)
 }
 
 type Databases = Readonly<Record<string, DatabaseConfig>>

@@ -2,7 +2,7 @@
  * Data that others took the place of: kept by restores, clones, `init_db` and promotions, until somebody has it deleted.
  * The newest of each database always stays, and nothing goes unless what replaced it is read from end to end.
  */
-import { currentRun, SlipwayError, UsageError } from '../../../events/index.ts'
+import { currentRun, restated, SlipwayError, UsageError } from '../../../events/index.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
 import { fileSize } from '../../status-text.ts'
@@ -110,9 +110,7 @@ async function requireWhole(
     if (!names.has(name)) continue
     await inStep(`read ${name}, which took its place`, host.name, async () => {
       await database.engine.counts(host, database.at).catch((error: unknown) => {
-        if (!(error instanceof SlipwayError)) throw error
-        const { code, message, next, detail } = error
-        throw new SlipwayError(code, message, { host: host.name, cause: error, state, next, detail })
+        throw error instanceof SlipwayError ? restated(error, state) : error
       })
     })
   }

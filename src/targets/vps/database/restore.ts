@@ -81,6 +81,8 @@ export async function replaceData(
   const names = engines.map(({ name }) => name)
   const exchanged = [...names, ...swaps.map(({ name }) => name)]
   const before = `what was there is in ${kept}, or on its server as …_before_…`
+  const cutOff = (error: unknown, how: string) =>
+    lostDuring(error, `${exchanged.join(' and ')}: ${how}; ${before}.`, 'Do it again when the host can be reached.')
   await whileStopped(context, host, change, async () => {
     const steps = [
       { name: 'a folder for what is replaced', command: sh`umask 077; mkdir -p ${kept}` },
@@ -95,11 +97,7 @@ export async function replaceData(
     }))
     await watching(host, growing, () => host.script(steps, { guard })).catch(async (error: unknown) => {
       if (error instanceof OutcomeUnknownError) {
-        throw lostDuring(
-          error,
-          `${exchanged.join(' and ')}: as before, or replaced as a whole; ${before}.`,
-          'Do it again when the host can be reached.',
-        )
+        throw cutOff(error, 'as before, or replaced as a whole')
       }
       if (!(error instanceof ScriptError) || error.step === undefined) throw error
       const databases = new Map(engines.map(({ name, engine }) => [`put ${name} in place`, engine.at]))
@@ -114,11 +112,7 @@ export async function replaceData(
       await inStep(`put ${name} in place, keep what it was as ${as}`, host.name, () =>
         database.engine.swap(host, database.at, fresh, as),
       ).catch((error: unknown) => {
-        throw lostDuring(
-          error,
-          `${exchanged.join(' and ')}: as before, or replaced as a whole; ${before}.`,
-          'Do it again when the host can be reached.',
-        )
+        throw cutOff(error, 'as before, or replaced as a whole')
       })
     }
     if (migrate === undefined || facts.current === undefined) return
@@ -131,11 +125,7 @@ export async function replaceData(
         { guard },
       )
       .catch((error: unknown) => {
-        const lost = lostDuring(
-          error,
-          `${exchanged.join(' and ')}: replaced as a whole, and perhaps migrated; ${before}.`,
-          'Do it again when the host can be reached.',
-        )
+        const lost = cutOff(error, 'replaced as a whole, and perhaps migrated')
         if (lost !== error) throw lost
         throw migrationFailed(
           error,

@@ -323,11 +323,20 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
   }
 }
 
+/** The release that the host has on record for a deployment, where the configuration names another one. */
+export function recordedInstead(
+  { deployment: { name, release, app } }: VpsContext,
+  roles: Readonly<Record<string, string>>,
+): string | undefined {
+  const recorded = roles[name]
+  return release === undefined || recorded === releaseName(app.name, release) ? undefined : recorded
+}
+
 /** A configuration that is behind the host's record would promote another release than the one that was tried. */
 function requireAgreement(from: VpsContext, { roles }: HostFacts, host: Host): void {
   const { name, release, app } = from.deployment
-  const recorded = roles[name]
-  if (release === undefined || recorded === undefined || releaseName(app.name, release) === recorded) return
+  const recorded = recordedInstead(from, roles)
+  if (recorded === undefined) return
   throw new SlipwayError(
     'wrong-role',
     `[${name}] release is ${release} in ${from.config.file}, and ${recorded} is ${name} on ${host.name}`,

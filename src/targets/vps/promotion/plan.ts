@@ -9,7 +9,7 @@ import type { VpsContext } from '../context.ts'
 import { hostFacts } from '../facts.ts'
 import { inVersion } from '../install.ts'
 import { releaseLayout } from '../layout.ts'
-import { readsLink, reloadNginx, siteText, splitsReads } from '../nginx.ts'
+import { reloadNginx, siteFolder, siteText } from '../nginx.ts'
 import { providerOf } from '../provider.ts'
 import { releaseFileSteps, writeFile } from '../release-files.ts'
 import { factsOn, hostNamed } from './elsewhere.ts'
@@ -235,10 +235,7 @@ function siteStep(facts: PromotionFacts, to: VpsContext, host: Host): Pick<Step,
         gateOnly(facts.site.gateToken ?? ''),
       )
       await host.script([
-        {
-          name: 'folders',
-          command: sh`mkdir -p ${folder} ${`${folder}/acme`}${splitsReads(to) ? sh`; ${readsLink(folder)}` : sh`; :`}`,
-        },
+        { name: 'folders', command: siteFolder(to, folder) },
         { name: 'nginx.conf', command: writeFile(file, text, 0o644) },
         { name: 'nginx takes it up', command: reloadNginx(file) },
       ])

@@ -9,7 +9,7 @@ import { forgetFacts } from '../facts.ts'
 import { releaseName } from '../layout.ts'
 import { vpsStore } from '../store/index.ts'
 import { requireAll } from './elsewhere.ts'
-import { type Gathered, type GatherOptions, gather, type PromotionFacts } from './facts.ts'
+import { type Gathered, type GatherOptions, gather, type PromotionFacts, recordedInstead } from './facts.ts'
 import { buildPlan } from './plan.ts'
 import { notesOf, refusals } from './preflight.ts'
 import { type PromotionReport, reportOf } from './report.ts'
@@ -159,8 +159,8 @@ async function takeUpSchedule(to: VpsContext): Promise<void> {
 /** What the configuration says of production, where the host's own record says otherwise: the record holds. */
 function disagreementOf(to: VpsContext, { production, roles, host }: PromotionFacts): string | undefined {
   const { release, app } = to.deployment
-  const recorded = roles[production]
-  if (release === undefined || recorded === undefined || releaseName(app.name, release) === recorded) return undefined
+  const recorded = recordedInstead(to, roles)
+  if (release === undefined || recorded === undefined) return undefined
   return `${to.config.file} says that ${releaseName(app.name, release)} is ${production}; ${host} has ${recorded} on record, and goes by that: take release out of [${production}]`
 }
 
