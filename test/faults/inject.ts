@@ -115,6 +115,18 @@ export async function until(condition: () => boolean, what: string, seconds = 60
   throw new Error(`waited in vain for ${seconds} s: ${what}`)
 }
 
+/** Has the next change stand still at a step, on the host; resolves with its folder. Removing `paused` there lets it go on. */
+export async function standStill({ home }: Pick<World, 'home'>, place: string): Promise<string> {
+  const changes = `${home}/.slipway/pony/changes`
+  const known = new Set(existsSync(changes) ? readdirSync(changes) : [])
+  const begun = () => readdirSync(changes).find((id) => !known.has(id) && existsSync(`${changes}/${id}/spec.json`))
+  await until(() => existsSync(changes) && begun() !== undefined, 'it begins')
+  const folder = `${changes}/${begun()}`
+  writeFileSync(`${folder}/pause`, place)
+  await until(() => existsSync(`${folder}/paused`), `it stands still at ${place}`)
+  return folder
+}
+
 /** Everything of the app and of its promotion is gone at once, as when the machine is restarted. */
 export function killAll(world: World): void {
   const all = [

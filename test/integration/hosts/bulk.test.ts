@@ -1,5 +1,5 @@
 /** Much data, and what it takes to move it: every cipher, keys renewed on the way, an rsync of another kind. */
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import {
   chmodSync,
   existsSync,
@@ -18,10 +18,10 @@ import { canPassSockets } from '../../../src/hosts/passed-sockets.ts'
 import { limitWindow, windowFor } from '../../../src/hosts/ssh2-packets.ts'
 import { failure, inRun } from './inrun.ts'
 import { type Sshd, startSshd } from './sshd.ts'
+import { arriveWhole, hash } from './whole.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'slipway-bulk-'))
 const bytes = randomBytes(6_000_000)
-const hash = (data: Uint8Array) => createHash('sha256').update(data).digest('hex')
 
 beforeAll(() => {
   mkdirSync(join(root, 'tree'))
@@ -41,12 +41,7 @@ describe.each(['aes128-gcm@openssh.com', 'aes256-ctr', 'chacha20-poly1305@openss
     it('six megabytes arrive whole: as input, as output, and as a tree', () =>
       inRun({ sshConfigFile: sshd.sshConfigFile, projectDir: root }, async () => {
         const h = host('test')
-        expect((await h.run('sha256sum', { kind: 'probe' }).input(bytes).text()).split(' ')[0]).toBe(hash(bytes))
-        await h.rsync({ source: 'tree/', destination: '~/tree' })
-        expect(hash(readFileSync(join(sshd.home, 'tree', 'big')))).toBe(hash(bytes))
-        const parts: Buffer[] = []
-        for await (const part of h.run('cat tree/big', { kind: 'probe' }).stdout()) parts.push(part as Buffer)
-        expect(hash(Buffer.concat(parts))).toBe(hash(bytes))
+        await arriveWhole(sshd, bytes)
         await h.rsync({ direction: 'down', source: '~/tree/', destination: `back-${cipher}` })
         expect(hash(readFileSync(join(root, `back-${cipher}`, 'big')))).toBe(hash(bytes))
       }))

@@ -1,6 +1,6 @@
 /** ssh2 has a part in C++ that npm may not have built: without it everything works, only more slowly. */
-import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -8,10 +8,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { host } from '../../../src/hosts/index.ts'
 import { inRun } from './inrun.ts'
 import { type Sshd, startSshd } from './sshd.ts'
+import { arriveWhole } from './whole.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'slipway-no-addon-'))
 const bytes = randomBytes(3_000_000)
-const hash = (data: Uint8Array) => createHash('sha256').update(data).digest('hex')
 const addon = join(
   dirname(createRequire(import.meta.url).resolve('ssh2/package.json')),
   'lib/protocol/crypto/build/Release/sshcrypto.node',
@@ -49,12 +49,7 @@ describe.each(['aes256-gcm@openssh.com', 'aes128-ctr', 'chacha20-poly1305@openss
       inRun({ sshConfigFile: sshd.sshConfigFile, projectDir: root }, async (told) => {
         const h = host('test')
         expect(await h.$`echo in; echo err >&2; exit 3`.nothrow()).toMatchObject({ stdout: 'in\n', exitCode: 3 })
-        expect((await h.run('sha256sum', { kind: 'probe' }).input(bytes).text()).split(' ')[0]).toBe(hash(bytes))
-        await h.rsync({ source: 'tree/', destination: '~/tree' })
-        expect(hash(readFileSync(join(sshd.home, 'tree', 'big')))).toBe(hash(bytes))
-        const parts: Buffer[] = []
-        for await (const part of h.run('cat tree/big', { kind: 'probe' }).stdout()) parts.push(part as Buffer)
-        expect(hash(Buffer.concat(parts))).toBe(hash(bytes))
+        await arriveWhole(sshd, bytes)
         expect(told.of('host.connected')).toMatchObject([{ transport: 'ssh2' }])
         // Where npm built it, it was asked for, and refused.
         expect(refused > 0).toBe(existsSync(addon))

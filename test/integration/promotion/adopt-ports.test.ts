@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { sandboxMarker } from '../../../src/sandbox/standins.ts'
 import { createVpsDeployment } from '../../../src/targets/vps/create.ts'
 import { promote } from '../../../src/targets/vps/promotion/index.ts'
+import { deployByHand, isUp, markedEnvironment } from '../../faults/by-hand.ts'
 import { programs, until } from '../../faults/inject.ts'
 import { audit, type LoadReport } from '../../faults/load.ts'
 import { makeWorld, marksIn, type World } from '../../faults/world.ts'
@@ -56,44 +56,21 @@ beforeAll(async () => {
     },
   })
   folder = `${world.home}/webapps/pony2013r1`
-  mkdirSync(`${folder}/bin`, { recursive: true })
-  execFileSync('cp', ['-r', `${world.dir}/examples/pony`, `${folder}/randopony`])
-  const settings = readFileSync(`${world.dir}/config/production.ini`, 'utf8').replace(/\{\{.*\}\}/, 'quite-a-secret')
-  writeFileSync(`${folder}/production.ini`, settings)
   const own = await freePort()
-  const environment = [
-    `SLIPWAY_SETTINGS=${folder}/production.ini`,
-    `SLIPWAY_SHARED=${folder}`,
-    `PORT=${own}`,
-    'PONY_CLUB_LINK=https://example.org/',
-    'PONY_ORGANISER_EMAIL=a@example.org',
-    'PONY_ADMIN_PASSWORD=allons-y',
-  ].map((each) => `export ${each}`)
-  const program = (line: string) => `#!/bin/sh\n${environment.join('\n')}\ncd ${folder}/randopony\n${line}\n`
-  const scripts = {
-    init: program('python3 -m pony.initialize_db'),
-    start: program(
+  deployByHand(world, {
+    folder,
+    port: own,
+    start:
       'python3 -m pony.web </dev/null >>../web.log 2>&1 &\npython3 -m pony.worker </dev/null >>../worker.log 2>&1 &',
-    ),
-  }
-  for (const [name, text] of Object.entries(scripts)) writeFileSync(`${folder}/bin/${name}`, text, { mode: 0o755 })
-  const env = { ...process.env, ...sandboxMarker(world.sandbox.root) }
-  for (const name of ['init', 'start']) execFileSync(`${folder}/bin/${name}`, { env })
+  })
   const emulated = (...words: string[]) =>
-    execFileSync(`${world.sandbox.root}/bin/uberspace`, words, { env: { ...env, HOME: world.home } })
+    execFileSync(`${world.sandbox.root}/bin/uberspace`, words, {
+      env: { ...markedEnvironment(world), HOME: world.home },
+    })
   emulated('web', 'domain', 'add', domain)
   emulated('web', 'backend', 'set', domain, '--http', '--port', String(own))
   front = await startFront(leadsTo)
-  const up = () => {
-    const get = 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)'
-    try {
-      execFileSync('/usr/bin/python3', ['-c', get, `http://127.0.0.1:${own}/up`], { stdio: 'pipe' })
-      return true
-    } catch {
-      return false
-    }
-  }
-  await until(() => up() && byHand().length === 2, 'the app that was deployed by hand answers')
+  await until(() => isUp(own) && byHand().length === 2, 'the app that was deployed by hand answers')
 }, 180_000)
 afterAll(async () => {
   await front?.close()

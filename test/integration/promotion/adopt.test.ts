@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { sandboxMarker } from '../../../src/sandbox/standins.ts'
 import { promote } from '../../../src/targets/vps/promotion/index.ts'
+import { deployByHand, isUp } from '../../faults/by-hand.ts'
 import { until } from '../../faults/inject.ts'
 import { makeWorld, type World } from '../../faults/world.ts'
 import { ask } from '../../servers/pony.ts'
@@ -20,42 +20,14 @@ beforeAll(async () => {
   world = await makeWorld({ production: false })
   folder = `${world.home}/webapps/pony2013r1`
   port = await freePort()
-  mkdirSync(`${folder}/bin`, { recursive: true })
-  execFileSync('cp', ['-r', `${world.dir}/examples/pony`, `${folder}/randopony`])
-  writeFileSync(
-    `${folder}/production.ini`,
-    readFileSync(`${world.dir}/config/production.ini`, 'utf8').replace(/\{\{.*\}\}/, 'quite-a-secret'),
-  )
-  const environment = [
-    `SLIPWAY_SETTINGS=${folder}/production.ini`,
-    `SLIPWAY_SHARED=${folder}`,
-    `PORT=${port}`,
-    'PONY_CLUB_LINK=https://example.org/',
-    'PONY_ORGANISER_EMAIL=a@example.org',
-    'PONY_ADMIN_PASSWORD=allons-y',
-  ].map((each) => `export ${each}`)
-  const program = (line: string) => `#!/bin/sh\n${environment.join('\n')}\ncd ${folder}/randopony\n${line}\n`
-  const scripts = {
-    init: program('python3 -m pony.initialize_db'),
-    start: program('python3 -m pony.web </dev/null >>../pyramid.log 2>&1 &\necho $! >../pid'),
-  }
-  for (const [name, text] of Object.entries(scripts)) writeFileSync(`${folder}/bin/${name}`, text, { mode: 0o755 })
-  // With the sandbox's mark, so that nothing of it is left when that is removed.
-  const env = { ...process.env, ...sandboxMarker(world.sandbox.root) }
-  for (const name of ['init', 'start']) execFileSync(`${folder}/bin/${name}`, { env })
-  await until(() => isUp(), 'the app that was deployed by hand answers')
+  deployByHand(world, {
+    folder,
+    port,
+    start: 'python3 -m pony.web </dev/null >>../pyramid.log 2>&1 &\necho $! >../pid',
+  })
+  await until(() => isUp(port), 'the app that was deployed by hand answers')
 }, 120_000)
 afterAll(() => world?.remove())
-
-function isUp(): boolean {
-  try {
-    const get = 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)'
-    execFileSync('/usr/bin/python3', ['-c', get, `http://127.0.0.1:${port}/up`], { stdio: 'pipe' })
-    return true
-  } catch {
-    return false
-  }
-}
 
 const enter = async (name: string) => {
   const answer = await ask(
@@ -85,7 +57,7 @@ describe('an app that was deployed by hand', () => {
     })
     const nowhere = { adopt: { from: '~/webapps/pony1999' } }
     await expect(world.run((from, to) => promote(from, to, nowhere))).rejects.toMatchObject({ code: 'adopt-folder' })
-    expect(isUp()).toBe(true)
+    expect(isUp(port)).toBe(true)
   })
 
   it('goes on as it was, with its data, where adopting it fails', { timeout: 120_000 }, async () => {
@@ -97,7 +69,7 @@ describe('an app that was deployed by hand', () => {
       undone: true,
       message: expect.stringMatching(/^stop what runs in .*exit status 3/s),
     })
-    await until(isUp, 'it answers again')
+    await until(() => isUp(port), 'it answers again')
     expect(ridersIn(file)).toEqual(['w-before'])
     expect(world.site('staging')).toBe('pony2026r2/run/app-a.sock')
   })
@@ -106,7 +78,7 @@ describe('an app that was deployed by hand', () => {
     await enter('w-last')
     const result = await adopting({ start: 'bin/start' })
     expect(result?.result).toBe('done')
-    expect(isUp()).toBe(false)
+    expect(isUp(port)).toBe(false)
     expect(world.roles()).toEqual({ production: 'pony2026r2' })
     expect(ridersIn(`${world.release('pony2026r2')}/shared/db/pony.sqlite`)).toEqual(['w-before', 'w-last'])
     expect(existsSync(`${folder}/db/pony.sqlite`)).toBe(false)

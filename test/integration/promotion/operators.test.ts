@@ -1,10 +1,10 @@
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodeEntries, encodeEntry } from '../../../src/engine/index.ts'
 import { AbortedError } from '../../../src/events/index.ts'
 import { demote, promote, promotions } from '../../../src/targets/vps/promotion/index.ts'
 import { vpsStore } from '../../../src/targets/vps/store/index.ts'
-import { hostIsBusy, journalText, until } from '../../faults/inject.ts'
+import { hostIsBusy, journalText, standStill as stoppedAt, until } from '../../faults/inject.ts'
 import { makeWorld, type World } from '../../faults/world.ts'
 
 /** Two operators, one host; each test goes on from where the last one left it. */
@@ -19,13 +19,7 @@ const told = (from: number, text: string) =>
 
 /** Has the newest change stand still at a step, on the host; resolves with what lets it go on. */
 async function standStill(place: string): Promise<() => void> {
-  const changes = `${world.home}/.slipway/pony/changes`
-  const known = new Set(existsSync(changes) ? readdirSync(changes) : [])
-  const begun = () => readdirSync(changes).find((id) => !known.has(id) && existsSync(`${changes}/${id}/spec.json`))
-  await until(() => existsSync(changes) && begun() !== undefined, 'it begins')
-  const folder = `${changes}/${begun()}`
-  writeFileSync(`${folder}/pause`, place)
-  await until(() => existsSync(`${folder}/paused`), `it stands still at ${place}`)
+  const folder = await stoppedAt(world, place)
   return () => rmSync(`${folder}/paused`)
 }
 

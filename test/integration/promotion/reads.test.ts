@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { promote } from '../../../src/targets/vps/promotion/index.ts'
-import { hostIsBusy, journalText, scripts, until } from '../../faults/inject.ts'
+import { hostIsBusy, journalText, scripts, standStill, until } from '../../faults/inject.ts'
 import { audit } from '../../faults/load.ts'
 import { makeWorld, marksIn, type World } from '../../faults/world.ts'
 import { ask } from '../../servers/pony.ts'
@@ -26,18 +26,6 @@ function leftovers(release: string): string[] {
   return [...run, ...filesOf(release).filter((name) => name.includes('.reads'))]
 }
 
-/** Has the newest change stand still at a step, on the host; resolves with its folder. */
-async function standStill(place: string): Promise<string> {
-  const changes = `${world.home}/.slipway/pony/changes`
-  const known = new Set(existsSync(changes) ? readdirSync(changes) : [])
-  const begun = () => readdirSync(changes).find((id) => !known.has(id) && existsSync(`${changes}/${id}/spec.json`))
-  await until(() => existsSync(changes) && begun() !== undefined, 'it begins')
-  const folder = `${changes}/${begun()}`
-  writeFileSync(`${folder}/pause`, place)
-  await until(() => existsSync(`${folder}/paused`), `it stands still at ${place}`)
-  return folder
-}
-
 const page = (path: string, method = 'GET', more: Record<string, string> = {}) =>
   ask({ port: world.sandbox.httpPort }, { path, method, headers: { host: world.domain, ...more } })
 
@@ -56,7 +44,7 @@ describe('a promotion of an app that can only read', () => {
       const { reads, writes } = bothLoads()
       await Promise.all([reads.reached(100), writes.reached(30)])
       const failing = world.run((from, to) => promote(from, to)).catch((error: unknown) => error)
-      await standStill('copy before')
+      await standStill(world, 'copy before')
       for (const pid of scripts(world, /window\.py (guard|forward)/)) process.kill(pid, 'SIGKILL')
       expect(await failing).toMatchObject({ undone: true })
       await until(() => !hostIsBusy(world), 'the host has gone back')
@@ -77,7 +65,7 @@ describe('a promotion of an app that can only read', () => {
     const { reads, writes } = bothLoads()
     await Promise.all([reads.reached(100), writes.reached(30)])
     const promoting = world.run((from, to) => promote(from, to))
-    const folder = await standStill('copy after')
+    const folder = await standStill(world, 'copy after')
     const waiting = writes.report.requests
     const answered = reads.report.requests
     // With all that was acknowledged before, and whoever is there.
