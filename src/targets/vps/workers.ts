@@ -115,7 +115,7 @@ async function startWorkers(context: VpsContext, host: Host, change: ChangeOn): 
       )
     await supervisor.reload()
     await supervisor.start(...names)
-    await waitUp(host, change, supervisor, wanted)
+    await waitUp(context, host, change, supervisor, wanted)
     await requireWell(context, host, change, wanted)
     if (change.facts.workersWanted) return
     const { wanted: folder } = change.release
@@ -141,6 +141,7 @@ async function restartThere(context: VpsContext, host: Host, change: ChangeOn, n
   })
   if (done.outcome === 'worker-failed') {
     throw await workerFailed(
+      context,
       host,
       change,
       done.bad.map(([name, state, detail]) => ({
@@ -165,24 +166,36 @@ interface BadWorker {
   program?: Program
 }
 
-async function workerFailed(host: Host, { release }: ChangeOn, bad: readonly BadWorker[]): Promise<SlipwayError> {
+async function workerFailed(
+  context: VpsContext,
+  host: Host,
+  { release }: ChangeOn,
+  bad: readonly BadWorker[],
+): Promise<SlipwayError> {
   const said = bad.map(({ name, state, detail }) => `${name} is ${state}${detail ? ` (${detail})` : ''}`).join(', ')
   const first = bad[0]?.program
   return new SlipwayError('worker-failed', `a worker did not start on ${host.name}: ${said}`, {
     host: host.name,
     detail: first ? await logTail(host, `${release.logs}/${first.log}`) : undefined,
     state: 'The app server is left as it is.',
-    next: `Look at its log: \`tasks logs --source ${first?.of ?? 'supervisor'}\`.`,
+    next: `Look at its log: \`tasks logs:release=${context.deployment.name} --source ${first?.of ?? 'supervisor'}\`.`,
   })
 }
 
-async function waitUp(host: Host, change: ChangeOn, supervisor: Supervisor, wanted: readonly Program[]): Promise<void> {
+async function waitUp(
+  context: VpsContext,
+  host: Host,
+  change: ChangeOn,
+  supervisor: Supervisor,
+  wanted: readonly Program[],
+): Promise<void> {
   const state = async () => {
     const processes = await supervisor.processes()
     return wanted.map((program) => ({ program, info: processes.find((each) => each.name === program.name) }))
   }
   const error = (each: Awaited<ReturnType<typeof state>>) =>
     workerFailed(
+      context,
       host,
       change,
       each
@@ -244,7 +257,7 @@ printf '%s\n' "$said"; exit "$status"`,
           .filter(Boolean)
           .join('\n'),
         state: 'The app server is left as it is; the worker runs on.',
-        next: `Look at its log: \`tasks logs --source ${name}\`; or correct [app.workers] ${name}.health.`,
+        next: `Look at its log: \`tasks logs:release=${context.deployment.name} --source ${name}\`; or correct [app.workers] ${name}.health.`,
       })
     })
   }
@@ -337,7 +350,7 @@ async function scaleWorkers(context: VpsContext, sizes: Record<string, number>):
     const wanted = after.filter((each) => each.kind === 'worker')
     if (!workers.some(isUp) || wanted.length === 0) return
     await supervisor.start(...wanted.map((each) => each.name))
-    await waitUp(host, change, supervisor, wanted)
+    await waitUp(context, host, change, supervisor, wanted)
     await requireWell(context, host, change, wanted)
   })
 }

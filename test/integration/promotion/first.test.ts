@@ -40,6 +40,9 @@ describe('the first promotion of an app', () => {
   })
 
   it('can not be done twice with the same release', async () => {
-    await expect(world.run((from, to) => promote(from, to))).rejects.toMatchObject({ code: 'already-production' })
+    await expect(world.run((from, to) => promote(from, to))).rejects.toMatchObject({
+      code: 'already-production',
+      next: expect.stringMatching(/`tasks new_staging_release:2026r\d`/),
+    })
   })
 })

@@ -108,6 +108,7 @@ test('a worker that ends at once is told with its last lines, and the app is lef
     code: 'worker-failed',
     detail: expect.stringContaining('no such queue'),
     state: 'The app server is left as it is.',
+    next: 'Look at its log: `tasks logs:release=staging --source mailer`.',
   })
   expect((await up()).status).toBe(200)
   project.configure((text) => text.replace(/^mailer = .*$/m, 'mailer = exec python3 -m pony.worker'))
@@ -128,6 +129,7 @@ test('a worker that has a health check counts as started once that succeeds, and
       message: 'mailer was not well on pony-host within 1 s',
       detail: expect.stringMatching(/ended with status 1\n.*No such file/),
       state: 'The app server is left as it is; the worker runs on.',
+      next: expect.stringContaining('`tasks logs:release=staging --source mailer`'),
     })
   }
   expect((await up()).status).toBe(200)

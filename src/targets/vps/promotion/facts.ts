@@ -12,6 +12,7 @@ import { listCommand, reversal as reversalOf } from '../migrations.ts'
 import { requireDomain } from '../nginx.ts'
 import { programs } from '../programs.ts'
 import { appName, providerOf } from '../provider.ts'
+import { nextRelease } from '../roles.ts'
 import { type Adopted, type AdoptOptions, adoptedSide, lookAt } from './adopt.ts'
 import { coordinator, gatherElsewhere, hasWorkers, type WorkerHost } from './elsewhere.ts'
 import { readingOf } from './reading.ts'
@@ -175,7 +176,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     throw new SlipwayError('already-production', `${nextName} is ${to.deployment.name} already`, {
       host: host.name,
       state: 'Nothing was changed.',
-      next: 'Begin a new release: `tasks new_staging_release`.',
+      next: `Begin a new release: \`tasks new_staging_release:${nextRelease(releaseOf(app.name, nextName))}\`.`,
     })
   }
   if (options.adopt && oldName !== undefined) {
