@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import ts from 'typescript'
 import { afterAll, expect, test } from 'vitest'
 import { type InitOptions, initCommand } from '../../../src/cli/init/init.ts'
 import { repository } from '../../built.ts'
@@ -35,7 +36,7 @@ function init(name: string, files: Record<string, string>, options: InitOptions)
   return { dir, said }
 }
 
-test('every kind of project gets its files, and the next command is said', () => {
+test('every kind of project gets a task file that type-checks, and the next command is said', () => {
   const files = Object.entries(projects).flatMap(([name, files]) =>
     (['vps', 'heroku'] as const).map((target) => {
       const { dir, said } = init(name, files, { target })
@@ -47,7 +48,26 @@ test('every kind of project gets its files, and the next command is said', () =>
     }),
   )
   expect(files).toHaveLength(16)
-})
+  expect(mistakesIn(files)).toEqual([])
+}, 120_000)
+
+/** As an editor sees them, with `slipway` being this package's source. */
+function mistakesIn(files: readonly string[]): string[] {
+  const { config } = ts.readConfigFile(join(repository, 'tsconfig.json'), ts.sys.readFile)
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, repository)
+  const program = ts.createProgram(files, {
+    ...options,
+    module: ts.ModuleKind.ESNext,
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
+    typeRoots: [join(repository, 'node_modules/@types')],
+  })
+  return files.flatMap((file) => {
+    const source = program.getSourceFile(file) as ts.SourceFile
+    return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)].map(
+      ({ messageText }) => `${file}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`,
+    )
+  })
+}
 
 test('the one host of ssh’s configuration is taken; of several, none, and they are named', () => {
   mkdirSync(join(base, '.ssh'), { recursive: true })
