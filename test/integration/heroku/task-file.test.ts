@@ -63,6 +63,7 @@ const tasks = (...args: string[]): Promise<Finished> => project.run(built.tasks,
 async function well(...args: string[]): Promise<string> {
   const { status, out, err } = await tasks(...args)
   expect({ args, status, ...(status === 0 ? {} : { out, err }) }).toEqual({ args, status: 0 })
+  expect(out + err, args.join(' ')).not.toMatch(/\bundefined\b|\bNaN\b|\[object /)
   return out + err
 }
 const app = (name: string) => heroku.state.apps.get(name)

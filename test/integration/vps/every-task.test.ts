@@ -55,6 +55,7 @@ async function tasks(...args: string[]): Promise<Finished> {
 async function done(...args: string[]): Promise<string> {
   const { status, out, err } = await tasks(...args)
   expect({ status, err: status === 0 ? '' : err }, args.join(' ')).toEqual({ status: 0, err: '' })
+  expect(out + err, args.join(' ')).not.toMatch(/\bundefined\b|\bNaN\b|\[object /)
   return out
 }
 

@@ -174,7 +174,9 @@ export function vpsStore(host: Host, app: string): VpsStore {
       return was
     },
     async audit(line: AuditLine) {
-      const kept = Object.fromEntries(Object.entries(line).map(([key, value]) => [key, clean(String(value))]))
+      const kept = Object.fromEntries(
+        Object.entries(line).flatMap(([key, value]) => (value === undefined ? [] : [[key, clean(String(value))]])),
+      )
       await write(scripts.auditScript(app), 'audit', `${JSON.stringify(kept)}\n`)
     },
     async audits(limit) {
