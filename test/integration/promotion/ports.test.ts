@@ -1,13 +1,23 @@
-import { copyFileSync, existsSync, readFileSync } from 'node:fs'
+/** The seed's own task by its name, at whoever leads a domain to a port: there, back, and there again. */
+import { spawn } from 'node:child_process'
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterEach, describe, expect, it } from 'vitest'
-import { demote, promote } from '../../../src/targets/vps/promotion/index.ts'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { type Built, buildSlipway, repository } from '../../built.ts'
 import { startOpalstack } from '../../emulators/opalstack/index.ts'
 import { startWebfaction } from '../../emulators/webfaction/index.ts'
 import { audit, type LoadReport } from '../../faults/load.ts'
 import { makeWorld, marksIn, type World, type WorldOptions } from '../../faults/world.ts'
 import { type Front, startFront } from '../../servers/front.ts'
 import { freePort } from '../../servers/ports.ts'
+import { atTerminal } from '../../servers/terminal.ts'
+
+let built: Built
+beforeAll(async () => {
+  built = await buildSlipway()
+}, 60_000)
+afterAll(() => built?.remove())
 
 const domain = 'pony.example.org'
 const cleanup: (() => Promise<unknown>)[] = []
@@ -20,6 +30,8 @@ interface Place {
   /** Where the provider leads the domain. */
   leads(): string | number | undefined
   front?: Front
+  /** What the provider wants to know: its name in .env, and its value. */
+  credential?: [name: string, value: string]
 }
 
 async function world(options: WorldOptions & { provider: string; domains?: string }): Promise<World> {
@@ -60,7 +72,12 @@ const places: Record<string, () => Promise<Place>> = {
       domains: `url = ${emulator.url}\n`,
       env: `OPALSTACK_TOKEN=${emulator.token}\n`,
     })
-    return { world: made, leads: () => app()?.name, front: await front(() => app()?.['port'] as number) }
+    return {
+      world: made,
+      leads: () => app()?.name,
+      front: await front(() => app()?.['port'] as number),
+      credential: ['OPALSTACK_TOKEN', emulator.token],
+    }
   },
   async uberspace() {
     const made = await world({
@@ -96,7 +113,12 @@ const places: Record<string, () => Promise<Place>> = {
       now = await answer().catch(() => now)
     }, 20)
     cleanup.push(async () => clearInterval(looking))
-    return { world: made, leads: () => now.app, front: await front(() => now.port) }
+    return {
+      world: made,
+      leads: () => now.app,
+      front: await front(() => now.port),
+      credential: ['WEBFACTION_PASSWORD', 'allons-y'],
+    }
   },
   async nginx() {
     const made = await world({ provider: 'nginx' })
@@ -111,15 +133,52 @@ const places: Record<string, () => Promise<Place>> = {
   },
 }
 
-/** In `npm test` the web server of one's own, and the provider whose API is the oldest; the others in `npm run test:long`. */
-const tried = process.env['SLIPWAY_TEST_LONG'] ? Object.keys(places) : ['webfaction', 'nginx']
+const environment = ({ dir }: World) => ({
+  PATH: process.env['PATH'],
+  HOME: dir,
+  XDG_CACHE_HOME: join(dir, 'cache'),
+})
 
-describe.each(tried)('a promotion of an app on ports, at %s', (provider) => {
-  it('leads the domain to the new release, and back, and loses no write', { timeout: 240_000 }, async () => {
-    const { world, leads, front } = await (places[provider] as () => Promise<Place>)()
+/** `tasks …` as it is typed, in the folder of the world. Resolves with what it told; rejects unless it ended well. */
+function tasks(world: World, ...words: string[]): Promise<string> {
+  const child = spawn(process.execPath, [built.tasks, '--sandbox', ...words], {
+    cwd: world.dir,
+    env: environment(world),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let told = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      told += text
+    })
+  }
+  return new Promise((resolve, reject) => {
+    child.on('close', (status) =>
+      status === 0 ? resolve(told) : reject(new Error(`${words.join(' ')} ended with ${status}:\n${told}`)),
+    )
+  })
+}
+
+/** The files below these folders that hold `text`. */
+const filesWith = (text: string, ...folders: string[]): string[] =>
+  folders
+    .flatMap((folder) => readdirSync(folder, { recursive: true, encoding: 'utf8', withFileTypes: true }))
+    .flatMap((file) => (file.isFile() ? [`${file.parentPath}/${file.name}`] : []))
+    .filter((file) => readFileSync(file, 'latin1').includes(text))
+
+/** The oldest interface in `npm test`; the others in `npm run test:long`. */
+const tried = process.env['SLIPWAY_TEST_LONG'] ? Object.keys(places) : ['webfaction']
+
+describe.each(tried)('the tasks by their names, for an app on ports at %s', (provider) => {
+  it('lead the domain to the new release, back, and there again, and lose no write', {
+    timeout: 300_000,
+  }, async () => {
+    const { world, leads, front, credential } = await (places[provider] as () => Promise<Place>)()
+    copyFileSync(join(repository, 'tasks.ts'), join(world.dir, 'tasks.ts'))
     expect(leads()).toBe('pony2026r1')
     const reports: LoadReport[] = []
-    const underLoad = async (work: () => Promise<unknown>) => {
+    /** While requests come; then the release that is production has every write that was ever acknowledged, once. */
+    const underLoad = async (release: string, work: () => Promise<string>): Promise<string> => {
       const load = world.load({
         connections: 8,
         ...(front ? { port: front.port } : {}),
@@ -127,27 +186,65 @@ describe.each(tried)('a promotion of an app on ports, at %s', (provider) => {
         allow: (status, headers) => status === 502 || (status === 503 && headers['retry-after'] !== undefined),
       })
       await load.reached(200)
-      await work()
+      const told = await work()
       await load.reached(load.report.requests + 200)
-      reports.push(await load.stop())
-      return reports.at(-1) as LoadReport
+      const report = await load.stop()
+      reports.push(report)
+      expect(leads()).toBe(release)
+      expect(world.roles()['production']).toBe(release)
+      // A reload of nginx closes connections that are kept alive, and a request may be on its way on one.
+      expect(report.failed.filter((each) => provider !== 'nginx' || !each.what.includes('hang up'))).toEqual([])
+      expect(report.failed.length).toBeLessThanOrEqual(8)
+      expect(report.allowed).toBeLessThan(report.requests / 10)
+      expect(report.acknowledged.length).toBeGreaterThan(0)
+      const found = marksIn(world, release)
+      for (const each of reports) expect(audit(each, found)).toEqual({ missing: [], twice: [] })
+      process.stdout.write(`${provider}: ${report.allowed} of ${report.requests} requests refused\n`)
+      return told
     }
-    const first = await underLoad(() => world.run((from, to) => promote(from, to), { sandbox: true }))
-    expect(leads()).toBe('pony2026r2')
-    expect(world.roles()).toEqual({ production: 'pony2026r2', former: 'pony2026r1' })
-    // A reload of nginx closes connections that are kept alive, and a request may be on its way on one.
-    expect(first.failed.filter((each) => provider !== 'nginx' || !each.what.includes('hang up'))).toEqual([])
-    expect(first.failed.length).toBeLessThanOrEqual(8)
-    expect(first.allowed).toBeLessThan(first.requests / 10)
-    expect(audit(first, marksIn(world, 'pony2026r2'))).toEqual({ missing: [], twice: [] })
-    process.stdout.write(`${provider}: ${first.allowed} of ${first.requests} requests refused\n`)
 
-    const told = JSON.stringify(world.events)
+    const told = await underLoad('pony2026r2', () => tasks(world, '--yes', 'promote_staging_to_production'))
+    expect(world.roles()).toEqual({ production: 'pony2026r2', former: 'pony2026r1' })
     expect(told.includes('through the web server, on the way that only this check can take')).toBe(provider === 'nginx')
-    for (const secret of ['f'.repeat(40), 'OPALSTACK_TOKEN=']) expect(told).not.toContain(secret)
-    if (provider === 'uberspace' || provider === 'webfaction') return
-    await underLoad(() => world.run((from, to) => demote(from, to), { sandbox: true }))
-    expect(leads()).toBe('pony2026r1')
-    for (const report of reports) expect(audit(report, marksIn(world, 'pony2026r1')).missing).toEqual([])
+    if (credential) expect(told).not.toContain(credential[1])
+
+    // Where .env does not say it, the one who sits at the terminal does.
+    if (credential) rewrite(join(world.dir, '.env'), (text) => text.replace(`${credential.join('=')}\n`, ''))
+    const shown = await underLoad('pony2026r1', () =>
+      credential
+        ? typed(world, 'demote', [
+            [new RegExp(credential[0]), credential[1]],
+            [/Type the app's name/, 'pony'],
+          ])
+        : tasks(world, '--yes', 'demote'),
+    )
+    expect(world.roles()).toEqual({ production: 'pony2026r1', former: 'pony2026r2' })
+    if (credential) {
+      expect(shown).toContain(`${credential[0]} (for [domains])`)
+      expect(shown).not.toContain(credential[1])
+      const kept = [`${world.home}/.slipway`, `${world.dir}/.slipway/runs`]
+      for (const folder of kept) expect(readdirSync(folder)).not.toEqual([])
+      expect(filesWith(credential[1], ...kept)).toEqual([])
+    }
+
+    if (provider !== 'nginx') return
+    await underLoad('pony2026r2', () => tasks(world, '--yes', 'promote_staging_to_production'))
+    expect(world.roles()).toEqual({ production: 'pony2026r2', former: 'pony2026r1' })
   })
 })
+
+const rewrite = (file: string, change: (text: string) => string) => {
+  const before = readFileSync(file, 'utf8')
+  expect(change(before)).not.toBe(before)
+  writeFileSync(file, change(before))
+}
+
+async function typed(world: World, task: string, answers: [RegExp, string][]): Promise<string> {
+  const { status, shown } = await atTerminal(`'${process.execPath}' '${built.tasks}' --sandbox ${task}`, {
+    cwd: world.dir,
+    env: environment(world),
+    answers,
+  })
+  expect({ status, shown: status === 0 ? '' : shown }).toEqual({ status: 0, shown: '' })
+  return shown
+}

@@ -1,9 +1,10 @@
 /** What a person at a terminal answers reaches the host: questions of init_db, and commands of one's own. */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Built, buildSlipway, repository } from '../../built.ts'
+import { atTerminal as typed } from '../../servers/terminal.ts'
 import { createProject, type Project } from './host.ts'
 
 let built: Built
@@ -23,28 +24,12 @@ afterAll(async () => {
   built?.remove()
 })
 
-/** Runs a task at a terminal of its own; types each answer once what it answers is shown. */
-function atTerminal(words: string, answers: [question: RegExp, answer: string][] = []) {
-  const command = `'${process.execPath}' '${built.tasks}' -S '${project.sshConfigFile}' ${words}`
-  const child = spawn('script', ['-qec', command, '/dev/null'], {
+const atTerminal = (words: string, answers: [question: RegExp, answer: string][] = []) =>
+  typed(`'${process.execPath}' '${built.tasks}' -S '${project.sshConfigFile}' ${words}`, {
     cwd: project.dir,
-    env: { PATH: process.env['PATH'], HOME: project.dir, TERM: 'xterm', XDG_CACHE_HOME: join(project.dir, 'cache') },
+    env: { PATH: process.env['PATH'], HOME: project.dir, XDG_CACHE_HOME: join(project.dir, 'cache') },
+    answers,
   })
-  let shown = ''
-  let read = 0
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    shown += text
-    const [next] = answers
-    const found = next?.[0].exec(shown.slice(read))
-    if (!next || !found) return
-    read = shown.length
-    answers.shift()
-    child.stdin.write(`${next[1]}\r`)
-  })
-  return new Promise<{ status: number | null; shown: string }>((resolve) => {
-    child.on('close', (status) => resolve({ status, shown }))
-  })
-}
 
 test('init_db asks at the terminal, on the host, and a password is not shown', async () => {
   const { status, shown } = await atTerminal('init_staging_db', [
