@@ -2,7 +2,7 @@
  * What is known of a task file without loading it: its tasks, and the files they came from. Kept in the user's cache
  * folder and believed as long as none of those files changed. Imports nothing but Node, because lists start here.
  */
-import { readFileSync, rmSync, statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TaskInfo } from '../tasks/collect.ts'
 import { userCache, writeBeside } from '../user-cache.ts'
@@ -56,10 +56,6 @@ export function writeManifest(manifest: Manifest): void {
   try {
     writeBeside(join(folder, 'manifest.json'), JSON.stringify(manifest))
   } catch {}
-}
-
-export function forgetManifest(taskFile: string): void {
-  rmSync(join(cacheFolder(taskFile), 'manifest.json'), { force: true })
 }
 
 export function inputOf(path: string): [string, number, number] {

@@ -69,19 +69,10 @@ export function sh(strings: TemplateStringsArray, ...words: readonly Word[]): Co
 
 /** The commands in order, each on its own line. */
 export function lines(...commands: readonly (Command | string | false | undefined)[]): Command {
-  return joined(commands, '\n')
-}
-
-/** The commands joined with `&&`. */
-export function all(...commands: readonly (Command | string | false | undefined)[]): Command {
-  return joined(commands, ' && ')
-}
-
-function joined(commands: readonly (Command | string | false | undefined)[], separator: string): Command {
   const parts: Part[] = []
   for (const command of commands) {
     if (!command) continue
-    if (parts.length > 0) parts.push({ text: separator })
+    if (parts.length > 0) parts.push({ text: '\n' })
     if (typeof command === 'string') parts.push({ text: command })
     else parts.push(...command.parts)
   }

@@ -1,6 +1,6 @@
 /** The example app, run for real with the Python of the system: its web process, its worker and its commands. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { type Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -99,11 +99,6 @@ export async function createPony(options: PonyOptions = {}): Promise<Pony> {
       if (options.dir === undefined) await rm(dir, { recursive: true, force: true })
     },
   }
-}
-
-/** A copy of the app's code, to change. */
-export async function copyPony(to: string): Promise<void> {
-  await cp(ponyDir, to, { recursive: true, filter: (path) => !path.includes('__pycache__') && !path.endsWith('/var') })
 }
 
 export interface Answer {

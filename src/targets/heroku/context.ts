@@ -58,14 +58,3 @@ export function ofRun(context: HerokuContext): { upload?: DeployOptions; release
 }
 
 export const appPath = (app: string): string => `/apps/${encodeURIComponent(app)}`
-
-/** The same context for another app of the platform. */
-export function contextFor(context: HerokuContext, app: string): HerokuContext {
-  return {
-    ...context,
-    client: context.client,
-    deployment: { ...context.deployment, herokuApp: app },
-    app,
-    path: appPath(app),
-  }
-}

@@ -4,7 +4,7 @@ import { SlipwayError } from '../../events/errors.ts'
 import { currentRun } from '../../events/run.ts'
 import type { HerokuContext } from './context.ts'
 import { recentLines } from './logs.ts'
-import type { Dyno, Formation, Release } from './resources.ts'
+import type { Dyno, Formation } from './resources.ts'
 import * as resource from './resources.ts'
 import { pause, waitFor } from './wait.ts'
 
@@ -174,5 +174,3 @@ export async function healthy(context: HerokuContext, url: string): Promise<stri
 /** The process types that a release has and that a deployment calls workers: everything but web and release. */
 export const workerTypes = (formation: readonly Formation[]): string[] =>
   formation.map((each) => each.type).filter((type) => type !== 'web' && type !== 'release')
-
-export const releaseLabel = (release: Pick<Release, 'version'>): string => `v${release.version}`

@@ -1,6 +1,6 @@
 /** A deployment on Heroku: the contract of targets/deployment.ts over the platform's API. Imported when first used. */
 import type { HerokuConfig } from '../../config/types.ts'
-import { type SlipwayError, UsageError } from '../../events/errors.ts'
+import { UsageError } from '../../events/errors.ts'
 import { currentRun } from '../../events/run.ts'
 import { hostGroup } from '../../hosts/index.ts'
 import type { DeployOptions, InstallOptions, Version } from '../deployment.ts'
@@ -174,9 +174,4 @@ async function rollback(context: HerokuContext, options: { to?: string; migrate?
   const version = asVersion(await proved(context, ended, undefined))
   await tell(context, 'rollback', `v${target.version}`)
   return version
-}
-
-/** For what only a VPS has. */
-export function notOnHeroku(what: string, instead: string): SlipwayError {
-  return new UsageError('not-on-heroku', `${what} is not something that Heroku has`, { next: instead })
 }

@@ -112,7 +112,6 @@ const attachmentSchema = v.object({
 })
 export type Attachment = v.InferOutput<typeof attachmentSchema>
 export const attachment = parser(attachmentSchema)
-export const attachments: Parser<Attachment[]> = parser(v.array(attachmentSchema))
 
 const dynoSizeSchema = v.object({ name: v.string() })
 export const dynoSize = parser(dynoSizeSchema)

@@ -91,8 +91,3 @@ export async function status(context: HerokuContext): Promise<DeploymentStatus> 
     ],
   }
 }
-
-/** The apps that the account, or a team, has. */
-export async function listApps(context: Pick<HerokuContext, 'client'>, team?: string): Promise<resource.App[]> {
-  return context.client.list(team === undefined ? '/apps' : `/teams/${encodeURIComponent(team)}/apps`, resource.app)
-}
