@@ -6,6 +6,7 @@ import { UsageError } from '../events/errors.ts'
 import type { ParamInfo } from '../tasks/collect.ts'
 import { didYouMean } from '../tasks/suggest.ts'
 import { type CoreOption, coreOptions } from './options.ts'
+import { toolCommands } from './tool-commands.ts'
 
 export interface CommandLine {
   /** Tokens of core options and their values, in order: for commander. */
@@ -195,10 +196,11 @@ export function unknownTask(typed: string, known: Omit<KnownTasks, 'find'>, prev
   const meant = [...(known.functions ?? [])].find((name) => sameName(name, typed))
   const hint = didYouMean(typed, known.names)
   const value = previous && !hint ? `If it is a value of ${previous.task}, write ${previous.task}:${typed}. ` : ''
+  const command = Object.hasOwn(toolCommands, typed) ? `\`slipway ${typed}\` is a command beside the tasks; ` : ''
   return new UsageError('unknown-task', `there is no task "${typed}"`, {
     next: meant
       ? `${meant} is exported as a plain function: make it a task with \`task({ about: '…', run: … })\`.`
-      : (hint ?? `${value}\`tasks --list\` shows them all.`),
+      : (hint ?? `${command}${value}\`tasks --list\` shows them all.`),
   })
 }
 

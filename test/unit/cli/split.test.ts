@@ -95,6 +95,13 @@ describe('what is refused', () => {
     [['start_ap'], 'unknown-task', 'there is no task "start_ap"', 'Did you mean start_app?'],
     [['xyzzy'], 'unknown-task', 'there is no task "xyzzy"', '`tasks --list` shows them all.'],
     [
+      ['doctor'],
+      'unknown-task',
+      'there is no task "doctor"',
+      '`slipway doctor` is a command beside the tasks; `tasks --list` shows them all.',
+    ],
+    [['toString'], 'unknown-task', 'there is no task "toString"', '`tasks --list` shows them all.'],
+    [
       ['to-minutes'],
       'unknown-task',
       'there is no task "to-minutes"',
