@@ -531,24 +531,10 @@ class Trial(Step):
             watch = Watch()
             self.daemon.stop(self.spec['programs'], self.spec['stop'])
             timings['stopMs'], timings['stopCpuMs'] = watch.ms(), watch.cpu_ms()
-        except Failure as failure:
-            if self.spec.get('dump'):
-                raise Failure('%s\nThe data as it is now: %s' % (failure, self.dump()))
-            raise
         finally:
             self.clear()
         write_file(self.result, json.dumps(timings))
         return timings
-
-    def dump(self):
-        folder = os.path.join(self.spec['dump'], 'before-%s' % self.change.id)
-        os.makedirs(folder, exist_ok=True)
-        for item in self.spec['items']:
-            if item['kind'] == 'sqlite':
-                shutil.copy2(item['earlier'], os.path.join(folder, os.path.basename(item['to'])))
-        for server in self.spec.get('servers', []):
-            servers.run_shell(server['dump'], 24 * 3600)
-        return folder
 
     def on_copies(self):
         """Names the rehearsal's copies where the app reads which database on a server is its own. False: not found."""

@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import type { SlipwayError } from '../../../src/events/index.ts'
 import { demote, promote } from '../../../src/targets/vps/promotion/index.ts'
 import { audit, type LoadReport } from '../../faults/load.ts'
 import { jobs, keepBusy, makeWorld, until, type World, workedOff } from './world.ts'
@@ -106,17 +108,40 @@ it('keeps the old database, and leaves nothing half made', () => {
   expect(databases()).toEqual(['rides', expect.stringMatching(/^rides_before_\d{14,17}$/), 'rides_staging'])
 })
 
-itLong('is gone back from with all that was written since, the schema taken back on the copy', async () => {
+itLong('is not gone back from where a migration can not be reversed, and leaves a backup of the data', async () => {
+  world.sql('ALTER TABLE notes_note RENAME TO notes_of_somebody', 'rides')
+  const refused = await world.both((from, to) => demote(from, to)).catch((error: SlipwayError) => error)
+  world.sql('ALTER TABLE notes_of_somebody RENAME TO notes_note', 'rides')
+  expect(refused).toMatchObject({ code: 'demote-refused', state: expect.stringContaining('production is as it was.') })
+  const dump = execFileSync('pg_restore', ['--file=-', '--data-only'], { input: world.backedUp('main') }).toString()
+  for (const mark of before.flatMap(keys)) expect(dump).toContain(mark)
+  expect((await world.ask('production', '/up')).headers['x-release']).toMatch(/^ridesr2\//)
+  expect(databases()).toEqual(['rides', expect.stringMatching(/^rides_before_/), 'rides_staging'])
+})
+
+/** While requests come; then all that was ever acknowledged is there. */
+async function underLoad(work: () => Promise<unknown>): Promise<void> {
   const load = world.load('production', traffic)
   await load.reached(wanted / 3)
-  await world.both((from, to) => demote(from, to))
+  await work()
   await load.reached(load.report.requests + wanted / 3)
   const client = await load.stop()
   before.push(client)
   expect(client.failed).toEqual([])
+  await proveAll(before, inHand)
+}
+
+itLong('is gone back from with all that was written since, the schema taken back on the copy', async () => {
+  await underLoad(() => world.both((from, to) => demote(from, to)))
   expect((await world.ask('production', '/up')).headers['x-release']).toMatch(/^ridesr1\//)
   expect(world.query('production', "SELECT to_regclass('notes_note')")).toEqual([])
-  await proveAll(before, inHand)
+})
+
+itLong('is promoted again right after that, with all of it', async () => {
+  await underLoad(() => world.both((from, to) => promote(from, to)))
+  expect((await world.ask('production', '/up')).headers['x-release']).toMatch(/^ridesr2\//)
+  expect(world.query('production', "SELECT to_regclass('notes_note')")).toEqual(['notes_note'])
+  expect(world.roles()).toEqual({ production: 'ridesr2', former: 'ridesr1' })
 })
 
 /** The host's script at work in a change's folder. */

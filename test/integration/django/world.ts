@@ -2,7 +2,7 @@
  * A Django project on PostgreSQL, with Celery workers on redis, on a real host: a sandbox (sshd, nginx) and servers of
  * its own. Each deployment has its own database and its own broker.
  */
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -64,6 +64,8 @@ export interface World {
   roles(): Record<string, string>
   /** Jobs that wait in a deployment's broker. */
   queued(name: 'staging' | 'production'): number
+  /** What the newest backup of production holds of a database. */
+  backedUp(database: string): Buffer
   /** Keeps what is in the databases, and can put it back, as often as one likes; nothing may be connected meanwhile. */
   keepServers(): { again(): void }
   remove(): Promise<void>
@@ -308,6 +310,15 @@ function worldOf(
     roles: () =>
       JSON.parse(readFileSync(`${sandbox.home}/.slipway/rides/roles.json`, 'utf8')) as Record<string, string>,
     queued: (name) => Number(redis.ask(brokers[name], 'LLEN', 'celery')),
+    backedUp(database) {
+      const backups = `${sandbox.home}/.slipway/rides/backups`
+      const newest = readdirSync(backups)
+        .filter((name) => name.startsWith('production-'))
+        .sort()
+        .at(-1)
+      const [file] = readdirSync(`${backups}/${newest}`).filter((name) => name.startsWith(`${database}.`))
+      return readFileSync(`${backups}/${newest}/${file}`)
+    },
     keepServers() {
       const names = ['rides', 'rides_staging']
       for (const name of names) server.copy(name, `kept_${name}`)

@@ -1,10 +1,12 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodeEntries, encodeEntry } from '../../../src/engine/index.ts'
-import { AbortedError } from '../../../src/events/index.ts'
+import { AbortedError, type SlipwayError } from '../../../src/events/index.ts'
 import { demote, promote, promotions } from '../../../src/targets/vps/promotion/index.ts'
 import { vpsStore } from '../../../src/targets/vps/store/index.ts'
 import { hostIsBusy, journalText, standStill as stoppedAt, until } from '../../faults/inject.ts'
+import { audit } from '../../faults/load.ts'
 import { makeWorld, type World } from '../../faults/world.ts'
 
 /** Two operators, one host; each test goes on from where the last one left it. */
@@ -21,6 +23,20 @@ const told = (from: number, text: string) =>
 async function standStill(place: string): Promise<() => void> {
   const folder = await stoppedAt(world, place)
   return () => rmSync(`${folder}/paused`)
+}
+
+/** As if the promotion had applied the last migration: its journal says what there was before. */
+function asIfMigrated(): void {
+  const folder = `${world.home}/.slipway/pony/journals`
+  for (const name of readdirSync(folder)) {
+    const entries = decodeEntries(readFileSync(`${folder}/${name}`, 'utf8'))
+    const changed = entries.map((entry) =>
+      entry.entry === 'outcome' && entry.step === 'migrate' && entry.data
+        ? { ...entry, data: { ...entry.data, before: ['0001_brevets_and_riders', '0002_settings'] } }
+        : entry,
+    )
+    writeFileSync(`${folder}/${name}`, changed.map(encodeEntry).join(''))
+  }
 }
 
 describe('operators', () => {
@@ -108,17 +124,39 @@ describe('operators', () => {
     expect(journalText(world)).toContain('"result":"done"')
   })
 
+  it.each([
+    ['where a migration can not be reversed', '--reverse-to', '--no-such-option'],
+    ['where nobody says how', /migrations = list: .*\n +reverse: .*\n/, ''],
+  ] as const)(
+    'are refused to go back %s, and have a backup of it all',
+    { timeout: 90_000 },
+    async (_, text, instead) => {
+      const load = world.load({ connections: 2, writes: 1 })
+      await load.reached(20)
+      const written = await load.stop()
+      asIfMigrated()
+      const file = `${world.dir}/config/deploy.ini`
+      const ini = readFileSync(file, 'utf8')
+      writeFileSync(file, ini.replace(text, instead))
+      expect(readFileSync(file, 'utf8')).not.toBe(ini)
+      const backups = `${world.home}/.slipway/pony/backups`
+      const before = existsSync(backups) ? readdirSync(backups) : []
+      const refused = await world.run((from, to) => demote(from, to)).catch((error: SlipwayError) => error)
+      writeFileSync(file, ini)
+      const [taken, ...others] = readdirSync(backups).filter((name) => !before.includes(name))
+      expect(others).toEqual([])
+      expect(refused).toMatchObject({
+        code: 'demote-refused',
+        state: expect.stringContaining(`in the backup ${taken}.`),
+      })
+      const riders = execFileSync('sqlite3', [`${backups}/${taken}/main.sqlite`, 'SELECT name FROM riders'])
+      expect(audit(written, riders.toString().split('\n').filter(Boolean))).toEqual({ missing: [], twice: [] })
+      expect(readdirSync(`${backups}/${taken}`)).toContain('queue.sqlite')
+      expect(world.site()).toBe('pony2026r2/run/app-a.sock')
+    },
+  )
+
   it('go back past a migration, which is reversed on the copy', { timeout: 90_000 }, async () => {
-    // As if the promotion had applied the last migration: its journal says what there was before.
-    const folder = `${world.home}/.slipway/pony/journals`
-    const name = readdirSync(folder).sort().at(-1) as string
-    const entries = decodeEntries(readFileSync(`${folder}/${name}`, 'utf8'))
-    const changed = entries.map((entry) =>
-      entry.entry === 'outcome' && entry.step === 'migrate' && entry.data
-        ? { ...entry, data: { ...entry.data, before: ['0001_brevets_and_riders', '0002_settings'] } }
-        : entry,
-    )
-    writeFileSync(`${folder}/${name}`, changed.map(encodeEntry).join(''))
     const oldCode = `${world.release('pony2026r1')}/versions`
     const version = readdirSync(oldCode)[0] as string
     const migrations = `${oldCode}/${version}/pony/migrations.py`

@@ -1,8 +1,9 @@
 /** Going back after a promotion: one the other way, which carries the data back to the release that was production. */
-import { stepRecords } from '../../../engine/index.ts'
+import { StepFailedError, stepRecords } from '../../../engine/index.ts'
 import type { ChangeStore } from '../../../engine/types.ts'
-import { SlipwayError } from '../../../events/index.ts'
+import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { VpsContext } from '../context.ts'
+import { backup } from '../database/backup.ts'
 import { hostFacts } from '../facts.ts'
 import { vpsStore } from '../store/index.ts'
 import { gather } from './facts.ts'
@@ -11,7 +12,7 @@ import type { PromotionReport } from './report.ts'
 
 /**
  * Makes the release that was production before the last promotion production again, with all that was written since.
- * Its schema is taken back first, on the copy; where that can't be done it refuses, and leaves a dump of the data.
+ * Its schema is taken back first, on the copy; where that can't be done it refuses, and leaves a backup of all of it.
  */
 export async function demote(
   from: VpsContext,
@@ -30,8 +31,40 @@ export async function demote(
   }
   const migrationsThen = await migrationsBefore(store, former)
   const gathering = { ...options, demoteTo: former, ...(migrationsThen ? { migrationsThen } : {}) }
-  const gathered = await gather(from, to, gathering)
-  return begin(from, to, store, gathered, gathering, `demote to ${former}`)
+  try {
+    const gathered = await gather(from, to, gathering)
+    return await begin(from, to, store, gathered, gathering, `demote to ${former}`)
+  } catch (error) {
+    throw noWayBack(error) ? await refused(to, former, error) : error
+  }
+}
+
+/** Whether the old release can't have the data: not tried because nobody knows how, or tried and taken back. */
+function noWayBack(error: unknown): error is SlipwayError {
+  const { planOnly, dryRun } = currentRun().options
+  if (planOnly || dryRun) return false
+  if (error instanceof StepFailedError) return error.undone && ['trial', 'migrate'].includes(error.step)
+  return error instanceof SlipwayError && error.code === 'schema-unknown'
+}
+
+/** Whoever goes back by hand begins with all that production has now. */
+async function refused(to: VpsContext, former: string, cause: SlipwayError): Promise<SlipwayError> {
+  const { name } = to.deployment
+  try {
+    const { id } = await backup(to)
+    return new SlipwayError('demote-refused', `${name} can't go back to ${former}: ${cause.message}`, {
+      host: to.home().name,
+      cause,
+      ...(cause.detail === undefined ? {} : { detail: cause.detail }),
+      state: `${name} is as it was. All of its data, as it is now, is in the backup ${id}.`,
+      next: `${cause.next ?? 'Correct what takes the schema back ([app] migrations), and try again.'} To have the data here: \`tasks fetch_db:release=${name}\`.`,
+    })
+  } catch (error) {
+    currentRun().signal.throwIfAborted()
+    const text = `no backup could be taken of what ${name} has: ${(error as Error).message}`
+    currentRun().emit({ type: 'warning', host: to.home().name, text })
+    return cause
+  }
 }
 
 /** What was applied to the data when `former` was last production, as the promotion that replaced it found it. */

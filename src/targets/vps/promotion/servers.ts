@@ -30,10 +30,9 @@ const kinds = {
     list: postgres.databases,
     known: postgresErrors,
     ending: 'pgpass',
-    dumpEnding: 'pgdump',
   },
   // Renaming leaves an empty database: only one with tables counts as there.
-  mysql: { commands: mysql, list: mysql.filled, known: mysqlErrors, ending: 'cnf', dumpEnding: 'sql.gz' },
+  mysql: { commands: mysql, list: mysql.filled, known: mysqlErrors, ending: 'cnf' },
 } as const
 
 /** How production's databases are to get to the next release. */
@@ -132,7 +131,7 @@ export async function placePasswords(to: VpsContext, folder: string): Promise<vo
 
 /** What the host's steps need of one database in change `id`: names, and programs as shell text. Pure. */
 export function serverEntry(server: ServerData, folder: string, id: string) {
-  const { commands, list, ending, dumpEnding } = kinds[server.kind]
+  const { commands, list, ending } = kinds[server.kind]
   const at: DatabaseAddress = {
     ...server.at,
     ...(server.hasPassword ? { credentials: `${credentialsIn(folder)}/${server.name}.${ending}` } : {}),
@@ -158,7 +157,6 @@ export function serverEntry(server: ServerData, folder: string, id: string) {
   const rehearsal = {
     ...names,
     copy: commands.copy(at, at, scratch).render(),
-    dumpInto: (folder: string) => commands.dump(at, `${folder}/${server.name}.${dumpEnding}`).render(),
   }
   return {
     rehearse: {

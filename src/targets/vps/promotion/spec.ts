@@ -39,7 +39,6 @@ export interface Places {
   journal: string
   roles: string
   archive: string
-  backups: string
   /** Folders of the two sites. */
   stagingSite: string
   site: string
@@ -52,7 +51,6 @@ export function placesOf(facts: PromotionFacts, id: string): Places {
     journal: `${app}/journals/${id}.journal`,
     roles: `${app}/roles.json`,
     archive: `${app}/archive/${id}`,
-    backups: `${app}/backups`,
     stagingSite: `${app}/sites/${facts.staging?.deployment ?? ''}`,
     site: `${app}/sites/${facts.production}`,
   }
@@ -215,19 +213,12 @@ function rehearsal(facts: PromotionFacts, places: Places, id: string): StepSpec[
       daemon: daemon(facts, next),
       programs: [program],
       migrate: schemaCommand(facts) ?? null,
-      // Going back: where the schema can't be reversed, the data is left as a dump.
-      dump: facts.kind === 'demote' ? places.backups : null,
       seconds: 600,
       stop: next.serverSeconds,
       health: health(facts, next, program),
       ...(facts.reads ? { reads: true } : {}),
       demand: { folder: old.dir, programs: old.server, port: facts.site.port },
-      servers: entries.map(({ name, database, scratch, dumpInto }) => ({
-        name,
-        database,
-        scratch,
-        dump: dumpInto(`${places.backups}/before-${id}`),
-      })),
+      servers: entries.map(({ name, database, scratch }) => ({ name, database, scratch })),
       // Where the app reads which database is its own: during the trial, the copy's name is there.
       files: [`${next.dir}/settings/${facts.production}.environment`, `${next.dir}/settings/active`],
     },
