@@ -323,7 +323,6 @@ test('each change left one line, with its commit where it has one', { timeout: m
     'start the workers',
     'restart the app',
     'restart the workers',
-    'rollback',
     'prune',
     'migrate',
     'backup',
@@ -335,7 +334,7 @@ test('each change left one line, with its commit where it has one', { timeout: m
     'maintenance off',
     'stop the workers',
     'scale',
-    'promote',
+    `promote pony2026r2 of ${commit}`,
     'copy of production',
     'demote',
     'stop the app',
@@ -345,6 +344,7 @@ test('each change left one line, with its commit where it has one', { timeout: m
       `${expected} in\n${lines.join('\n')}`,
     ).toBe(true)
   }
+  expect(what).toContainEqual(expect.stringMatching(new RegExp(`^rollback to \\S+ of ${commit}$`)))
 })
 
 test('what only Heroku has says so, before anything connects', { timeout: minutes(1) }, async () => {

@@ -125,6 +125,8 @@ export interface Gathered {
   facts: PromotionFacts
   measures: Measures
   sides: Sides
+  /** What the version that becomes production was made from, where that is on record. */
+  commit?: string
 }
 
 export interface GatherOptions {
@@ -136,11 +138,13 @@ export interface GatherOptions {
   /** Production is an app that was deployed by hand: taken over with its data. */
   adopt?: AdoptOptions
   /** The migrations that were applied before it was replaced, if they were listed. */
-  migrationsThen?: readonly string[]
+  migrationsThen?: readonly string[] | undefined
 }
 
 /** The reserve below the web server's timeout: starting the old app again, should all go back at the deadline. */
-const reserveSeconds = 15
+export const reserveSeconds = 15
+/** A window can't be shorter. */
+export const leastDeadline = 5
 
 /** The window's programs speak to the supervisord of each release, and may end it. */
 function requireOwnDaemons(...sides: readonly VpsContext[]): void {
@@ -191,7 +195,8 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
   const old = oldName === undefined ? undefined : layout(oldName)
   const items = dataOf(to)
   const handover = to.deployment.database === 'handover'
-  const carrying = old === undefined && !options.adopt ? 'init' : handover ? 'handover' : 'copy'
+  const data = options.adopt ? 'copy' : old === undefined ? 'init' : (options.data ?? 'copy')
+  const carrying = data !== 'copy' ? 'init' : handover ? 'handover' : 'copy'
   const { servers, bytes: serverBytes } = await serversOf(from, to, host, carrying)
   const probed = await probe(host, to, production, { next, old, items })
   const taken = options.adopt && (await lookAt(host, probed.python, production.home, options.adopt, items))
@@ -245,8 +250,6 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       next: `Deploy to it first: \`tasks deploy_${from.deployment.name}\`.`,
     })
   }
-  const data = taken ? 'copy' : old === undefined ? 'init' : (options.data ?? 'copy')
-  if (data === 'fresh') refuseFresh(servers, oldName as string, host)
   const listing = listCommand(app.migrations)
   const sides = {
     next: side(to, production, next, probed.nextVersion, undefined, nextPort),
@@ -300,7 +303,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     ...(lead ? { lead } : {}),
     provider: to.config.domains.provider,
     backlog: Math.min(4096, probed.somaxconn),
-    deadline: Math.max(5, Math.min(45, site.timeoutSeconds - reserveSeconds)),
+    deadline: Math.max(leastDeadline, Math.min(45, site.timeoutSeconds - reserveSeconds)),
     roles: { ...production.roles },
     supervisord,
     python: probed.python,
@@ -321,6 +324,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       next: { context: to, facts: production, release: next },
       ...(old ? { old: { context: to, facts: production, release: old } } : {}),
     },
+    ...optional('commit', staging.records.find(({ id }) => id === probed.nextVersion)?.commit),
   }
 }
 
@@ -392,20 +396,6 @@ async function leadOf(to: VpsContext, host: Host, domain: string, release: strin
   const provider = await providerOf(to, host)
   const app = appName(provider, release, port)
   return { provider: provider.name, app, ...(await provider.plan(domain, app)) }
-}
-
-/** A database on a server has one name: a new one can't stand beside the one that stays with the old release. */
-export function refuseFresh(servers: readonly Pick<ServerData, 'at'>[], old: string, host: Pick<Host, 'name'>): void {
-  if (servers.length === 0) return
-  throw new SlipwayError(
-    'fresh-database',
-    `new databases in place of ${servers.map((each) => each.at.database).join(', ')} would take the name of the ones that ${old} has`,
-    {
-      host: host.name,
-      state: 'Nothing was changed.',
-      next: 'Promote with its data (data=copy), or name another database in [production.databases].',
-    },
-  )
 }
 
 /** How the site is reached. Where a provider has it, all that is known is its name. */

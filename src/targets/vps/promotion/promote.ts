@@ -66,7 +66,7 @@ export async function begin(
     forgetAll(from, to)
     return { ...(await gather(from, to, options)).facts }
   }
-  return audited(to, what, async () => {
+  const carryOut = async () => {
     await place()
     await placePasswords(to, placesOf(facts, id).folder)
     try {
@@ -81,7 +81,8 @@ export async function begin(
       forgetAll(from, to)
       throw error
     }
-  })
+  }
+  return audited(to, what, carryOut, () => gathered.commit)
 }
 
 export async function goOn(
@@ -172,8 +173,11 @@ export async function confirm(facts: Pick<PromotionFacts, 'app' | 'production'>)
   throw new SlipwayError('declined', 'the promotion was declined', { state: 'Nothing was changed.' })
 }
 
+/** Of changes, those that make a release production. */
+export const promotionKinds: readonly string[] = ['promote', 'demote']
+
 export async function unfinishedPromotion(store: ChangeStore): Promise<JournalSummary | undefined> {
-  return (await store.list()).find((each) => each.result === 'unfinished' && ['promote', 'demote'].includes(each.kind))
+  return (await store.list()).find((each) => each.result === 'unfinished' && promotionKinds.includes(each.kind))
 }
 
 /** The facts that a journal was begun with: what its plan is made of again. */
