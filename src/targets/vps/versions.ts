@@ -33,12 +33,13 @@ export async function rollback(
   const facts = await hostFacts(context.deployment, home)
   requireRelease(context.deployment, facts, home)
   const target = rollbackTarget(facts.records, facts.current, options.to)
-  return audited(context, `rollback to ${target.id}`, async () => {
+  const goBack = async () => {
     if (options.migrate) await rollbackWithSchema(context, target)
     else await switchTo(context, target)
     await tell(context, 'rollback', { head: target.commit ?? target.id })
     return { ...asVersion(target, target.id), state: 'live' as const }
-  })
+  }
+  return audited(context, `rollback to ${target.id}`, goBack, () => target.commit)
 }
 
 async function switchTo(context: VpsContext, target: VersionRecord): Promise<void> {
