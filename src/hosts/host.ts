@@ -5,6 +5,11 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { Command, Secret, Word } from '../shell/index.ts'
 
+export interface HostStream extends Duplex {
+  /** Once it has ended: the error of `what`, which was under way, where that is because the connection was lost. */
+  lost?(what: string): Promise<Error | undefined>
+}
+
 /** One machine: runs commands, holds files. Nothing about it is ever mutated: `cd`, `env` and `as` give new hosts. */
 export interface Host {
   /** As the user wrote it: `deploy@web1.example.org`, an alias of ~/.ssh/config, or `local`. */
@@ -60,7 +65,7 @@ export interface Host {
   tail(paths: string | readonly string[], options?: TailOptions): AsyncIterable<TailLine>
 
   /** A raw connection to a unix socket on the host, over the same SSH connection. */
-  openStream(socketPath: string): Promise<Duplex>
+  openStream(socketPath: string): Promise<HostStream>
   /** The remote home directory, absolute; asked once a run. */
   home(): Promise<string>
   /** Restarts the machine and waits for a new boot id. */

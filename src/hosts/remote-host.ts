@@ -1,5 +1,4 @@
 /** A Host over a Transport. SSH and local differ in how the transport is had, and in nothing else. */
-import type { Duplex } from 'node:stream'
 import { UsageError } from '../events/errors.ts'
 import { currentRun } from '../events/run.ts'
 import { type Command, type Secret, sh, type Word } from '../shell/index.ts'
@@ -7,6 +6,7 @@ import * as files from './files.ts'
 import type {
   CommandTag,
   Host,
+  HostStream,
   RsyncOptions,
   RunCommandOptions,
   ScriptOptions,
@@ -14,6 +14,7 @@ import type {
   TailOptions,
   WriteOptions,
 } from './host.ts'
+import { openHostStream } from './host-stream.ts'
 import { interact } from './interactive.ts'
 import { pool } from './pool.ts'
 import { withReach } from './reach.ts'
@@ -175,10 +176,10 @@ function makeHost(name: string, kind: 'ssh' | 'local', scope: Scope): Host {
         typeof paths === 'string' ? [paths] : paths,
         options,
       ),
-    openStream: async (socketPath: string): Promise<Duplex> => {
+    openStream: async (socketPath: string): Promise<HostStream> => {
       const full = resolvePath(scope.directory, socketPath)
       const absolute = full.startsWith('/') ? full : `${await made.home()}/${full.replace(/^~\//, '')}`
-      return (await transport()).openStream(absolute)
+      return openHostStream(name, await transport(), absolute)
     },
     home: () =>
       currentRun().memo(`home:${kind}:${name}:${scope.user ?? ''}`, async () => {

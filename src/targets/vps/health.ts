@@ -62,7 +62,8 @@ const answerWithinMs = 5_000
 
 async function request(host: Host, endpoint: Endpoint, path: string): Promise<HttpAnswer> {
   if ('port' in endpoint) return requestPort(host, endpoint.port, path)
-  const connection = httpOver(await host.openStream(endpoint.socket))
+  const stream = await host.openStream(endpoint.socket)
+  const connection = httpOver(stream)
   try {
     return await connection.ask({
       path,
@@ -70,6 +71,8 @@ async function request(host: Host, endpoint: Endpoint, path: string): Promise<Ht
       timeoutMs: answerWithinMs,
       signal: currentRun().signal,
     })
+  } catch (error) {
+    throw (await stream.lost?.(`the health check ${path}`)) ?? error
   } finally {
     connection.close()
   }

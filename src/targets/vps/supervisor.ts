@@ -4,7 +4,7 @@
  */
 import { currentRun, OutcomeUnknownError, SlipwayError } from '../../events/index.ts'
 import { ConnectError } from '../../hosts/errors.ts'
-import type { Host } from '../../hosts/host.ts'
+import type { Host, HostStream } from '../../hosts/host.ts'
 import { type HttpConnection, httpOver } from './stream-http.ts'
 import { decodeResponse, encodeCall, RpcFault, type RpcValue } from './xmlrpc.ts'
 
@@ -83,24 +83,31 @@ export async function connectSupervisor(
   const run = currentRun()
   const kept = run.memo(`supervisor ${host.name} ${socket} ${prefix}`, (): Kept => ({}))
   if (kept.supervisor) return kept.supervisor
-  let connection: HttpConnection
+  let stream: HostStream
   try {
-    connection = httpOver(await host.openStream(socket))
+    stream = await host.openStream(socket)
   } catch (error) {
     if (run.signal.aborted || error instanceof OutcomeUnknownError) throw error
     if (error instanceof ConnectError && error.code !== 'stream-refused') throw error
     return undefined
   }
+  const connection = httpOver(stream)
   const closed = () => {
     connection.close()
     kept.supervisor = undefined
   }
-  kept.supervisor = client(host, connection, closed, prefix)
+  kept.supervisor = client(host, connection, stream, closed, prefix)
   run.defer(closed)
   return kept.supervisor
 }
 
-function client(host: Host, connection: HttpConnection, close: () => void, prefix: string): Supervisor {
+function client(
+  host: Host,
+  connection: HttpConnection,
+  stream: HostStream,
+  close: () => void,
+  prefix: string,
+): Supervisor {
   const call = async (method: string, ...params: RpcValue[]): Promise<RpcValue> => {
     let answer: { status: number; body: string }
     try {
@@ -115,6 +122,8 @@ function client(host: Host, connection: HttpConnection, close: () => void, prefi
     } catch (cause) {
       close()
       if (currentRun().signal.aborted) throw currentRun().signal.reason
+      const lost = await stream.lost?.(`${method} of supervisord`)
+      if (lost) throw lost
       throw new SlipwayError(
         'supervisor-silent',
         `supervisord on ${host.name} did not answer ${method}: ${(cause as Error).message}`,
