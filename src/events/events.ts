@@ -32,6 +32,13 @@ export type EventBody =
       why?: string
     }
   | { type: 'host.lost'; host: string; reason: string }
+  /** The same is begun on several hosts; `hosts.finished` with its `id` ends it. */
+  | { type: 'hosts.started'; id: string; label: string; hosts: string[] }
+  | {
+      type: 'hosts.finished'
+      id: string
+      outcomes: { host: string; outcome: 'ok' | 'failed' | 'not-begun'; durationMs: number; error?: string }[]
+    }
   /** `id` ties a command's events together. `kind`: a probe reads, a write changes. `quiet` commands show only with -v. */
   | { type: 'command.started'; id: string; host: string; display: string; kind: 'probe' | 'write'; quiet: boolean }
   | {
@@ -53,6 +60,8 @@ export type EventBody =
       durationMs: number
       /** Its output was what the run was asked for. */
       result?: boolean
+      /** As in `command.started`. */
+      quiet?: boolean
     }
   /** A write that a dry run held back. */
   | { type: 'held-back'; host: string; display: string; diff?: string }
@@ -71,6 +80,9 @@ export type EventBody =
       outcome: Outcome | 'unchanged' | 'held-back'
       durationMs: number
       detail?: string
+      /** As in `step.started`; not in every event. */
+      title?: string
+      host?: string
     }
   | {
       type: 'progress'

@@ -1,5 +1,6 @@
 /** What can go wrong on a host, by what a caller can do about it. Every failure has a code of its own. */
 import { type ErrorDetails, OutcomeUnknownError, SlipwayError } from '../events/errors.ts'
+import { type HostEnd, hostTable } from '../events/fold.ts'
 import { humanDuration } from './duration.ts'
 import type { Host, HostOutcome, Result, StepResult } from './host.ts'
 
@@ -96,7 +97,7 @@ export class FleetError extends SlipwayError {
     super('hosts-failed', `${failed.length} of ${total} hosts of ${label} failed: ${some(failed)}`, {
       state: skipped.length > 0 ? `${skipped.length} hosts were not begun.` : undefined,
       next: 'Try them again with --retry-failed.',
-      detail: outcomeTable(outcomes, skipped),
+      detail: hostTable(hostEnds(outcomes, skipped), humanDuration).join('\n'),
       cause: [...outcomes.values()].flatMap((outcome) => (outcome.ok ? [] : [outcome.error]))[0],
     })
     this.outcomes = outcomes
@@ -104,18 +105,19 @@ export class FleetError extends SlipwayError {
   }
 }
 
-/** Host by outcome, one line each, failures last so that they are next to the prompt. */
-export function outcomeTable(outcomes: ReadonlyMap<Host, HostOutcome<unknown>>, skipped: readonly Host[] = []): string {
-  const rows = [...outcomes].map(([host, outcome]) => ({
-    name: host.name,
-    ok: outcome.ok,
-    text: outcome.ok ? `ok, ${humanDuration(outcome.durationMs)}` : `failed: ${oneLine(outcome.error.message, 200)}`,
-  }))
-  for (const host of skipped) rows.push({ name: host.name, ok: true, text: 'not begun' })
-  const width = Math.max(...rows.map((row) => row.name.length), 0)
-  return [...rows.filter((row) => row.ok), ...rows.filter((row) => !row.ok)]
-    .map((row) => `${row.name.padEnd(width)}  ${row.text}`)
-    .join('\n')
+/** How it went on each host, as it is told. */
+export function hostEnds(
+  outcomes: ReadonlyMap<Host, HostOutcome<unknown>>,
+  skipped: readonly Host[] = [],
+): readonly HostEnd[] {
+  return [
+    ...[...outcomes].map(([{ name: host }, outcome]): HostEnd => {
+      const { ok, durationMs } = outcome
+      if (ok) return { host, outcome: 'ok', durationMs }
+      return { host, outcome: 'failed', durationMs, error: oneLine(outcome.error.message, 200) }
+    }),
+    ...skipped.map(({ name: host }): HostEnd => ({ host, outcome: 'not-begun', durationMs: 0 })),
+  ]
 }
 
 /** The connection went while `what` was under way. */

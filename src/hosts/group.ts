@@ -1,7 +1,8 @@
 /** Several hosts as easily as one: chosen, paced, all outcomes collected. */
+import { randomBytes } from 'node:crypto'
 import { AbortedError, SlipwayError, UsageError } from '../events/errors.ts'
 import { currentRun, type Run, scoped, throwIfAborted, withRun } from '../events/run.ts'
-import { FleetError } from './errors.ts'
+import { FleetError, hostEnds } from './errors.ts'
 import type { EachOptions, Host, HostGroup, HostOutcome } from './host.ts'
 import { host } from './remote-host.ts'
 
@@ -128,12 +129,12 @@ async function each<T>(
       outcomes.set(member, { ok: false, error: wrapped, durationMs: performance.now() - startedAt })
     }
   }
-  for (const batch of batches(chosen, options.batch)) {
+  const cut = batches(chosen, options.batch)
+  const id = randomBytes(4).toString('hex')
+  const several = chosen.length > 1
+  if (several) run.emit({ type: 'hosts.started', id, label, hosts: chosen.map(({ name }) => name) })
+  for (const batch of cut) {
     await atMost(pacing.poolSize, batch, one)
-  }
-  if (run.signal.aborted) {
-    const reason: unknown = run.signal.reason
-    throw reason instanceof SlipwayError ? reason : new AbortedError()
   }
   const ordered = new Map(
     chosen.flatMap((member) => {
@@ -141,6 +142,11 @@ async function each<T>(
       return outcome ? [[member, outcome] as const] : []
     }),
   )
+  if (several) run.emit({ type: 'hosts.finished', id, outcomes: [...hostEnds(ordered, skipped)] })
+  if (run.signal.aborted) {
+    const reason: unknown = run.signal.reason
+    throw reason instanceof SlipwayError ? reason : new AbortedError()
+  }
   if (failures === 0 || options.nothrow) return ordered
   const only = [...ordered.values()][0]
   // One host is not a fleet: its own error says more.

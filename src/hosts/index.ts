@@ -1,5 +1,4 @@
 export * from './errors.ts'
-export { type Fold, foldNames, foldOutcomes } from './fold.ts'
 export { type Forward, type ForwardOptions, forward } from './forward.ts'
 export { hostGroup, hosts } from './group.ts'
 export type * from './host.ts'

@@ -301,7 +301,7 @@ class Execution {
     const winner = await Promise.race([finished, stop.asked])
     let ended = true
     if ('why' in winner) {
-      ended = await this.kill(winner.why === 'abort' ? 'TERM' : 'TERM').catch(() => false)
+      ended = await this.kill('TERM').catch(() => false)
       channel.close()
     }
     this.#over = true
@@ -313,7 +313,7 @@ class Execution {
     takeOut(this.#filter.flush())
     feeding.catch(() => {})
     const durationMs = performance.now() - startedAt
-    run.emit({ type: 'command.finished', id: this.#id, host: name, ...pick(status), durationMs, ...asResult })
+    run.emit({ type: 'command.finished', id: this.#id, host: name, ...pick(status), durationMs, quiet, ...asResult })
     const result = makeResult(await out.finish(run), await err.finish(run), pick(status), durationMs)
 
     if ('why' in winner) {

@@ -70,6 +70,9 @@ export function createFormat({
         ? [`connected to ${endpoint} (${transport}${why ? `, ${why}` : ''}), ${duration(durationMs)}`]
         : [],
     'host.lost': ({ reason }) => [paint('red', `connection lost: ${printable(reason)}`)],
+    // What is begun is told by what it does, what is over by the table at the run's end.
+    'hosts.started': () => [],
+    'hosts.finished': () => [],
     'command.started': ({ display, quiet }) =>
       quiet && !from('verbose') ? [] : marked(display, '$ ', '> ').map((line) => paint('bold', line)),
     'command.output': (event) => {
@@ -80,7 +83,7 @@ export function createFormat({
     },
     'command.finished': (event) => {
       const { rest, quiet } = output.end(event)
-      if (quiet && !from('verbose')) return []
+      if ((event.quiet ?? quiet) && !from('verbose')) return []
       output.remember(rest)
       const how = ending(event)
       if (from('verbose')) return [...rest, paint('dim', `${how}, ${duration(event.durationMs)}`)]
@@ -88,11 +91,11 @@ export function createFormat({
     },
     'held-back': ({ display, diff }) => [...marked(display, 'would run: ', '         > '), ...diffLines(diff, paint)],
     'step.started': ({ title }) => (from('verbose') ? [`… ${printable(title)}`] : []),
-    'step.finished': ({ id, outcome, durationMs, detail }) => {
+    'step.finished': ({ id, title = titles.step(id), outcome, durationMs, detail }) => {
       const mark = { ok: '✓', unchanged: '=', failed: '✗', aborted: '✗', stopped: '-', 'held-back': '-' }[outcome]
-      if (outcome === 'held-back') return [`- ${printable(titles.step(id))}: held back`]
+      if (outcome === 'held-back') return [`- ${printable(title)}: held back`]
       const time = durationMs >= 100 ? `, ${duration(durationMs)}` : ''
-      return [`${mark} ${printable(titles.step(id))}${detail ? `: ${printable(detail)}` : ''}${time}`]
+      return [`${mark} ${printable(title)}${detail ? `: ${printable(detail)}` : ''}${time}`]
     },
     progress: (event) => progress.lines(event),
     changed: ({ what, diff }) => (from('verbose') ? [`changed: ${printable(what)}`, ...diffLines(diff, paint)] : []),

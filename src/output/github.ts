@@ -2,14 +2,15 @@
  * GitHub Actions: each task a group, warnings and errors as annotations.
  * https://docs.github.com/actions/reference/workflow-commands-for-github-actions
  */
+import { folded } from './folded.ts'
 import { createFormat, type Verbosity } from './format.ts'
-import { plainSink, type Writers } from './plain.ts'
+import { plainLines, type Writers } from './plain.ts'
 import type { Sink } from './sink.ts'
 import { taskTitle } from './text.ts'
 
 export function githubSink(options: Writers & { verbosity?: Verbosity }): Sink {
   const format = createFormat(options)
-  const plain = plainSink({ ...options, format })
+  const plain = plainLines({ ...options, format })
   const say = (command: string, properties: Record<string, string | undefined>, text: string) => {
     const given = Object.entries(properties).filter(([, value]) => value !== undefined)
     const list = given.map(([name, value]) => `${name}=${property(value!)}`).join(',')
@@ -21,7 +22,7 @@ export function githubSink(options: Writers & { verbosity?: Verbosity }): Sink {
     if (open) options.err('::endgroup::\n')
     open = false
   }
-  return {
+  return folded({
     event(event) {
       switch (event.type) {
         case 'task.started':
@@ -48,8 +49,11 @@ export function githubSink(options: Writers & { verbosity?: Verbosity }): Sink {
           return plain.event(event)
       }
     },
-    close: endGroup,
-  }
+    close() {
+      plain.close?.()
+      endGroup()
+    },
+  })
 }
 
 const data = (text: string) => text.replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A')

@@ -1,16 +1,17 @@
 /** GitLab CI: each task a section that folds; sections nest. https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections */
+import { folded } from './folded.ts'
 import { createFormat, type Verbosity } from './format.ts'
-import { plainSink, type Writers } from './plain.ts'
+import { plainLines, type Writers } from './plain.ts'
 import type { Sink } from './sink.ts'
 import { taskTitle } from './text.ts'
 
 export function gitlabSink(options: Writers & { verbosity?: Verbosity }): Sink {
   const format = createFormat(options)
-  const plain = plainSink({ ...options, format })
+  const plain = plainLines({ ...options, format })
   const open = new Set<string>()
   const mark = (kind: 'start' | 'end', at: number, section: string) =>
     `\x1b[0Ksection_${kind}:${Math.floor(at / 1000)}:${section}\r\x1b[0K`
-  return {
+  return folded({
     event(event) {
       if (event.type === 'task.started') {
         const section = `slipway_${event.id}`
@@ -24,5 +25,6 @@ export function gitlabSink(options: Writers & { verbosity?: Verbosity }): Sink {
       const section = `slipway_${event.id}`
       if (open.delete(section)) options.err(`${mark('end', event.at, section)}\n`)
     },
-  }
+    close: () => plain.close?.(),
+  })
 }

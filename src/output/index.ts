@@ -1,5 +1,6 @@
 export * from '../events/scrub.ts'
 export * from './failure.ts'
+export * from './folded.ts'
 export * from './format.ts'
 export * from './github.ts'
 export * from './gitlab.ts'

@@ -1,4 +1,5 @@
 /** Plain lines: what is shown where there is no terminal. Each line is one host's, and says whose. */
+import { folded } from './folded.ts'
 import { createFormat, type Format, type Verbosity } from './format.ts'
 import type { Sink } from './sink.ts'
 import { type Paint, unpainted } from './style.ts'
@@ -16,6 +17,11 @@ export interface PlainOptions extends Writers {
 }
 
 export function plainSink(options: PlainOptions): Sink {
+  return folded(plainLines(options))
+}
+
+/** The same with each host's lines as they come. */
+export function plainLines(options: PlainOptions): Sink {
   const paint = options.paint ?? unpainted
   const format = options.format ?? createFormat(options)
   // Lines of logs that come at once are written at once: a write for each would be most of the work.

@@ -3,6 +3,7 @@
  * whole frames, at most twenty a second, so that it neither flickers nor costs time, however many lines come.
  */
 import type { RunEvent } from '../events/events.ts'
+import { folded } from './folded.ts'
 import { createFormat, type Verbosity } from './format.ts'
 import { createLive } from './live.ts'
 import type { Writers } from './plain.ts'
@@ -97,31 +98,38 @@ export function terminalSink(options: TerminalOptions): TerminalSink {
     } else spin ??= setInterval(schedule, spinMs).unref()
   }
 
+  const show = (event: RunEvent) => {
+    const heading = verbosity === 'quiet' ? undefined : tree.heading(event)
+    const shown = event.type === 'progress' && !finishes(event) ? undefined : format(event)
+    if (heading !== undefined) add('err', heading)
+    else if (shown) {
+      if (shown.raw !== undefined) options[shown.to](shown.raw)
+      else if (shown.to === 'out' && !options.outIsTerminal) {
+        const whose = shown.host === undefined ? '' : `[${shown.host}] `
+        options.out(shown.lines.map((line) => `${whose}${line}\n`).join(''))
+      } else {
+        const prefix =
+          event.type === 'result' || (event.type === 'command.output' && event.result)
+            ? ''
+            : tree.prefix(event, shown.host)
+        let text = ''
+        if (verbatim.has(event.type)) for (const line of shown.lines) text += `${prefix}${line}\n`
+        else {
+          const { columns } = size()
+          const indent = `${/^ */.exec(prefix)?.[0] ?? ''}    `
+          for (const line of shown.lines) text += `${wrap(`${prefix}${line}`, columns, indent).join('\n')}\n`
+        }
+        add(shown.to, text)
+      }
+    }
+    schedule()
+  }
+  const lines = folded({ event: show })
+
   return {
     event(event) {
       live.event(event)
-      const heading = verbosity === 'quiet' ? undefined : tree.heading(event)
-      const shown = event.type === 'progress' && !finishes(event) ? undefined : format(event)
-      if (heading !== undefined) add('err', heading)
-      else if (shown) {
-        if (shown.raw !== undefined) options[shown.to](shown.raw)
-        else if (shown.to === 'out' && !options.outIsTerminal)
-          options.out(shown.lines.map((line) => `${line}\n`).join(''))
-        else {
-          const prefix =
-            event.type === 'result' || (event.type === 'command.output' && event.result)
-              ? ''
-              : tree.prefix(event, shown.host)
-          let text = ''
-          if (verbatim.has(event.type)) for (const line of shown.lines) text += `${prefix}${line}\n`
-          else {
-            const { columns } = size()
-            const indent = `${/^ */.exec(prefix)?.[0] ?? ''}    `
-            for (const line of shown.lines) text += `${wrap(`${prefix}${line}`, columns, indent).join('\n')}\n`
-          }
-          add(shown.to, text)
-        }
-      }
+      lines.event(event)
       schedule()
     },
     pause() {
@@ -134,6 +142,7 @@ export function terminalSink(options: TerminalOptions): TerminalSink {
       }
     },
     close() {
+      lines.close?.()
       paused = 0
       clearInterval(spin)
       draw()

@@ -3,16 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { currentRun, type RunOptions } from '../../../src/events/index.ts'
-import {
-  type FleetError,
-  foldNames,
-  foldOutcomes,
-  type Host,
-  host,
-  hostGroup,
-  hosts,
-  local,
-} from '../../../src/hosts/index.ts'
+import { type FleetError, type Host, host, hostGroup, hosts } from '../../../src/hosts/index.ts'
 import { failure, inRun, until } from './inrun.ts'
 import { clientConfig, freePort, type Sshd, startSshd } from './sshd.ts'
 
@@ -63,9 +54,27 @@ describe('each', () => {
       expect(error.retry).toEqual(['dead', 'web2'])
       expect(error.outcomes.size).toBe(4)
       const lines = String(error.detail).split('\n')
-      expect(lines.slice(0, 2).every((line) => / ok, /.test(line))).toBe(true)
-      expect(lines[2]).toMatch(/^dead +failed: dead refused the connection/)
-      expect(lines[3]).toMatch(/^web2 +failed: .* failed with exit status 1/)
+      expect(lines).toHaveLength(3)
+      expect(lines[0]).toMatch(/^web\[1,3\] +ok, up to [\d.]+ s$/)
+      expect(lines[1]).toMatch(/^dead +failed: dead refused the connection/)
+      expect(lines[2]).toMatch(/^web2 +failed: .* failed with exit status 1/)
+    }))
+
+  it('tells when it began on which, and how it ended on each', () =>
+    inRun(options, async (told) => {
+      await hosts('web1', 'dead', 'web3').each((h) => h.$`true`, { nothrow: true })
+      await hosts('web1').each((h) => h.$`true`)
+      expect(told.of('hosts.started')).toMatchObject([{ hosts: ['web1', 'dead', 'web3'] }])
+      expect(told.of('hosts.finished')).toMatchObject([
+        {
+          id: told.of('hosts.started')[0]?.id,
+          outcomes: [
+            { host: 'web1', outcome: 'ok' },
+            { host: 'dead', outcome: 'failed', error: expect.stringContaining('dead refused the connection') },
+            { host: 'web3', outcome: 'ok' },
+          ],
+        },
+      ])
     }))
 
   it('gives outcomes instead of failing where asked', () =>
@@ -175,36 +184,5 @@ describe('a selection', () => {
 
   it('can be excepted in code', () => {
     expect([...hosts('web1', 'web2').except('web1')].map((h) => h.name)).toEqual(['web2'])
-  })
-})
-
-describe('folding', () => {
-  it('says what many said once', () => {
-    const group = [host('web1'), host('web2'), host('web3'), local()]
-    const folds = foldOutcomes(
-      new Map(
-        group.map((h, index) => [
-          h,
-          index === 1
-            ? { ok: false as const, error: new Error(`no space on ${h.name}`), durationMs: 1 }
-            : { ok: true as const, value: { stdout: index === 3 ? 'other\n' : 'same\n' }, durationMs: 1 },
-        ]),
-      ),
-    )
-    expect(folds).toEqual([
-      { hosts: ['web1', 'web3'], ok: true, text: 'same' },
-      { hosts: ['local'], ok: true, text: 'other' },
-      { hosts: ['web2'], ok: false, text: 'no space on <host>' },
-    ])
-  })
-
-  it.each([
-    [['web1', 'web2', 'web3', 'web5', 'db'], 'web[1-3,5], db'],
-    [['web01.example.org', 'web02.example.org'], 'web[01-02].example.org'],
-    [['web9', 'web10', 'web11'], 'web[9-11]'],
-    [['one'], 'one'],
-    [['10.0.0.1', '10.0.0.2'], '10.0.0.1, 10.0.0.2'],
-  ])('%j as %s', (given, folded) => {
-    expect(foldNames(given)).toBe(folded)
   })
 })

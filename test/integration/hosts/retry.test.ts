@@ -1,4 +1,4 @@
-/** From end to end, with the built commands and real servers: `--retry-failed`, and `slipway ssh`. */
+/** From end to end, with the built commands and real servers: what many said told once, `--retry-failed`, and `slipway ssh`. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -22,6 +22,10 @@ export const mark = task({
   params: { text: string() },
   run: async ({ text }) => void (await hosts('web1', 'web2', 'web3').each((h) => h.$\`echo \${text} >>~/marks\`)),
 })
+export const look = task({
+  about: 'Looks at every host',
+  run: async () => void (await hosts('web1', 'web2', 'web3').each((h) => h.$\`cat ~/motd; pwd >/dev/null\`)),
+})
 export const follow = task({
   about: 'Follows a log on every host',
   run: async () => {
@@ -39,18 +43,47 @@ afterAll(async () => {
   await Promise.all(servers.map((server) => server.stop()))
 })
 
-it('runs the same call again, with what it was called with, on the hosts that failed and on no other', async () => {
+/** A client's configuration of all of them. */
+function configure(ports: Record<string, number> = {}): string {
   const config = join(project.dir, 'ssh_config')
-  const configure = (ports: Record<string, number>) =>
-    writeFileSync(
-      config,
-      names
-        .map((name, index) => {
-          const server = servers[index] as Sshd
-          return clientConfig(name, { ...server, port: ports[name] ?? server.port })
-        })
-        .join(''),
-    )
+  const at = (index: number) => servers[index] as Sshd
+  const hosts = names.map((name, index) => clientConfig(name, { ...at(index), port: ports[name] ?? at(index).port }))
+  writeFileSync(config, hosts.join(''))
+  return config
+}
+
+it('tells once what several hosts say, and how it ended on each: for a command, and for a task', async () => {
+  const config = configure()
+  servers.forEach(({ home }, index) => {
+    writeFileSync(join(home, 'motd'), index === 1 ? 'staging\n' : 'production\nbe careful\n')
+  })
+  const command = await project.run(built.tasks, ['-S', config, '-H', names.join(), '--', 'cat ~/motd; echo to >&2'])
+  expect(command).toMatchObject({
+    status: 0,
+    out: '[web[1,3]] production\n[web[1,3]] be careful\n[web2] staging\n',
+    err: expect.stringMatching(/^\[web\[1-3\]\] to\nweb\[1-3\] {2}ok, up to [\d.]+ m?s\ndone, .*\n$/),
+  })
+  const task = await project.run(built.tasks, ['-S', config, 'look'])
+  expect(task.status, task.err).toBe(0)
+  expect(task.err).toMatch(
+    /^==> look\n\[web\[1-3\]\] \$ cat .*\n\[web\[1,3\]\] production\n\[web\[1,3\]\] be careful\n\[web2\] staging\nweb\[1-3\] {2}ok, up to /,
+  )
+  // In JSON each host has its own lines, and in the report its own part.
+  const json = await project.run(built.tasks, ['-S', config, '-H', names.join(), '--json', '--', 'cat ~/motd'])
+  const lines = json.out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { type: string; host?: string })
+  expect(lines.flatMap(({ type, host }) => (type === 'log.line' ? [host] : [])).sort()).toEqual([
+    'web1',
+    'web1',
+    'web2',
+    'web3',
+    'web3',
+  ])
+}, 60_000)
+
+it('runs the same call again, with what it was called with, on the hosts that failed and on no other', async () => {
   const marks = () =>
     servers.map(({ home }) => {
       try {
@@ -59,11 +92,11 @@ it('runs the same call again, with what it was called with, on the hosts that fa
         return ''
       }
     })
-  configure({ web2: await freePort() })
+  const config = configure({ web2: await freePort() })
   const first = await project.run(built.tasks, ['-S', config, 'mark', '--text', 'once upon'])
   expect(first.status, first.err).toBe(1)
   expect(first.err).toMatch(/1 of 3 hosts .* failed: web2/)
-  expect(first.err).toMatch(/web1 +ok, [\s\S]*web2 +failed: .*refused the connection/)
+  expect(first.err).toMatch(/web\[1,3\] +ok, [\s\S]*web2 +failed: .*refused the connection/)
   expect(marks()).toEqual(['once upon\n', '', 'once upon\n'])
   configure({})
   const again = await project.run(built.tasks, ['-S', config, '--retry-failed'])
