@@ -14,7 +14,7 @@ export function statusText(status: DeploymentStatus): string {
     [
       'databases',
       status.databases
-        .map((each) => `${each.name} ${each.ok ? fileSize(each.bytes) : (each.detail ?? 'not there')}`)
+        .map((each) => `${each.name} ${each.ok ? fileSize(each.bytes) : (each.detail ?? 'not there')}`.trimEnd())
         .join(', ') || 'none',
     ],
     [
