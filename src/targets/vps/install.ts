@@ -411,8 +411,7 @@ async function afterFailure(
     })
   }
   const detail = error.detail ?? (`${error.step.stdout}${error.step.stderr}`.trim() || undefined)
-  // A shell's own printf says no more than "I/O error".
-  const full = fullDisk(detail) || (/printf: I\/O error/.test(detail ?? '') ? ' (is the disk full?)' : '')
+  const full = fullDisk(detail)
   const what = `the install of ${record.id} failed on ${host.name}: ${error.step.name}${full}`
   return new SlipwayError('install-failed', what, {
     host: host.name,

@@ -3,14 +3,14 @@
  * variable of its own.
  */
 import { currentRun } from '../../events/index.ts'
-import type { Host } from '../../hosts/host.ts'
-import { quote, sh } from '../../shell/index.ts'
+import type { Host, ScriptStep } from '../../hosts/host.ts'
+import { type Command, quote, sh } from '../../shell/index.ts'
 import type { Maintenance } from '../deployment.ts'
 import { audited, beginChange, type ChangeOn } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { hostFacts } from './facts.ts'
 import { writeFile } from './release-files.ts'
-import { evenIfAborted } from './step.ts'
+import { besideTheApp, evenIfAborted } from './step.ts'
 
 export function maintenanceOf(context: VpsContext): Maintenance {
   const on = (options: { message?: string } = {}) =>
@@ -42,18 +42,31 @@ async function turnOn(context: VpsContext, message?: string): Promise<void> {
     return setVariable(context, true)
   }
   await onEach(context.role('web'), async (host) => {
-    const change = await beginChange(context, host, `maintenance of ${context.deployment.name}`)
-    const { facts, guard } = change
-    await renewSite(context, host, change)
+    const begun = await beginChange(context, host, `maintenance of ${context.deployment.name}`)
+    const { facts, guard } = begun
+    await renewSite(context, host, begun)
     const dir = facts.app.site(context.deployment.name)
     const text = page(message ?? 'We are at work here, and back soon.')
-    await host.script(
-      [
-        { name: 'the page', command: sh`mkdir -p ${dir}; ${writeFile(`${dir}/maintenance.html`, text, 0o644)}` },
-        { name: 'maintenance on', command: sh`: > ${dir}/maintenance.on` },
-      ],
-      { guard },
-    )
+    await change(context, host, guard, [
+      { name: 'the page', command: sh`mkdir -p ${dir}; ${writeFile(`${dir}/maintenance.html`, text, 0o644)}` },
+      { name: 'maintenance on', command: sh`: > ${dir}/maintenance.on` },
+    ])
+  })
+}
+
+/** What is changed for it on a host: files of the site. */
+async function change(
+  context: VpsContext,
+  host: Host,
+  guard: Command | undefined,
+  steps: readonly ScriptStep[],
+): Promise<void> {
+  await host.script(steps, { guard }).catch((error: unknown) => {
+    throw besideTheApp(error, context.deployment.name, {
+      lost: 'Maintenance is on or off: it may be as it was, or changed.',
+      full: 'Maintenance is as it was.',
+      look: 'status',
+    })
   })
 }
 
@@ -61,10 +74,8 @@ async function turnOff(context: VpsContext): Promise<void> {
   // The page goes, too, where the configuration has named a variable since.
   await onEach(context.role('web'), async (host) => {
     const { facts, guard } = await beginChange(context, host, `maintenance of ${context.deployment.name}`)
-    await host.script(
-      [{ name: 'maintenance off', command: sh`rm -f ${facts.app.site(context.deployment.name)}/maintenance.on` }],
-      { guard },
-    )
+    const file = `${facts.app.site(context.deployment.name)}/maintenance.on`
+    await change(context, host, guard, [{ name: 'maintenance off', command: sh`rm -f ${file}` }])
   })
   if (context.deployment.maintenanceVariable !== undefined) await setVariable(context, false)
 }
@@ -95,7 +106,7 @@ async function setVariable(context: VpsContext, on: boolean): Promise<void> {
     const { stdout } = await host.run(sh`cat ${file} 2>/dev/null || :`, { kind: 'probe', quiet: true })
     if (stdout === (on ? text : '')) return false
     const command = on ? sh`mkdir -p ${dir}; ${writeFile(file, text, 0o600)}` : sh`rm -f ${file}`
-    await host.script([{ name: `maintenance ${on ? 'on' : 'off'}: ${name}`, command }], { guard })
+    await change(context, host, guard, [{ name: `maintenance ${on ? 'on' : 'off'}: ${name}`, command }])
     return true
   })
   if (![...changed.values()].includes(true)) return

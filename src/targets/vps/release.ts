@@ -7,7 +7,7 @@ import { onEach, type VpsContext } from './context.ts'
 import { endDaemon, endSurvivors, findDaemon } from './daemon.ts'
 import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
 import { programs } from './programs.ts'
-import { processStatus, stopPrograms } from './server.ts'
+import { processStatus, stopPrograms, unlessLost } from './server.ts'
 
 /** The name of the release folder: as configured, or as the host remembers. */
 export async function currentRelease(context: VpsContext): Promise<string> {
@@ -33,7 +33,7 @@ export async function supervisorStatus(context: VpsContext): Promise<ProcessStat
 
 /** Stops everything in the daemon, app and workers, and the daemon; resolves once no process is left. */
 export async function stopSupervisor(context: VpsContext): Promise<void> {
-  await audited(context, 'stop the app and the workers', () => stopAll(context))
+  await audited(context, 'stop the app and the workers', () => unlessLost(context, stopAll))
 }
 
 async function stopAll(context: VpsContext): Promise<void> {

@@ -8,6 +8,7 @@ import { onEach, type VpsContext } from './context.ts'
 import { backupScript, backupScriptFile } from './database/scheduled.ts'
 import { hostFacts, requireRelease } from './facts.ts'
 import type { ReleaseLayout } from './layout.ts'
+import { besideTheApp } from './step.ts'
 
 interface Entry {
   name: string
@@ -124,12 +125,20 @@ async function push(context: VpsContext): Promise<boolean> {
     if (after === before && steps.length === 0) return false
     const { guard } = await beginChange(context, host, `schedule of ${name}`)
     await audited(context, 'schedule', async () => {
-      if (steps.length > 0) {
-        const folders = { name: 'folders', command: sh`mkdir -p ${release.bin} ${release.logs}` }
-        await host.script([folders, ...steps], { guard })
+      try {
+        if (steps.length > 0) {
+          const folders = { name: 'folders', command: sh`mkdir -p ${release.bin} ${release.logs}` }
+          await host.script([folders, ...steps], { guard })
+        }
+        if (after === before) return
+        await host.run(after === '' ? 'crontab -r' : 'crontab -', { input: after, label: 'write the crontab' })
+      } catch (error) {
+        throw besideTheApp(error, name, {
+          lost: 'The crontab is as it was, or has the new section; other lines are as they were.',
+          full: 'The crontab is as it was.',
+          look: 'schedule',
+        })
       }
-      if (after === before) return
-      await host.run(after === '' ? 'crontab -r' : 'crontab -', { input: after, label: 'write the crontab' })
     })
     return true
   })

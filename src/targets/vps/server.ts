@@ -24,8 +24,8 @@ export const program = (slot: Slot): string => `app-${slot}`
 
 export function serverOf(context: VpsContext): Service {
   return {
-    start: () => audited(context, 'start the app', () => startServer(context)),
-    stop: () => audited(context, 'stop the app', () => stopServer(context)),
+    start: () => audited(context, 'start the app', () => unlessLost(context, startServer)),
+    stop: () => audited(context, 'stop the app', () => unlessLost(context, stopServer)),
     restart: () => audited(context, 'restart the app', (note) => restartServer(context, note)),
     status: () => serverStatus(context),
     tail: (options?: LogOptions): AsyncIterable<LogLine> => readLogs(context, { source: 'app', ...options }),
@@ -591,6 +591,16 @@ export async function stopPrograms(
     }
   }
 }
+
+/** Starts or stops by `act`; where the line is lost in it, that says what may be true. */
+export const unlessLost = (context: VpsContext, act: (context: VpsContext) => Promise<void>): Promise<void> =>
+  act(context).catch((error: unknown) => {
+    throw lostDuring(
+      error,
+      'What was to be started or stopped may run, be on its way, or have ended.',
+      `When the host can be reached, look at \`tasks ps:release=${context.deployment.name}\`; doing it again is right in each case.`,
+    )
+  })
 
 /** Resolves once no process of the server is left on any web host. */
 export async function stopServer(context: VpsContext): Promise<void> {

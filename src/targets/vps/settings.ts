@@ -1,8 +1,8 @@
 /** The app's own settings on its hosts: an ini or .env file of the deployment, 0600, linked as settings/active. */
 import { basename } from 'node:path'
 import { currentRun, UsageError } from '../../events/index.ts'
-import type { Host } from '../../hosts/host.ts'
-import { Secret, sh } from '../../shell/index.ts'
+import type { Host, ScriptStep } from '../../hosts/host.ts'
+import { type Command, Secret, sh } from '../../shell/index.ts'
 import type { Settings } from '../deployment.ts'
 import { audited, beginChange } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
@@ -10,6 +10,7 @@ import { type HostFacts, hostFacts, requireRelease } from './facts.ts'
 import type { ReleaseLayout } from './layout.ts'
 import { readGenerated, releaseFileSteps, renderSettings, writeFile } from './release-files.ts'
 import { formatOf, parseSettings, setSetting } from './settings-file.ts'
+import { besideTheApp } from './step.ts'
 
 export function settingsOf(context: VpsContext): Settings {
   return {
@@ -62,18 +63,36 @@ async function set(context: VpsContext, values: Readonly<Record<string, string |
     requireExact(values, parseSettings(after, format), basename(file))
     const names = differences(parseSettings(before, format), parseSettings(after, format)).map((each) => each.name)
     if (after === before) return names
-    await audited(context, `set ${names.join(', ')}`, async () => {
-      await host.script(
-        [
-          { name: 'keep what is replaced', command: sh`[ ! -f ${file} ] || cp -p ${file} ${file}.before` },
-          { name: `settings/${basename(file)}`, command: writeFile(file, new Secret(after, 'settings'), 0o600) },
-        ],
-        { guard },
-      )
-    })
+    await replaceSettings(context, host, `set ${names.join(', ')}`, guard, [
+      keepBefore(file),
+      { name: `settings/${basename(file)}`, command: writeFile(file, new Secret(after, 'settings'), 0o600) },
+    ])
     return names
   })
   return [...new Set([...changed.values()].flat())]
+}
+
+const keepBefore = (file: string): ScriptStep => ({
+  name: 'keep what is replaced',
+  command: sh`[ ! -f ${file} ] || { cp -p ${file} ${file}.before.new; mv -f ${file}.before.new ${file}.before; }`,
+})
+
+async function replaceSettings(
+  context: VpsContext,
+  host: Host,
+  what: string,
+  guard: Command | undefined,
+  steps: readonly ScriptStep[],
+): Promise<void> {
+  await audited(context, what, async () => {
+    await host.script(steps, { guard }).catch((error: unknown) => {
+      throw besideTheApp(error, context.deployment.name, {
+        lost: 'Each file of the settings is as it was, or replaced as a whole.',
+        full: 'No file of the settings is half: each is as it was, or replaced as a whole.',
+        look: 'diff_settings',
+      })
+    })
+  })
 }
 
 /** A value that its file can't hold byte for byte is refused, never changed on the way. Shows no value. */
@@ -128,15 +147,10 @@ async function push(context: VpsContext): Promise<string[]> {
     if (names.length === 0) return names
     const { facts, release, guard } = await beginChange(context, host, `settings of ${context.deployment.name}`)
     const { file } = await facing(context, host)
-    await audited(context, `push ${names.join(', ')}`, async () => {
-      await host.script(
-        [
-          { name: 'keep what is replaced', command: sh`[ ! -f ${file} ] || cp -p ${file} ${file}.before` },
-          ...(await releaseFileSteps(context, host, facts, release)),
-        ],
-        { guard },
-      )
-    })
+    await replaceSettings(context, host, `push ${names.join(', ')}`, guard, [
+      keepBefore(file),
+      ...(await releaseFileSteps(context, host, facts, release)),
+    ])
     currentRun().emit({ type: 'note', host: host.name, text: 'restart_app takes them up' })
     return names
   })

@@ -1,8 +1,16 @@
 /** Named parts of an operation, told as events. */
 import { randomBytes } from 'node:crypto'
-import { currentRun, OutcomeUnknownError, StubbedResultError, scoped, withRun } from '../../events/index.ts'
+import {
+  currentRun,
+  OutcomeUnknownError,
+  SlipwayError,
+  StubbedResultError,
+  scoped,
+  withRun,
+} from '../../events/index.ts'
 import { hostsReached } from '../../events/run.ts'
-import { ConnectError } from '../../hosts/errors.ts'
+import { CommandError, ConnectError, ScriptError } from '../../hosts/errors.ts'
+import { fullDisk } from './database/app-commands.ts'
 
 /**
  * Runs `fn` as a step that is shown; in a dry run as held back where anything in it was. `fn` may return
@@ -54,6 +62,38 @@ export function lostDuring(error: unknown, state: string, next: string): unknown
   if (!(error instanceof OutcomeUnknownError)) return error
   const { code, message, host, detail } = error
   return new OutcomeUnknownError(code, message, { host, detail, cause: error, state, next })
+}
+
+/** What is true when a change fails that leaves the app itself alone. */
+export interface BesideTheApp {
+  /** Where the line was lost in it. */
+  lost: string
+  /** Where a disk was full. */
+  full: string
+  /** The task that shows how it is now. */
+  look: string
+}
+
+/**
+ * The error of a lost line or a full disk in a change that leaves the app alone, with what is true then and what to
+ * type next; other errors as they are.
+ */
+export function besideTheApp(error: unknown, deployment: string, { lost, full, look }: BesideTheApp): unknown {
+  const told = lostDuring(
+    error,
+    `${lost} The app runs on.`,
+    `When the host can be reached, look at \`tasks ${look}:release=${deployment}\`; doing it again is right in each case.`,
+  )
+  if (told !== error || !(error instanceof ScriptError || error instanceof CommandError)) return told
+  const why = fullDisk(error.detail)
+  if (why === '') return error
+  return new SlipwayError('disk-full', `${error.message}${why}`, {
+    host: error.host,
+    cause: error,
+    detail: error.detail,
+    state: `${full} The app runs on.`,
+    next: `Make room there, and do it again: \`tasks prune:release=${deployment}\`, or look with \`du -xh ~ | sort -h | tail\`.`,
+  })
 }
 
 /**

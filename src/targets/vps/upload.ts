@@ -183,10 +183,15 @@ async function forgetUpload(
   }
 }
 
-/** Removes a version's folder and records; files that its install made read-only do not stop it. */
+/**
+ * Removes a version's folder and records; files that its install made read-only do not stop it. Where it is cut short,
+ * there is no version of that name that could be gone back to, and its record says what is left to remove.
+ */
 export function removeVersion({ release }: Pick<ChangeOn, 'release'>, id: string) {
+  const going = `${release.versions}/.going-${id}`
   return sh`[ "$(readlink ${release.current} 2>/dev/null)" != ${`versions/${id}`} ] || { echo 'this is the current version' >&2; exit 1; }
-rm -rf ${release.version(id)} ${release.versionStart(id)} ${release.versionRecord(id)} ${appliedFile(release, id)} ${listingFile(release, id)}`
+[ ! -e ${release.version(id)} ] || { rm -rf ${going}; mv -T ${release.version(id)} ${going}; }
+rm -rf ${going} ${release.versionStart(id)} ${release.versionRecord(id)} ${appliedFile(release, id)} ${listingFile(release, id)}`
 }
 
 function requireRsync({ facts }: ChangeOn, host: Host): void {

@@ -210,14 +210,36 @@ export async function prune(context: VpsContext, options: { keep?: number } = {}
       const { facts, guard } = change
       const ids = prunable(facts.records, facts.current, options.keep ?? context.deployment.app.keepVersions)
       if (ids.length === 0) return
-      await host.script(
-        ids.map((id) => ({ name: `remove ${id}`, command: removeVersion(change, id) })),
-        { guard },
-      )
+      await host
+        .script(
+          ids.map((id) => ({ name: `remove ${id}`, command: removeVersion(change, id) })),
+          { guard },
+        )
+        .catch((error: unknown) => {
+          throw pruneFailed(error, context.deployment.name)
+        })
       forgetFacts(context.deployment, host)
       for (const id of ids) removed.add(id)
     }),
   )
   if (removed.size === 0) currentRun().emit({ type: 'note', text: 'nothing to remove' })
   return [...removed]
+}
+
+function pruneFailed(error: unknown, deployment: string): unknown {
+  const state =
+    'The app runs on, and its version and the one before are there. Of the others some may be gone; one that is not there whole can not be gone back to.'
+  const lost = lostDuring(
+    error,
+    state,
+    `When the host can be reached, prune again: \`tasks prune:release=${deployment}\`.`,
+  )
+  if (lost !== error || !(error instanceof ScriptError) || error.step === undefined) return lost
+  return new SlipwayError('prune-failed', error.message, {
+    host: error.host,
+    cause: error,
+    detail: error.detail,
+    state,
+    next: `Correct what it says, and prune again: \`tasks prune:release=${deployment}\`.`,
+  })
 }

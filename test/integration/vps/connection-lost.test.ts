@@ -1,18 +1,20 @@
 /** The line to the host is cut in the middle of each operation on data: what is said is true, and nothing is lost. */
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { loadConfig } from '../../../src/config/load.ts'
 import type { VpsConfig } from '../../../src/config/types.ts'
-import { createRun, type RunEvent, SlipwayError, withRun } from '../../../src/events/index.ts'
+import type { RunEvent } from '../../../src/events/index.ts'
 import { createVpsDeployment } from '../../../src/targets/vps/create.ts'
 import type { VpsDeployment } from '../../../src/targets/vps/deployment.ts'
-import { type Cut, startCut } from '../../servers/cut.ts'
+import { type Cut, cutAway } from '../../servers/cut.ts'
+import { cutAt as lineCutAt, unlock } from './cut-at.ts'
 import { ask, createProject, type Project } from './host.ts'
 
 let project: Project
 let line: Cut
+let sshConfigFile: string
 
 beforeAll(async () => {
   project = await createProject()
@@ -29,18 +31,7 @@ beforeAll(async () => {
     await staging.database.init()
     await staging.server.start()
   })
-  const text = readFileSync(project.sshConfigFile, 'utf8')
-  const port = Number(/^\s*Port (\d+)$/m.exec(text)?.[1])
-  line = await startCut(port)
-  const known = readFileSync(/UserKnownHostsFile "?([^"\n]+)"?/.exec(text)?.[1] as string, 'utf8')
-  const knownHosts = join(project.dir, 'known_hosts')
-  writeFileSync(knownHosts, known.replaceAll(`:${port}`, `:${line.port}`))
-  writeFileSync(
-    join(project.dir, 'ssh_config'),
-    text
-      .replace(`Port ${port}`, `Port ${line.port}`)
-      .replace(/UserKnownHostsFile .*/, `UserKnownHostsFile ${knownHosts}`),
-  )
+  ;({ line, sshConfigFile } = await cutAway(project.sshConfigFile, project.dir))
 }, 60_000)
 afterAll(async () => {
   line?.close()
@@ -48,37 +39,11 @@ afterAll(async () => {
 })
 beforeEach(() => line.mend())
 
-/** Runs `fn` over the line, which is cut for good as soon as `when` is true of what is told. */
-async function cutAt(
+const cutAt = (
   when: (event: RunEvent) => boolean,
   fn: (staging: VpsDeployment) => Promise<unknown>,
-): Promise<{ error: SlipwayError; events: RunEvent[]; cut: boolean }> {
-  const config = loadConfig(project.dir)
-  const ended = new AbortController()
-  const run = createRun({
-    options: { projectDir: project.dir, sshConfigFile: join(project.dir, 'ssh_config') },
-    signal: ended.signal,
-  })
-  const events: RunEvent[] = []
-  let cut = false
-  run.bus.on((event) => {
-    events.push(event)
-    if (cut || !when(event)) return
-    cut = true
-    line.cut()
-  })
-  try {
-    await withRun(run, () => fn(createVpsDeployment(config, config.deployments['staging'] as VpsConfig)))
-  } catch (error) {
-    if (error instanceof SlipwayError) return { error, events, cut }
-    throw error
-  } finally {
-    // The lock can't be given back either: nobody waits for that.
-    ended.abort()
-    await withRun(run, () => run.finish()).catch(() => {})
-  }
-  throw new Error('it did not fail')
-}
+  options: { back?: boolean } = {},
+) => lineCutAt(project, { line, sshConfigFile }, when, fn, options)
 
 const step = (title: RegExp) => (event: RunEvent) => event.type === 'step.started' && title.test(event.title)
 const sql = (text: string) =>
@@ -87,19 +52,6 @@ const sql = (text: string) =>
     .trim()
 const up = () => ask(join(project.home, '.slipway/pony/sites/staging/current.sock'), '/up')
 
-/** A run whose line was cut could not give its lock back: that is told, and `unlock` is for it. */
-async function unlock(deployment = 'staging'): Promise<void> {
-  await project.run(async (staging) => {
-    const { vpsStore } = await import('../../../src/targets/vps/store/index.ts')
-    await vpsStore(staging.hosts.first(), 'pony').breakLock(deployment, {
-      run: 'test',
-      user: 'u',
-      machine: 'm',
-      command: 'unlock',
-    })
-  })
-}
-
 test('of a backup: it is not known, the app goes on, and no half of it counts as a backup', async () => {
   const { value: before } = await project.run((staging) => staging.database.backups())
   const { error, cut } = await cutAt(step(/^copy main$/), (staging) => staging.database.backup())
@@ -107,7 +59,7 @@ test('of a backup: it is not known, the app goes on, and no half of it counts as
   expect(error.code).toBe('connection-lost')
   expect(error.state).toMatch(/no part of it counts as a backup/)
   expect((await up()).status).toBe(200)
-  await unlock()
+  await unlock(project)
   const { value: after } = await project.run((staging) => staging.database.backups())
   expect(after).toEqual(before)
   const { value: again } = await project.run((staging) => staging.database.backup())
@@ -123,7 +75,7 @@ test('of a restore: the database is whole, and it is said that the app stands st
   expect(error.code).toBe('connection-lost')
   expect(error.state).toMatch(/main.*as before, or replaced as a whole.*stopped for this could not be started again/)
   expect(error.next).toContain('start_app:release=staging')
-  await unlock()
+  await unlock(project)
   // Whole or not at all, whichever it was.
   await expect.poll(() => sql('PRAGMA integrity_check')).toBe('ok')
   expect(['before', 'after']).toContain(sql("SELECT value FROM settings WHERE name = 'colour'"))
@@ -142,7 +94,7 @@ test('of a migration: it is not known, the app goes on, and migrating again is r
   expect(error.state).toMatch(/may be done, under way or not begun/)
   execFileSync('rm', [wait])
   expect((await up()).status).toBe(200)
-  await unlock()
+  await unlock(project)
   await project.run((staging) => staging.database.migrate())
 }, 60_000)
 
@@ -155,7 +107,7 @@ test('of a rollback: the app goes on, and going back again, or a restart, is rig
   expect(error.code).toBe('connection-lost')
   expect(error.state).toContain(`${target}, or as it was; the app goes on`)
   expect((await up()).status).toBe(200)
-  await unlock()
+  await unlock(project)
   await project.run(async (staging) => {
     const done = (await staging.versions()).some((each) => each.id === target && each.current)
     await (done ? staging.server.restart() : staging.rollback({ to: target }))
@@ -174,7 +126,7 @@ test('of a fetch: the backup is whole on the host, nothing half is here, and fet
   expect(error.next).toContain('tasks fetch_db:release=staging')
   expect((await up()).status).toBe(200)
   expect(readdirSync(join(project.dir, 'fetched'))).toEqual([])
-  await unlock()
+  await unlock(project)
   const { value: paths } = await project.run((staging) => staging.database.fetch('fetched'))
   expect(paths).toHaveLength(2)
 }, 60_000)
@@ -211,8 +163,8 @@ test('of a clone: staging has its data or the other, whole, and what to type sta
   // Where the line was fast, it was migrating already.
   expect(error.state).toMatch(/main.*: (as before, or )?replaced as a whole/)
   expect(error.next).toContain('start_app:release=staging')
-  await unlock()
-  await unlock('production')
+  await unlock(project)
+  await unlock(project, 'production')
   await expect.poll(() => sql('PRAGMA integrity_check')).toBe('ok')
   await project.run(async (staging) => {
     await staging.server.start()
@@ -222,28 +174,42 @@ test('of a clone: staging has its data or the other, whole, and what to type sta
   expect((await up()).status).toBe(200)
 }, 120_000)
 
-test.each<[string, RegExp, (staging: VpsDeployment) => Promise<unknown>]>([
-  ['a change of settings', /settings/, (staging) => staging.settings.set({ 'pony.title': 'Cut' })],
-  ['maintenance', /maintenance/, (staging) => staging.maintenance.on()],
-  ['a push of the schedule', /crontab/, (staging) => staging.schedule.push()],
-  ['a one-off command', /sleep/, (staging) => staging.run(['sleep', '1'])],
+let changes = 0
+
+test.each<[string, RegExp, (staging: VpsDeployment) => Promise<unknown>, RegExp?]>([
+  ['a change of settings', /keep what is replaced/, (staging) => staging.settings.set({ 'pony.cut': `${changes++}` })],
+  [
+    'a push of settings',
+    /keep what is replaced/,
+    (staging) => {
+      project.edit('config/staging.ini', (text) => `${text.replace(/^late.*\n/m, '')}late = ${changes++}\n`)
+      return staging.settings.push()
+    },
+  ],
+  ['maintenance', /maintenance on/, (staging) => staging.maintenance.on()],
+  [
+    'a push of the schedule',
+    /write the crontab/,
+    (staging) => {
+      rmSync(join(project.home, '../crontab'), { force: true })
+      return staging.schedule.push()
+    },
+  ],
+  ['a one-off command', /sleep/, (staging) => staging.run(['sleep', '1']), /It was not sent again/],
 ])(
   'of %s: its outcome is not known and nothing is sent twice, the app goes on, and doing it again is right',
-  async (_, display, operation) => {
+  async (_, display, operation, says = /The app runs on\.$/) => {
     const { error, cut } = await cutAt(
       (event) => event.type === 'command.started' && display.test(event.display),
       operation,
+      { back: true },
     )
     expect({ cut, error }).toMatchObject({
       cut: true,
-      error: {
-        code: 'connection-lost',
-        state: expect.stringContaining('It was not sent again'),
-        next: expect.any(String),
-      },
+      error: { code: 'connection-lost', state: expect.stringMatching(says), next: expect.any(String) },
     })
     expect((await up()).status).toBe(200)
-    await unlock()
+    await unlock(project)
     await project.run(operation)
     expect((await up()).status).toBe(200)
     await project.run((staging) => staging.maintenance.off())
@@ -256,7 +222,7 @@ test('of an init: it is not known how far it came, and what was there is in the 
   expect(cut).toBe(true)
   expect(error.code).toBe('connection-lost')
   expect(error.state).toMatch(/all of it, a part, or nothing; what was there before, if anything, is in the backups/)
-  await unlock()
+  await unlock(project)
   await project.run((staging) => staging.database.init({ force: true }))
   expect((await up()).status).toBe(200)
 }, 60_000)

@@ -15,13 +15,11 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { loadConfig } from '../../../src/config/load.ts'
-import type { VpsConfig } from '../../../src/config/types.ts'
-import { createRun, type RunEvent, type SlipwayError, withRun } from '../../../src/events/index.ts'
-import { createVpsDeployment } from '../../../src/targets/vps/create.ts'
+import type { RunEvent, SlipwayError } from '../../../src/events/index.ts'
 import type { VpsDeployment } from '../../../src/targets/vps/deployment.ts'
 import { type Cut, cutAway } from '../../servers/cut.ts'
 import { freePort } from '../../servers/ports.ts'
+import { cutAt as lineCutAt, unlock } from './cut-at.ts'
 import { ask, createProject, type Project } from './host.ts'
 import { processesOf } from './life.ts'
 
@@ -91,36 +89,13 @@ test('a dry run of a deploy tells each change, and makes none', async () => {
   expect((await up()).release).toBe(before.release)
 }, 60_000)
 
-/** Runs a deploy over the line, which is cut for good as soon as `when` is true of what is told. */
+/** Deploys over the line, which is cut as soon as `when` is true of what is told, and back when that is noticed. */
 async function cutAt(when: (event: RunEvent) => boolean): Promise<SlipwayError> {
-  const config = loadConfig(project.dir)
-  const ended = new AbortController()
-  const run = createRun({ options: { projectDir: project.dir, sshConfigFile }, signal: ended.signal })
-  let cut = false
-  run.bus.on((event) => {
-    // It is back as soon as the loss is noticed: what was under way is lost all the same.
-    if (event.type === 'host.lost') line.mend()
-    if (cut || !when(event)) return
-    cut = true
-    line.cut()
-  })
-  try {
-    await withRun(run, () => whole(createVpsDeployment(config, config.deployments['staging'] as VpsConfig)))
-  } catch (error) {
-    expect(cut).toBe(true)
-    return error as SlipwayError
-  } finally {
-    // The lock can't be given back either: nobody waits for that.
-    ended.abort()
-    await withRun(run, () => run.finish()).catch(() => {})
-    line.mend()
-    await project.run(async (staging) => {
-      const { vpsStore } = await import('../../../src/targets/vps/store/index.ts')
-      const by = { run: 'test', user: 'u', machine: 'm', command: 'unlock' }
-      await vpsStore(staging.hosts.first(), 'pony').breakLock('staging', by)
-    })
-  }
-  throw new Error('it did not fail')
+  const { error, cut } = await lineCutAt(project, { line, sshConfigFile }, when, whole, { back: true })
+  expect(cut).toBe(true)
+  line.mend()
+  await unlock(project)
+  return error
 }
 
 test.each([

@@ -5,8 +5,9 @@ import { ScriptError } from '../../../hosts/errors.ts'
 /** SQLite, PostgreSQL and MySQL each say it in their own words. */
 const says = /No space left on device|disk is full|could not extend file|Errcode: 28|errno: 28/
 
-/** For the end of a message. */
-export const fullDisk = (said: string | undefined): string => (says.test(said ?? '') ? ' (the disk is full)' : '')
+/** For the end of a message. A shell's own printf says no more than "I/O error". */
+export const fullDisk = (said: string | undefined): string =>
+  says.test(said ?? '') ? ' (the disk is full)' : /printf: I\/O error/.test(said ?? '') ? ' (is the disk full?)' : ''
 
 /** `error` of a script whose step `migrate: …` failed, told as that; other errors as they are. */
 export function migrationFailed(error: unknown, deployment: string, state: string): unknown {

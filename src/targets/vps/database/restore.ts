@@ -240,8 +240,17 @@ export async function hooks(
     command: inVersion(change.release, current, command),
   }))
   await host.script(steps, { guard: change.guard }).catch((error: unknown) => {
-    if (!(error instanceof ScriptError) || error.step === undefined) throw error
     const before = name.startsWith('before')
+    const lost = lostDuring(
+      error,
+      before
+        ? `The data is as it was, and the app runs with it. The hook ${name} may be done, under way or not begun.`
+        : `The data is in place, and the app runs with it. The hook ${name} may be done, under way or not begun.`,
+      before
+        ? 'Do it again when the host can be reached.'
+        : `When the host can be reached, run by hand what is missing: \`tasks run:release=${context.deployment.name} -- …\`.`,
+    )
+    if (lost !== error || !(error instanceof ScriptError) || error.step === undefined) throw lost
     throw new SlipwayError('data-hook', `${error.step.name} failed`, {
       host: host.name,
       cause: error,
