@@ -68,12 +68,14 @@ export const init_staging_db = task({
 export const init_staging = task({
   group: 'staging',
   about: 'Everything that staging needs before it can be started',
-  run: async () => {
-    await init_staging_app()
-    await rsync_code()
-    await install_app()
-    await app.staging.database.init({ unlessThere: true })
-  },
+  run: () =>
+    app.staging.initApp({
+      deploy: async () => {
+        await rsync_code()
+        await install_app()
+      },
+      populate: () => app.staging.database.init({ unlessThere: true }),
+    }),
 })
 
 export const new_staging_release = task({

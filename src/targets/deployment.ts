@@ -9,6 +9,12 @@ import type { VpsDeployment } from './vps/deployment.ts'
 /** One running copy of the app: on hosts, or on Heroku. `target` tells which. */
 export type Deployment = VpsDeployment | HerokuDeployment
 
+/** What a deployment from nothing needs beside its app: done where it is not yet, in this order. */
+export interface FirstDeploy {
+  deploy?(): Promise<unknown>
+  populate?(): Promise<void>
+}
+
 /** What can be done with a deployment, the same on hosts and on Heroku. */
 export interface DeploymentOperations {
   /** The section of deploy.ini: `staging`. */

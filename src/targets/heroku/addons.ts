@@ -3,8 +3,9 @@ import { SlipwayError, UsageError } from '../../events/errors.ts'
 import { currentRun } from '../../events/run.ts'
 import { ignored } from './client.ts'
 import type { HerokuContext } from './context.ts'
+import type { InitAppOptions } from './deployment.ts'
 import { isNotFound } from './errors.ts'
-import type { Difference, InitOptions } from './init.ts'
+import type { Difference } from './init.ts'
 import type { Manifest } from './manifest.ts'
 import type { Addon } from './resources.ts'
 import * as resource from './resources.ts'
@@ -47,7 +48,7 @@ export async function addonDifferences(
   context: HerokuContext,
   manifest: Manifest,
   there: boolean,
-  options: InitOptions,
+  options: InitAppOptions,
 ): Promise<Difference[]> {
   const { client, path, app } = context
   const wanted = wantedAddons(context, manifest)

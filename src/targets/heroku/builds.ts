@@ -157,6 +157,15 @@ export async function followed(context: HerokuContext, made: resource.Build, tai
       )
 }
 
+/** The newest build, of which a run that died did not see the end; one that failed is none. */
+export async function buildLeft(context: HerokuContext): Promise<resource.Build | undefined> {
+  const all = await context.client.list(`${context.path}/builds`, resource.build)
+  const newest = all.sort((a, b) => a.created_at.localeCompare(b.created_at)).at(-1)
+  if (!newest || newest.status === 'failed') return undefined
+  currentRun().emit({ type: 'note', host: context.app, text: 'going on with the build that is there' })
+  return followed(context, newest)
+}
+
 /** Ctrl-C: the platform is told to stop, though the run is over. */
 async function cancelBuilds(context: HerokuContext, of: () => Promise<resource.Build[]>): Promise<void> {
   const calm = scoped(currentRun(), { signal: AbortSignal.timeout(10_000) })

@@ -52,9 +52,12 @@ function environment(): Environment {
   })
 }
 
-/** What a run remembers of an app: what `upload` was asked for, and that a release has restarted everything. */
-export function ofRun(context: HerokuContext): { upload?: DeployOptions; released: boolean } {
-  return currentRun().memo(`heroku app ${context.app}`, () => ({ released: false }))
+/**
+ * What a run remembers of an app: what `upload` was asked for, that a release has restarted everything, and that its
+ * deploy goes on with one that a run which died left under way.
+ */
+export function ofRun(context: HerokuContext): { upload?: DeployOptions; released: boolean; goesOn: boolean } {
+  return currentRun().memo(`heroku app ${context.app}`, () => ({ released: false, goesOn: false }))
 }
 
 export const appPath = (app: string): string => `/apps/${encodeURIComponent(app)}`

@@ -14,7 +14,7 @@ import { clone } from './clone.ts'
 import type { HerokuContext } from './context.ts'
 import { runAttached } from './one-off.ts'
 import * as postgres from './postgres.ts'
-import type { Transfer } from './resources.ts'
+import type { Attachment, Transfer } from './resources.ts'
 import { restore } from './restore.ts'
 
 export function database(context: HerokuContext): Database {
@@ -28,8 +28,7 @@ export function database(context: HerokuContext): Database {
       await locked(context, 'init the database', async () => {
         const attachment = await postgres.requireDatabase(context)
         await postgres.waitForDatabase(context, attachment)
-        const { num_tables: tables } = await postgres.info(context, attachment)
-        if ((await holdsData(context, tables ?? 0)) && !options.force) {
+        if ((await holdsData(context, attachment)) && !options.force) {
           if (options.unlessThere) return
           throw new SlipwayError('has-data', `${postgres.databaseName(attachment)} has data already`, {
             host: context.app,
@@ -90,8 +89,9 @@ export function database(context: HerokuContext): Database {
   }
 }
 
-/** Tables besides the store's own. */
-async function holdsData(context: HerokuContext, tables: number): Promise<boolean> {
+/** Whether there are rows, besides the store's own and the list of migrations. */
+export async function holdsData(context: HerokuContext, attachment: Attachment): Promise<boolean> {
+  const { num_tables: tables = 0 } = await postgres.info(context, attachment)
   if (tables === 0) return false
   const url = await postgres.databaseUrl(context)
   if (!url) return tables > 0

@@ -1,11 +1,9 @@
 import type { HerokuConfig } from '../../config/types.ts'
-import type { DeploymentOperations } from '../deployment.ts'
+import type { DeploymentOperations, FirstDeploy } from '../deployment.ts'
 
-export interface InitAppOptions {
+export interface InitAppOptions extends FirstDeploy {
   /** Add-ons that config/deploy.ini does not name are destroyed, once their name is typed. */
   destroyUndeclared?: boolean
-  /** PEM files for the domain; automatic certificates unless given. */
-  certificate?: { certificate: string; key: string }
   /** Adds the domain without waiting for a certificate: DNS comes later. */
   withoutCertificate?: boolean
 }
@@ -14,7 +12,10 @@ export interface InitAppOptions {
 export interface HerokuDeployment extends DeploymentOperations {
   readonly target: 'heroku'
   readonly config: HerokuConfig
-  /** Makes the app, its add-ons, settings, pipeline and domain what the configuration says; again: only what differs. */
+  /**
+   * Makes the app, its add-ons, settings, pipeline and domain what the configuration says, with the first deploy and
+   * its data where they are given; again: only what differs.
+   */
   initApp(options?: InitAppOptions): Promise<void>
   /** Asks for an API token, tries it, and keeps it for later runs (0600). Resolves with the account's e-mail address. */
   login(): Promise<string>

@@ -7,8 +7,9 @@ import { currentRun } from '../../events/run.ts'
 import { couplingOf } from './change.ts'
 import { ignored } from './client.ts'
 import type { HerokuContext } from './context.ts'
+import type { InitAppOptions } from './deployment.ts'
 import { attachDomain, automaticCertificates, domainsOf, uploadCertificate } from './domains.ts'
-import type { Difference, InitOptions } from './init.ts'
+import type { Difference } from './init.ts'
 import type { Manifest } from './manifest.ts'
 import type { App } from './resources.ts'
 import * as resource from './resources.ts'
@@ -36,6 +37,16 @@ export async function appDifferences(
       {
         state: 'Nothing was changed: Heroku can not move an app to another region.',
         next: `Set \`region = ${app.region.name}\`, or make a new app there under another name.`,
+      },
+    )
+  }
+  if (app && deployment.team !== undefined && app.team?.name !== deployment.team) {
+    throw new UsageError(
+      'heroku-other-team',
+      `${context.app} belongs to ${app.team ? `the team ${app.team.name}` : app.owner.email}, and config/deploy.ini says team = ${deployment.team}`,
+      {
+        state: 'Nothing was changed.',
+        next: `Give it to that team, \`heroku apps:transfer ${deployment.team} --app ${context.app}\`, or change \`team =\` in config/deploy.ini.`,
       },
     )
   }
@@ -189,7 +200,7 @@ export async function pipelineDifferences(context: HerokuContext, there: boolean
 export async function domainDifferences(
   context: HerokuContext,
   app: App | undefined,
-  options: InitOptions,
+  { withoutCertificate }: InitAppOptions,
 ): Promise<Difference[]> {
   const { domain } = context.deployment
   if (!domain) return []
@@ -198,7 +209,7 @@ export async function domainDifferences(
   if (!all.some((each) => each.hostname === domain)) {
     differences.push({ text: `domain ${domain}`, make: async () => void (await attachDomain(context, domain)) })
   }
-  const certificate = options.certificate ?? context.deployment.certificate
+  const { certificate } = context.deployment
   if (certificate) {
     const files = pemFiles(context, certificate)
     const text = await readPem(files.certificate, 'CERTIFICATE')
@@ -210,7 +221,7 @@ export async function domainDifferences(
         make: () => uploadCertificate(context, domain, files),
       })
     }
-  } else if (!app?.acm && !options.withoutCertificate) {
+  } else if (!app?.acm && !withoutCertificate) {
     differences.push({
       text: 'automatic certificates',
       make: async () => {

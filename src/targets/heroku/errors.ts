@@ -60,6 +60,13 @@ const sentences: readonly Sentence[] = [
     next: () => 'Wait some minutes and run it again; about 75 calls a minute come back.',
   },
   {
+    code: 'heroku-no-team',
+    when: ({ status, path }) => (status === 403 || status === 404) && path.startsWith('/teams/'),
+    message: ({ message }) => `the team can't be used by this account: ${message}`,
+    next: () =>
+      "Check the team's name (`heroku teams`; `team =` in config/deploy.ini), or ask an admin of the team for `heroku members:add YOU@… --role member --team TEAM`, and run it again.",
+  },
+  {
     code: 'heroku-no-access',
     when: ({ status, id }) => status === 403 || id === 'forbidden',
     message: ({ path, message }) => `this account may not see or change ${appOf(path)}: ${message}`,

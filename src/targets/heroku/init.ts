@@ -1,7 +1,7 @@
 /**
- * A deployment from nothing: the app, its stack, buildpacks, features, add-ons, settings, pipeline and domain, as a
- * plan of what differs. Running it again changes only what differs by then; one that stopped on its way has a journal,
- * which says what it made, and the next one goes on from there.
+ * A deployment from nothing: the app, its stack, buildpacks, features, add-ons, settings, pipeline, first deploy, data
+ * and domain, as a plan of what differs. Running it again changes only what differs by then; one that stopped on its
+ * way has a journal, which says what it made, and the next one goes on from there.
  */
 import {
   abandon,
@@ -18,26 +18,17 @@ import { AbortedError, OutcomeUnknownError, SlipwayError } from '../../events/er
 import { currentRun } from '../../events/run.ts'
 import { addonDifferences } from './addons.ts'
 import { locked, ownerOf } from './change.ts'
-import type { HerokuContext } from './context.ts'
+import { type HerokuContext, ofRun } from './context.ts'
+import { holdsData } from './database.ts'
+import type { InitAppOptions } from './deployment.ts'
 import { appDifferences, domainDifferences, pipelineDifferences, settingsDifferences } from './differences.ts'
 import { isNotFound } from './errors.ts'
 import { type Manifest, readManifest } from './manifest.ts'
+import { databaseName, databaseOf } from './postgres.ts'
 import type { App } from './resources.ts'
 import * as resource from './resources.ts'
 import { filesStore, type HerokuStore, storeFor } from './store.ts'
 import { currentRelease } from './versions.ts'
-
-export interface InitOptions {
-  /** Deploys and fills the database when the app has no code yet. */
-  deploy?: () => Promise<unknown>
-  populate?: () => Promise<void>
-  /** Add-ons that nobody declares are destroyed, once their name is typed. */
-  destroyUndeclared?: boolean
-  /** PEM files for the domain; automatic certificates unless given. */
-  certificate?: { certificate: string; key: string }
-  /** Adds the domain without waiting for a certificate: DNS comes later. */
-  withoutCertificate?: boolean
-}
 
 /** One difference, with what makes it none. */
 export interface Difference {
@@ -46,7 +37,7 @@ export interface Difference {
 }
 
 /** Makes the app what the configuration says, difference by difference. Resolves with what was different. */
-export async function init(context: HerokuContext, options: InitOptions = {}): Promise<string[]> {
+export async function init(context: HerokuContext, options: InitAppOptions = {}): Promise<string[]> {
   const run = currentRun()
   const left = await unfinishedInit(context)
   if (run.options.planOnly || run.options.dryRun) {
@@ -110,7 +101,7 @@ function tellOf(left: Left, { app }: HerokuContext): void {
 }
 
 /** Does what differs with a journal beside, in that of the init which stopped on its way where there is one. */
-async function journalled(context: HerokuContext, options: InitOptions, left: Left | undefined): Promise<string[]> {
+async function journalled(context: HerokuContext, options: InitAppOptions, left: Left | undefined): Promise<string[]> {
   // Only now is it certain that it is not under way still.
   if (left) tellOf(left, context)
   const store = left?.store ?? (await storeFor(context))
@@ -151,7 +142,7 @@ async function journalled(context: HerokuContext, options: InitOptions, left: Le
   } catch (error) {
     const nothing = !left && made.length === 0 && (await changedNothing(context, options, found, error))
     if (nothing) await forget(error as StepFailedError, plan, store)
-    throw stopped(error, context, made, nothing)
+    throw stopped(error, context, options, made, nothing)
   }
   return made
 }
@@ -159,7 +150,7 @@ async function journalled(context: HerokuContext, options: InitOptions, left: Le
 /** Whether all that differed still does after a step that failed: there is nothing to go on with. */
 async function changedNothing(
   context: HerokuContext,
-  options: InitOptions,
+  options: InitAppOptions,
   before: readonly Difference[],
   error: unknown,
 ): Promise<boolean> {
@@ -190,6 +181,7 @@ function unused(text: string, names: Set<string>): string {
 function stopped(
   error: unknown,
   { deployment, app }: HerokuContext,
+  { deploy }: InitAppOptions,
   made: readonly string[],
   nothing: boolean,
 ): unknown {
@@ -197,7 +189,7 @@ function stopped(
   const details = {
     host: app,
     state: nothing ? 'Nothing was made.' : `${sofar} The journal says so to the next run.`,
-    next: `Run it again: it goes on from there. \`tasks init_${deployment.name}_app\``,
+    next: `Run it again: it goes on from there. \`tasks init_${deployment.name}${deploy ? '' : '_app'}\``,
   }
   if (error instanceof AbortedError) return new AbortedError(error.message, { ...details, cause: error })
   if (!(error instanceof StepFailedError) || !(error.cause instanceof SlipwayError)) return error
@@ -214,7 +206,7 @@ function stopped(
 /** All that differs, before anything is changed. An app that isn't there differs in everything. */
 async function differences(
   context: HerokuContext,
-  options: InitOptions,
+  options: InitAppOptions,
   left: Left | undefined,
 ): Promise<Difference[]> {
   const [manifest, app] = await Promise.all([readManifest(context), existing(context)])
@@ -227,20 +219,62 @@ async function differences(
     there ? currentRelease(context).then((release) => Boolean(release?.slug)) : false,
   ])
   const settings = await settingsDifferences(context, manifest, app, there && addons.length === 0)
-  const { deploy, populate } = options
-  const fill = 'fill the database'
-  // Code that an interrupted init deployed, and whose database it did not fill any more.
-  const owed = left?.steps.includes(fill) && !left.records.get(fill)?.ok
   return [
     ...(there ? [] : [{ text: `create the app ${context.app}`, make: () => createApp(context, manifest) }]),
     ...shape,
     ...addons,
     ...settings,
     ...pipeline,
-    ...(deploy && !coded ? [{ text: 'first deploy', make: async () => void (await deploy()) }] : []),
-    ...(deploy && populate && (!coded || owed) ? [{ text: fill, make: populate }] : []),
+    ...(await firstDifferences(context, options, left, coded)),
     ...domain,
   ]
+}
+
+/** The first deploy and its data, where they are not there; what an interrupted init did not see to its end is gone on with. */
+async function firstDifferences(
+  context: HerokuContext,
+  { deploy, populate }: InitAppOptions,
+  left: Left | undefined,
+  coded: boolean,
+): Promise<Difference[]> {
+  const [first, fill] = ['first deploy', 'fill the database']
+  const owed = (step: string): boolean =>
+    left !== undefined && (left.steps.includes(step) || left.records.has(step)) && !left.records.get(step)?.ok
+  const differences: Difference[] = []
+  if (deploy && (!coded || owed(first))) {
+    const make = async (): Promise<void> => {
+      const record = left?.records.get(first)
+      const remembered = ofRun(context)
+      // Begun, and how it ended is not known: its build may be under way, or live.
+      remembered.goesOn = record !== undefined && record.ok === undefined
+      try {
+        await deploy()
+      } finally {
+        remembered.goesOn = false
+      }
+    }
+    differences.push({ text: first, make })
+  }
+  if (deploy && populate && context.deployment.app.initDb) {
+    const attachment = coded ? await databaseOf(context) : undefined
+    const filled = attachment !== undefined && (await holdsData(context, attachment))
+    if (!filled || owed(fill)) {
+      const make = async (): Promise<void> => {
+        if (filled && left?.records.has(fill)) throw halfFilled(context, databaseName(attachment))
+        await populate()
+      }
+      differences.push({ text: fill, make })
+    }
+  }
+  return differences
+}
+
+function halfFilled({ deployment, app }: HerokuContext, database: string): SlipwayError {
+  return new SlipwayError('half-filled', `${database} may be filled in part: an init began with it, and did not end`, {
+    host: app,
+    state: 'It was not filled again.',
+    next: `Empty it with \`tasks reset_db:release=${deployment.name}\` and run this again; or, where all of it is there, say so with \`tasks init_${deployment.name}_app\`, which ends that init.`,
+  })
 }
 
 async function existing(context: HerokuContext): Promise<App | undefined> {

@@ -126,6 +126,10 @@ export function createVpsDeployment(config: Config, deployment: VpsConfig): VpsD
     url: async () => (deployment.domain === undefined ? undefined : `https://${deployment.domain}/`),
     reload: async () => (await import('./reload.ts')).reloadServer(context),
     pruneReplaced: async (options) => (await import('./database/replaced.ts')).pruneReplaced(context, options),
-    initApp: async () => (await import('./domains.ts')).initApp(context),
+    async initApp({ deploy, populate } = {}) {
+      await (await import('./domains.ts')).initApp(context)
+      await deploy?.()
+      await populate?.()
+    },
   }
 }

@@ -1,5 +1,5 @@
 import type { VpsConfig } from '../../config/types.ts'
-import type { DeploymentOperations, Service } from '../deployment.ts'
+import type { DeploymentOperations, FirstDeploy, Service } from '../deployment.ts'
 
 /** What a deployment on hosts has beyond the contract. */
 export interface VpsDeployment extends DeploymentOperations {
@@ -16,6 +16,6 @@ export interface VpsDeployment extends DeploymentOperations {
    * once what is in its place was read from end to end. Resolves with the folders and databases deleted.
    */
   pruneReplaced(options?: { keep?: number }): Promise<string[]>
-  /** What an operator does by hand: the app, website and domain at the provider. */
-  initApp(): Promise<void>
+  /** What an operator does by hand: the app, website and domain at the provider; then the first deploy and its data, if given. */
+  initApp(options?: FirstDeploy): Promise<void>
 }

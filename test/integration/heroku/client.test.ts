@@ -232,7 +232,7 @@ describe('each refusal has its own sentence', () => {
     ['heroku-region', 'POST', '/apps', { name: 'mars-app', region: 'mars' }],
     ['heroku-stack', 'POST', '/apps', { name: 'old-app', stack: 'cedar-14' }],
     ['heroku-plan-gone', 'POST', '/apps/app-0/addons', { plan: 'heroku-postgresql:hobby-dev' }],
-    ['heroku-no-access', 'POST', '/teams/apps', { name: 'team-app', team: 'strangers' }],
+    ['heroku-no-team', 'POST', '/teams/apps', { name: 'team-app', team: 'strangers' }],
   ])('%s', async (code, method, path, body) => {
     stage.heroku.state.foreignApps.add('foreign')
     await expect(

@@ -6,7 +6,8 @@ import type { HerokuConfig } from '../../../src/config/types.ts'
 import { type RunOptions, SlipwayError } from '../../../src/events/index.ts'
 import { Secret } from '../../../src/shell/secret.ts'
 import { herokuContext } from '../../../src/targets/heroku/context.ts'
-import { type InitOptions, init } from '../../../src/targets/heroku/init.ts'
+import type { InitAppOptions } from '../../../src/targets/heroku/deployment.ts'
+import { init } from '../../../src/targets/heroku/init.ts'
 import { gitRemote, herokuApps, herokuLogin, runLocally } from '../../../src/targets/heroku/operator.ts'
 import { storeFor } from '../../../src/targets/heroku/store.ts'
 import { api, type Stage, setStage } from './stage.ts'
@@ -43,7 +44,7 @@ const contextOf = (changes: Partial<HerokuConfig> = {}) => {
 }
 const initialize = async (
   changes: Partial<HerokuConfig> = {},
-  options: InitOptions = {},
+  options: InitAppOptions = {},
   run: RunOptions = {},
 ): Promise<string[]> => {
   const { deployment, context } = contextOf(changes)
@@ -61,6 +62,9 @@ describe('an app from nothing', () => {
     const lines = await initialize(wanted, {}, { planOnly: true })
     expect(lines[0]).toBe('create the app pony-staging')
     expect(lines).toContain('create the add-on heroku-postgresql:essential-0')
+    expect(lines.at(-1)).toBe('automatic certificates')
+    const without = await initialize(wanted, { withoutCertificate: true }, { planOnly: true })
+    expect(without).toEqual(lines.slice(0, -1))
     expect(stage.heroku.state.apps.size).toBe(0)
   }, 30_000)
 
@@ -142,6 +146,23 @@ describe('an app from nothing', () => {
     })
     // Looking changes nothing: it stays to be done.
     expect(await initialize(second, {}, { planOnly: true })).toEqual(['fill the database'])
+    const halfway = {
+      populate: async () => {
+        await stage.post('pony-second', 'Ada')
+        throw new SlipwayError('no-riders', 'the other riders are not there')
+      },
+    }
+    await expect(initialize(second, halfway)).rejects.toMatchObject({ code: 'no-riders' })
+    // What is there now may be a part: it is neither taken for all of it, nor added to.
+    await expect(initialize(second)).rejects.toMatchObject({
+      code: 'half-filled',
+      message: expect.stringContaining('pony-second::DATABASE may be filled in part'),
+      next: expect.stringMatching(/`tasks reset_db:release=staging`.*`tasks init_staging_app`/),
+    })
+    // Who says that it is all there, has it taken as it is.
+    expect(await initialize(second, { deploy: undefined })).toEqual([])
+    expect(await initialize(second)).toEqual([])
+    await stage.heroku.sql('pony-second', 'DELETE FROM pledges')
     expect(await initialize(second)).toEqual(['fill the database'])
     expect((await stage.get('pony-second', '/pledges')).body).toEqual(['Ada', 'Brita'])
     expect(await initialize(second)).toEqual([])
@@ -183,6 +204,35 @@ describe('an app from nothing', () => {
       'create the add-on memcachier:dev',
     ])
     stage.deployment('staging', { herokuApp: 'pony-staging', pipeline: 'pony', ...wanted })
+  }, 60_000)
+
+  test('is made in the team that is named, and does not pass to another by itself', async () => {
+    const teamed: Partial<HerokuConfig> = {
+      ...{ herokuApp: 'pony-teamed', team: 'pony-team', pipeline: undefined, domain: undefined, settings: undefined },
+      ...{ addons: {}, buildpacks: [], features: [] },
+    }
+    const once = { deploy: undefined }
+    expect(await initialize(teamed, once)).toEqual(['create the app pony-teamed'])
+    const [made] = stage.heroku.seen.filter((call) => call.template === '/teams/apps')
+    expect(made?.request).toEqual({ name: 'pony-teamed', region: 'eu', stack: 'heroku-24', team: 'pony-team' })
+    expect(await api(stage.heroku, 'GET', '/apps/pony-teamed')).toMatchObject({ team: { name: 'pony-team' } })
+    expect(await initialize(teamed, once)).toEqual([])
+    await expect(initialize({ ...teamed, team: 'other-team' }, once)).rejects.toMatchObject({
+      code: 'heroku-other-team',
+      message: expect.stringContaining('belongs to the team pony-team, and config/deploy.ini says team = other-team'),
+      next: expect.stringContaining('heroku apps:transfer other-team --app pony-teamed'),
+    })
+    const before = stage.heroku.state.apps.size
+    await expect(
+      initialize({ ...teamed, herokuApp: 'pony-elsewhere', team: 'other-team' }, once),
+    ).rejects.toMatchObject({
+      code: 'heroku-no-team',
+      message: expect.stringContaining('You do not have access to the team other-team.'),
+      state: expect.stringContaining('changed nothing'),
+      next: expect.stringContaining('`heroku members:add YOU@… --role member --team TEAM`'),
+    })
+    expect(stage.heroku.state.apps.size).toBe(before)
+    stage.deployment('staging', { herokuApp: 'pony-staging', pipeline: 'pony', team: undefined, ...wanted })
   }, 60_000)
 
   test('can not change its region', async () => {
@@ -258,8 +308,7 @@ describe('domains', () => {
     })
     // As config/deploy.ini has it: relative to the project, or to the home.
     expect(await configured('c.pem', '~/k.pem')).toEqual(['certificate of staging.pony.example.org from c.pem'])
-    stage.deployment('staging', { certificate: undefined })
-    expect(await initialize(changes, { certificate: { certificate, key } })).toEqual([])
+    expect(await configured(certificate, key)).toEqual([])
     expect(
       stage.heroku.state.apps.get('pony-staging')!.domains.find((each) => each.kind === 'custom')!.sniEndpoint,
     ).toBe('pony-staging-cert-1')
@@ -280,9 +329,15 @@ describe('an operator', () => {
       'other',
       'pony-second',
       'pony-staging',
+      'pony-teamed',
       'pony-third',
     ])
-    expect((await stage.run(() => herokuApps(context, 'pony-team'))).value).toEqual([])
+    const ofTeam = (team: string) => stage.run(() => herokuApps(context, team))
+    expect((await ofTeam('pony-team')).value.map((app) => app.name)).toEqual(['pony-teamed'])
+    await expect(ofTeam('other-team')).rejects.toMatchObject({
+      code: 'heroku-no-team',
+      message: expect.stringContaining("Couldn't find that team."),
+    })
   })
   test('has a git remote for each deployment', async () => {
     const { context } = contextOf(wanted)

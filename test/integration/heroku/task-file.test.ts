@@ -1,6 +1,6 @@
 /** This repository's own task file, unchanged, with a config/deploy.ini whose targets are Heroku: the commands as users type them. */
 import { execFile } from 'node:child_process'
-import { cpSync, readdirSync, readFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
@@ -115,8 +115,50 @@ test('init_staging shows what it would make, and makes nothing, with --plan', as
   expect(heroku.seen.filter((call) => call.method !== 'GET')).toEqual([])
 }, 120_000)
 
-test('init_staging makes everything from nothing, up to the first deploy and its data', async () => {
+/** Kills a command while that call is under way; what the platform has received takes effect all the same. */
+async function killedAt(task: string, method: string, path: RegExp): Promise<string> {
+  let letGo = (): void => undefined
+  const until = new Promise<void>((resolve) => {
+    letGo = resolve
+  })
+  heroku.faults.add(method, path, { kind: 'hold', until })
+  const { child, finished } = project.start(built.tasks, ['--yes', task], { env: { ...heroku.env } })
+  await vi.waitFor(() => expect(heroku.faults.rules.every((rule) => rule.times === 0)).toBe(true), {
+    timeout: 60_000,
+    interval: 20,
+  })
+  child.kill('SIGKILL')
+  const { out, err } = await finished
+  letGo()
+  return out + err
+}
+
+test('init_staging makes everything from nothing, up to the first deploy and its data, however often it is killed', async () => {
+  const file = join(project.dir, 'app/bin/post_compile')
+  const hook = readFileSync(file, 'utf8')
+  const goOn = join(project.dir, '../build-may-end')
+  writeFileSync(file, `${hook}while [ ! -e ${goOn} ]; do sleep 0.05; done\n`)
+  const { child, finished } = project.start(built.tasks, ['--yes', 'init_staging'], { env: { ...heroku.env } })
+  await vi.waitFor(() => expect(app('pony-staging')?.builds).toHaveLength(1), { timeout: 60_000, interval: 20 })
+  child.kill('SIGKILL')
+  await finished
+  // Its build runs on, and is the next run's, which is killed as it fills the database.
+  const again = killedAt('init_staging', 'POST', /pony-staging\/dynos$/)
+  await vi.waitFor(
+    () => expect(heroku.seen.some((call) => call.method === 'GET' && call.template === '/apps/:app/builds')).toBe(true),
+    { timeout: 60_000, interval: 20 },
+  )
+  writeFileSync(goOn, '')
+  const second = await again
+  expect(second).toMatch(/stopped on its way\. It made: create the app pony-staging; .* may have made: first deploy\./)
+  expect(second).toContain('going on with the build that is there')
+  writeFileSync(file, hook)
+  expect(await well('--yes', 'init_staging')).toContain('may have made: fill the database.')
+  expect(app('pony-staging')?.builds).toHaveLength(1)
+  // Once all is done it is left alone.
+  const from = heroku.seen.length
   await well('--yes', 'init_staging')
+  expect(heroku.seen.slice(from).filter((call) => call.method !== 'GET')).toEqual([])
   expect(app('pony-staging')?.config).toMatchObject({
     BANNER: 'rehearsal',
     SECRET_KEY: expect.stringMatching(/^.{64}$/),
@@ -211,31 +253,14 @@ test('a command gets a terminal where there is one, with its keys and its status
 }, 60_000)
 
 test('init_production_app that is killed between its steps says on the next run what it made, and goes on', async () => {
-  /** Kills it while that call is under way; what the platform has received takes effect all the same. */
-  const killedAt = async (method: string, path: RegExp): Promise<string> => {
-    let letGo = (): void => undefined
-    const until = new Promise<void>((resolve) => {
-      letGo = resolve
-    })
-    heroku.faults.add(method, path, { kind: 'hold', until })
-    const { child, finished } = project.start(built.tasks, ['--yes', 'init_production_app'], { env: { ...heroku.env } })
-    await vi.waitFor(() => expect(heroku.faults.rules.every((rule) => rule.times === 0)).toBe(true), {
-      timeout: 60_000,
-      interval: 20,
-    })
-    child.kill('SIGKILL')
-    const { out, err } = await finished
-    letGo()
-    return out + err
-  }
   // There is no database yet: its journal is on this machine.
-  expect(await killedAt('POST', /pony-live\/addons$/)).toContain('~/.slipway/heroku-pony-live')
+  expect(await killedAt('init_production_app', 'POST', /pony-live\/addons$/)).toContain('~/.slipway/heroku-pony-live')
   expect(app('pony-live')).toBeDefined()
   // By now there is one, and the journal from before is found.
   await vi.waitFor(async () =>
     expect((await api(heroku, 'GET', '/apps/pony-live/addons'))[0]?.state).toBe('provisioned'),
   )
-  const second = await killedAt('PATCH', /pony-live\/config-vars$/)
+  const second = await killedAt('init_production_app', 'PATCH', /pony-live\/config-vars$/)
   expect(second).toMatch(/that \S+ on \S+ began at \S+ stopped on its way\. It made: create the app pony-live\./)
   expect(second).toContain('It had begun, and may have made: create the add-on heroku-postgresql:essential-0.')
   // Looking at what is left says so too.
