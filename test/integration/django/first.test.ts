@@ -1,5 +1,8 @@
+import { appendFileSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { promote } from '../../../src/targets/vps/promotion/index.ts'
+import { audit } from '../../faults/load.ts'
 import { makeWorld, type World } from './world.ts'
 
 // A real PostgreSQL on a machine that is busy with others.
@@ -50,3 +53,37 @@ it('makes the tables of the first production', async () => {
   expect(world.query('production', 'SELECT key FROM entries_entry')).toEqual(['first'])
   expect((await world.ask('production', '/up')).headers['x-release']).toMatch(/^ridesr2\//)
 })
+
+it('leaves the data of a production where it is, and begins with a database of another name', async () => {
+  const fresh =
+    '\n[production.databases]\nmain = postgres secret:FRESH_URL\n\n[production.environment]\nDATABASE_URL = secret:FRESH_URL\n'
+  world.configure((text) => text.replace('release = r2', 'release = r3'))
+  await world.run((deployment) => deployment.deploy())
+  const promoted = () => world.both((from, to) => promote(from, to, { data: 'fresh' }))
+  await expect(promoted()).rejects.toMatchObject({
+    code: 'database-not-empty',
+    next: expect.stringContaining('Name an empty one in [production.databases]'),
+  })
+  world.sql('CREATE DATABASE rides_anew OWNER rides')
+  appendFileSync(join(world.dir, '.env'), `FRESH_URL=${anew()}\n`)
+  world.configure((text) => `${text.replace('release = r2', 'release = r3')}${fresh}`)
+  const load = world.load('production', { connections: 4, writes: 0.5 })
+  await load.reached(40)
+  expect((await promoted())?.result).toBe('done')
+  await load.reached(load.report.requests + 40)
+  const client = await load.stop()
+  expect(client.failed).toEqual([])
+  const keys = (database: string) => world.sql('SELECT key FROM entries_entry', database).split('\n').filter(Boolean)
+  const [left, begun] = [keys('rides'), keys('rides_anew')]
+  expect([left.includes('first'), begun.includes('first')]).toEqual([true, false])
+  expect(audit(client, [...left, ...begun])).toEqual({ missing: [], twice: [] })
+  expect([left.length > 1, begun.length > 0]).toEqual([true, true])
+  expect((await world.ask('production', '/up')).headers['x-release']).toMatch(/^ridesr3\//)
+})
+
+/** Production's address, of another database. */
+const anew = () =>
+  (/^DATABASE_URL=(.*)$/m.exec(readFileSync(join(world.dir, '.env'), 'utf8'))?.[1] ?? '').replace(
+    /rides$/,
+    'rides_anew',
+  )

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { promote } from '../../../src/targets/vps/promotion/index.ts'
+import { demote, promote } from '../../../src/targets/vps/promotion/index.ts'
 import { audit } from '../../faults/load.ts'
 import { makeWorld, marksIn, type World } from '../../faults/world.ts'
 
@@ -25,6 +25,14 @@ describe('a promotion that leaves the data where it is', () => {
     expect(audit(client, both)).toEqual({ missing: [], twice: [] })
     expect(marksIn(world, 'pony2026r1').length).toBeGreaterThan(0)
     expect(existsSync(`${world.release('pony2026r1')}/shared/db/pony.sqlite`)).toBe(true)
+  })
+
+  it('is not gone back from: the data of the new release would take the place of what was left there', async () => {
+    await expect(world.run((from, to) => demote(from, to))).rejects.toMatchObject({
+      code: 'demote-fresh',
+      next: expect.stringContaining('new_staging_release:2026r3'),
+    })
+    expect(world.roles()).toEqual({ production: 'pony2026r2', former: 'pony2026r1' })
   })
 
   it('has scheduled commands run in the role they are for alone, and in no unfinished change', () => {

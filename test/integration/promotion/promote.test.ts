@@ -101,6 +101,13 @@ describe('a promotion', () => {
     expect(world.roles()).toMatchObject({ production: 'pony2026r1' })
   })
 
+  it('is not what going back twice does: that would be another promotion', async () => {
+    await expect(world.run((from, to) => demote(from, to))).rejects.toMatchObject({
+      code: 'demote-twice',
+      next: expect.stringContaining('`tasks promote_staging_to_production`'),
+    })
+  })
+
   it('can be done again right after that, under load', { timeout: 120_000 }, async () => {
     await underLoad('pony2026r2', () => world.run((from, to) => promote(from, to)))
     expect(world.roles()).toEqual({ production: 'pony2026r2', former: 'pony2026r1' })

@@ -12,7 +12,7 @@ import { exclusively } from '../../../src/sandbox/sandbox.ts'
 import { sshdProgram } from '../../../src/sandbox/sshd.ts'
 import { requireOwnDatabases, requireTwoReleases } from '../../../src/targets/vps/database/clone.ts'
 import { appLayout, releaseLayout } from '../../../src/targets/vps/layout.ts'
-import { portsOf, probe, refuseFresh, reversal, siteOf } from '../../../src/targets/vps/promotion/facts.ts'
+import { portsOf, probe, reversal, siteOf } from '../../../src/targets/vps/promotion/facts.ts'
 import { hostStep } from '../../../src/targets/vps/promotion/plan.ts'
 import { confirm } from '../../../src/targets/vps/promotion/promote.ts'
 import { providerOf } from '../../../src/targets/vps/provider.ts'
@@ -97,18 +97,6 @@ describe('before a promotion', () => {
       next: 'Name a port in [domains] listen, for example: listen = 80, [::]:80',
     })
     expect(await result(site())).toMatchObject({ port: 80, toMake: ['80', '[::]:80'] })
-  })
-
-  test('fresh-database: a database on a server has one name', async () => {
-    const fresh = () => refuseFresh([{ at: { kind: 'postgres', database: 'pony' } }], 'ponyr1', host('h'))
-    expect(await failure(fresh)).toMatchObject({
-      code: 'fresh-database',
-      message: 'new databases in place of pony would take the name of the ones that ponyr1 has',
-      host: 'h',
-      state: nothing,
-      next: 'Promote with its data (data=copy), or name another database in [production.databases].',
-    })
-    expect(await result(() => refuseFresh([], 'ponyr1', host('h')))).toBeUndefined()
   })
 
   test('declined: what has to be typed was not', async () => {

@@ -52,6 +52,13 @@ describe('before a promotion', () => {
     expect(codes(gathered({}, factsOf({ home: `/home/${'x'.repeat(60)}`, hold: false })))).toEqual([])
   })
 
+  it('a web server that gives up before all could have gone back refuses it, unless requests are answered 503', () => {
+    const patience = (timeoutSeconds: number) => ({ site: { ...factsOf().site, timeoutSeconds } })
+    expect(codes(gathered({}, factsOf(patience(19))))).toEqual(['hold-timeout'])
+    expect(codes(gathered({}, factsOf(patience(20))))).toEqual([])
+    expect(codes(gathered({}, factsOf({ ...patience(19), hold: false })))).toEqual([])
+  })
+
   it('a site without a gate refuses it', () => {
     const { gateToken: _, ...site } = factsOf().site
     expect(codes(gathered({}, factsOf({ site })))).toEqual(['no-gate'])

@@ -5,9 +5,11 @@ import { currentRun, SlipwayError } from '../../../events/index.ts'
 import type { VpsContext } from '../context.ts'
 import { backup } from '../database/backup.ts'
 import { hostFacts } from '../facts.ts'
+import { releaseOf } from '../layout.ts'
+import { nextRelease } from '../roles.ts'
 import { vpsStore } from '../store/index.ts'
-import { gather } from './facts.ts'
-import { begin, goOn, type PromoteOptions, recordedFacts } from './promote.ts'
+import { gather, type PromotionFacts } from './facts.ts'
+import { begin, goOn, type PromoteOptions, promotionKinds, recordedFacts } from './promote.ts'
 import type { PromotionReport } from './report.ts'
 
 /**
@@ -29,8 +31,9 @@ export async function demote(
       state: 'Nothing was changed.',
     })
   }
-  const migrationsThen = await migrationsBefore(store, former)
-  const gathering = { ...options, demoteTo: former, ...(migrationsThen ? { migrationsThen } : {}) }
+  const replaced = await replacementOf(store, former)
+  if (replaced) refuseWrongWay(to, former, replaced.facts)
+  const gathering = { ...options, demoteTo: former, migrationsThen: replaced?.migrations }
   try {
     const gathered = await gather(from, to, gathering)
     return await begin(from, to, store, gathered, gathering, `demote to ${former}`)
@@ -67,14 +70,38 @@ async function refused(to: VpsContext, former: string, cause: SlipwayError): Pro
   }
 }
 
-/** What was applied to the data when `former` was last production, as the promotion that replaced it found it. */
-async function migrationsBefore(store: ChangeStore, former: string): Promise<readonly string[] | undefined> {
+interface Replacement {
+  facts: PromotionFacts
+  /** What was applied to the data then, as the promotion found it. */
+  migrations: readonly string[] | undefined
+}
+
+/** The change by which `former` stopped being production. */
+async function replacementOf(store: ChangeStore, former: string): Promise<Replacement | undefined> {
   for (const { id, kind, result } of await store.list()) {
-    if (kind !== 'promote' || result !== 'done') continue
+    if (!promotionKinds.includes(kind) || result !== 'done') continue
     const facts = await recordedFacts(store, id)
     if (facts.old?.release !== former) continue
     const before = stepRecords(await (await store.open(id)).entries()).get('migrate')?.data['before']
-    return Array.isArray(before) ? before.map(String).filter(Boolean) : undefined
+    return { facts, migrations: Array.isArray(before) ? before.map(String).filter(Boolean) : undefined }
   }
   return undefined
+}
+
+/** Where going back would not be what it says. */
+function refuseWrongWay(to: VpsContext, former: string, { kind, data, next }: PromotionFacts): void {
+  const here = { host: to.home().name, state: 'Nothing was changed.' }
+  if (kind === 'demote') {
+    throw new SlipwayError('demote-twice', `${former} was gone back from: to have it again is a promotion`, {
+      ...here,
+      next: 'Promote it: `tasks promote_staging_to_production`.',
+    })
+  }
+  if (data === 'fresh') {
+    const text = `${former} kept its own data (data=fresh), and that of ${next.release} would take its place`
+    throw new SlipwayError('demote-fresh', text, {
+      ...here,
+      next: `Correct what is wrong in a new release, and promote that: \`tasks new_staging_release:${nextRelease(releaseOf(to.deployment.app.name, next.release))}\`.`,
+    })
+  }
 }

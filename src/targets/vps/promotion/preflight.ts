@@ -1,6 +1,6 @@
 /** What is said before a promotion, and what refuses it. Pure. */
 import { SlipwayError } from '../../../events/index.ts'
-import type { Gathered } from './facts.ts'
+import { type Gathered, leastDeadline, reserveSeconds } from './facts.ts'
 import { placesOf } from './spec.ts'
 
 /** A cautious guess before the rehearsal measures it: reading, comparing and checking the databases, then a start. */
@@ -94,6 +94,20 @@ export function refusals(gathered: Gathered, connections?: number): SlipwayError
           host,
           state: 'Nothing was changed.',
           next: 'Give the account a shorter home or the app a shorter name, or promote with close=true: requests are answered 503 meanwhile.',
+        },
+      ),
+    )
+  }
+  const { timeoutSeconds } = facts.site
+  if (facts.data === 'copy' && facts.old && facts.hold && timeoutSeconds < leastDeadline + reserveSeconds) {
+    found.push(
+      new SlipwayError(
+        'hold-timeout',
+        `the site of ${facts.production} gives an answer ${timeoutSeconds} s, and requests may have to wait for ${leastDeadline + reserveSeconds} s, should all go back`,
+        {
+          host,
+          state: 'Nothing was changed.',
+          next: 'Raise proxy_read_timeout and proxy_send_timeout in the site, or promote with close=true: requests are answered 503 meanwhile.',
         },
       ),
     )

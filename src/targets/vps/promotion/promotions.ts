@@ -8,15 +8,13 @@ import type { VpsContext } from '../context.ts'
 import { forgetFacts, hostFacts } from '../facts.ts'
 import { releaseLayout } from '../layout.ts'
 import { vpsStore } from '../store/index.ts'
-import { recordedFacts } from './promote.ts'
+import { promotionKinds, recordedFacts } from './promote.ts'
 import { type PromotionReport, reportOf } from './report.ts'
-
-const kinds = ['promote', 'demote']
 
 /** Newest first: what was promoted, by whom, with which window, and how each ended. */
 export async function promotions(to: VpsContext): Promise<PromotionReport[]> {
   const store = vpsStore(to.home(), to.deployment.app.name)
-  const all = (await store.list()).filter((each) => kinds.includes(each.kind))
+  const all = (await store.list()).filter((each) => promotionKinds.includes(each.kind))
   const reports: PromotionReport[] = []
   for (const { id } of all) reports.push(reportOf(await (await store.open(id)).entries()))
   return reports
@@ -101,7 +99,9 @@ export async function prunable(
   roles: Readonly<Record<string, string>>,
   keep: number,
 ): Promise<{ releases: string[]; changes: string[] }> {
-  const ended = (await store.list()).filter((each) => kinds.includes(each.kind) && each.result !== 'unfinished')
+  const ended = (await store.list()).filter(
+    (each) => promotionKinds.includes(each.kind) && each.result !== 'unfinished',
+  )
   const former: string[] = []
   const changes: string[] = []
   const inUse = new Set(Object.entries(roles).flatMap(([role, release]) => (role === 'former' ? [] : [release])))

@@ -107,7 +107,7 @@ function refuse(host: Host, at: DatabaseAddress, facts: ReturnType<typeof readFa
   if (carrying === 'init' && facts.tables > 0) {
     throw new SlipwayError('database-not-empty', `${at.database} is to be made anew, and has ${facts.tables} tables`, {
       ...here,
-      next: 'Empty it, or adopt the app that uses it: `tasks adopt_production`.',
+      next: 'Name an empty one in [production.databases]; or adopt the app that uses it: `tasks adopt_production`.',
     })
   }
   if (carrying !== 'init' && facts.tables === 0) {
