@@ -48,7 +48,6 @@ export const nextSteps: Readonly<Record<string, string>> = {
   'command-not-executable': 'chmod +x it there.',
   'command-idle': 'Give it longer: .idleTimeout("5m"), or see what it waits for with --verbose.',
   'command-timeout': 'Give it longer: .timeout("10m"), or see what it does with --verbose.',
-  timeout: 'Give it longer, or see what it does with --verbose.',
   'template-missing': 'Put the path right: it is relative to the project.',
   'template-failed': 'Look at the line of the template, and at the values it was given.',
   'remove-refused': 'Name what is to go.',

@@ -310,7 +310,6 @@ function deployment(pass: Pass, name: string, appValues: Values, shared: AppConf
     domain: values['domain'] as string | undefined,
     branch: values['branch'] as string | undefined,
     cloneOnDeploy: values['clone_on_deploy'] as string | undefined,
-    git: values['git'] as string | undefined,
     place: { file: pass.file, line: sectionLine(pass, name) },
   }
   if (target === 'heroku') {

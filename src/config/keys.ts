@@ -136,7 +136,6 @@ export const deploymentKeys: Keys = {
   domain: key(kind.domain, 'The domain it answers at.', 'staging.pony.example.org'),
   settings: key(kind.innerPath, "The app's own settings: a file in config/.", 'staging.ini'),
   branch: key(kind.text, 'The branch that may be deployed here; a dirty tree is refused then.', 'main'),
-  git: key(kind.text, 'The repository, where it is not the project itself.', 'git@example.org:pony.git'),
   clone_on_deploy: key(
     kind.plainName,
     'The deployment whose data is cloned into this one at every deploy.',

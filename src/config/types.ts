@@ -136,7 +136,6 @@ interface DeploymentBase {
   branch?: string
   /** The deployment that is cloned into this one at every deploy. */
   cloneOnDeploy?: string
-  git?: string
   place: Place
 }
 

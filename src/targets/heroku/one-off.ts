@@ -14,22 +14,16 @@ import type { Dyno } from './resources.ts'
 import * as resource from './resources.ts'
 import { pause } from './wait.ts'
 
-export interface OneOffOptions {
-  /** Shell text in place of words. */
-  shell?: boolean
-  env?: Record<string, string>
-  size?: string
+interface OneOffOptions {
   /** A terminal: keys are passed on, as in a shell. */
   terminal?: boolean
   /** Gets the output instead of it being shown. */
   capture?: boolean
   /** The output is what the run was asked for: it is shown unchanged. */
   result?: boolean
-  /** Milliseconds; the dyno is ended then. */
-  timeoutMs?: number
 }
 
-export interface OneOffResult {
+interface OneOffResult {
   exitCode: number
   output: string
 }
@@ -126,10 +120,8 @@ export async function runAttached(
   const dyno = await startOneOff(context, {
     command: wrapped(text),
     attach: true,
-    env: { ...env, ...options.env },
+    env,
     ...(terminal ? {} : { force_no_tty: true }),
-    ...(options.size ? { size: options.size } : {}),
-    ...(options.timeoutMs ? { time_to_live: Math.ceil(options.timeoutMs / 1000) } : {}),
   })
   const finder = new StatusFinder()
   let output = ''
@@ -149,11 +141,7 @@ export async function runAttached(
       })
   }
   try {
-    await converse(context, dyno, {
-      terminal,
-      timeoutMs: options.timeoutMs,
-      onText: (chunk) => show(finder.push(chunk)),
-    })
+    await converse(context, dyno, terminal, (chunk) => show(finder.push(chunk)))
   } catch (error) {
     if (finder.status === undefined) throw error
   }
@@ -183,13 +171,13 @@ export async function runAttached(
   return { exitCode, output }
 }
 
-interface Conversation {
-  terminal: boolean
-  timeoutMs?: number
-  onText(text: string): void
-}
-
-function converse(context: HerokuContext, dyno: Dyno, options: Conversation): Promise<void> {
+/** Joins the dyno's input and output; resolves when the dyno closes them. */
+function converse(
+  context: HerokuContext,
+  dyno: Dyno,
+  terminal: boolean,
+  onText: (text: string) => void,
+): Promise<void> {
   const url = new URL((dyno.attach_url ?? '').replace(/^rendezvous:/, 'https:'))
   const secret = url.pathname.slice(1)
   const run = currentRun()
@@ -206,24 +194,12 @@ function converse(context: HerokuContext, dyno: Dyno, options: Conversation): Pr
       let greeted = ''
       let joined = false
       const finish = (error?: Error): void => {
-        clearTimeout(timer)
         run.signal.removeEventListener('abort', onAbort)
         restore()
         socket.destroy()
         if (error) reject(error)
         else resolve()
       }
-      const timer = options.timeoutMs
-        ? setTimeout(
-            () =>
-              finish(
-                new SlipwayError('timeout', `the command on ${context.app} took longer than ${options.timeoutMs} ms`, {
-                  host: context.app,
-                }),
-              ),
-            options.timeoutMs,
-          )
-        : undefined
       const onAbort = (): void =>
         finish(run.signal.reason instanceof Error ? run.signal.reason : new Error('interrupted'))
       run.signal.addEventListener('abort', onAbort, { once: true })
@@ -234,7 +210,7 @@ function converse(context: HerokuContext, dyno: Dyno, options: Conversation): Pr
       socket.on('secureConnect', () => socket.write(`${secret}\r\n`))
       socket.on('data', (chunk) => {
         const text = decoder.decode(chunk, { stream: true })
-        if (joined) return options.onText(text)
+        if (joined) return onText(text)
         greeted += text
         const end = greeted.indexOf('\n')
         if (end < 0) return
@@ -242,9 +218,9 @@ function converse(context: HerokuContext, dyno: Dyno, options: Conversation): Pr
           return finish(new SlipwayError('heroku-rendezvous', `${dyno.name} could not be reached: ${greeted.trim()}`))
         }
         joined = true
-        if (options.terminal) restore = passKeys(socket)
+        if (terminal) restore = passKeys(socket)
         else socket.write('\x04')
-        if (greeted.length > end + 1) options.onText(greeted.slice(end + 1))
+        if (greeted.length > end + 1) onText(greeted.slice(end + 1))
       })
       socket.on('end', () => finish())
       socket.on('close', () => finish())
