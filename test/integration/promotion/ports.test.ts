@@ -1,12 +1,13 @@
 /** The seed's own task by its name, at whoever leads a domain to a port: there, back, and there again. */
 import { spawn } from 'node:child_process'
-import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Built, buildSlipway, repository } from '../../built.ts'
 import { startOpalstack } from '../../emulators/opalstack/index.ts'
 import { startWebfaction } from '../../emulators/webfaction/index.ts'
+import { standStill } from '../../faults/inject.ts'
 import { audit, type LoadReport } from '../../faults/load.ts'
 import { makeWorld, marksIn, type World, type WorldOptions } from '../../faults/world.ts'
 import { type Front, startFront } from '../../servers/front.ts'
@@ -32,6 +33,8 @@ interface Place {
   front?: Front
   /** What the provider wants to know: its name in .env, and its value. */
   credential?: [name: string, value: string]
+  /** Has the provider fail at the next change. */
+  fail?(): void
 }
 
 async function world(options: WorldOptions & { provider: string; domains?: string }): Promise<World> {
@@ -55,8 +58,14 @@ async function front(portOf: () => number | undefined): Promise<Front> {
   return made
 }
 
-const places: Record<string, () => Promise<Place>> = {
-  async opalstack() {
+const releaseOn = (world: World, port: number | undefined): string | undefined =>
+  ['pony2026r1', 'pony2026r2'].find((name) => {
+    const file = `${world.release(name)}/.slipway/port`
+    return existsSync(file) && Number(readFileSync(file, 'utf8')) === port
+  })
+
+const places: Record<string, (more?: WorldOptions) => Promise<Place>> = {
+  async opalstack(more) {
     const emulator = await startOpalstack()
     cleanup.push(() => emulator.close())
     emulator.add('osuser', { name: 'pony', server: 's' })
@@ -68,6 +77,7 @@ const places: Record<string, () => Promise<Place>> = {
       return emulator.models['app']?.find((each) => each.id === route?.app)
     }
     const made = await world({
+      ...more,
       provider: 'opalstack',
       domains: `url = ${emulator.url}\n`,
       env: `OPALSTACK_TOKEN=${emulator.token}\n`,
@@ -77,10 +87,12 @@ const places: Record<string, () => Promise<Place>> = {
       leads: () => app()?.name,
       front: await front(() => app()?.['port'] as number),
       credential: ['OPALSTACK_TOKEN', emulator.token],
+      fail: () => emulator.fault('server-error', /site\/update/),
     }
   },
-  async uberspace() {
+  async uberspace(more) {
     const made = await world({
+      ...more,
       provider: 'uberspace',
       prepare: async (sandbox) => {
         const bin = `${sandbox.root}/bin`
@@ -92,16 +104,13 @@ const places: Record<string, () => Promise<Place>> = {
       const line = existsSync(file) && readFileSync(file, 'utf8').match(new RegExp(`^${domain} (\\d+)$`, 'm'))
       return line ? Number(line[1]) : undefined
     }
-    const release = () =>
-      ['pony2026r1', 'pony2026r2'].find(
-        (name) => Number(readFileSync(`${made.release(name)}/.slipway/port`, 'utf8')) === port(),
-      )
-    return { world: made, leads: release, front: await front(port) }
+    return { world: made, leads: () => releaseOn(made, port()), front: await front(port) }
   },
-  async webfaction() {
+  async webfaction(more) {
     const emulator = await startWebfaction(1, {}, [await freePort(), await freePort()])
     cleanup.push(() => emulator.close())
     const made = await world({
+      ...more,
       provider: 'webfaction',
       domains: `url = ${emulator.url}\nuser = u\n`,
       env: 'WEBFACTION_PASSWORD=allons-y\n',
@@ -120,16 +129,13 @@ const places: Record<string, () => Promise<Place>> = {
       credential: ['WEBFACTION_PASSWORD', 'allons-y'],
     }
   },
-  async nginx() {
-    const made = await world({ provider: 'nginx' })
-    const release = () => {
+  async nginx(more) {
+    const made = await world({ ...more, provider: 'nginx' })
+    const port = () => {
       const conf = readFileSync(`${made.home}/.slipway/pony/sites/production/nginx.conf`, 'utf8')
-      const port = /_current \{\s*server 127\.0\.0\.1:(\d+);/.exec(conf)?.[1]
-      return ['pony2026r1', 'pony2026r2'].find(
-        (name) => readFileSync(`${made.release(name)}/.slipway/port`, 'utf8').trim() === port,
-      )
+      return Number(/_current \{\s*server 127\.0\.0\.1:(\d+);/.exec(conf)?.[1])
     }
-    return { world: made, leads: release }
+    return { world: made, leads: () => releaseOn(made, port()) }
   },
 }
 
@@ -173,7 +179,7 @@ describe.each(tried)('the tasks by their names, for an app on ports at %s', (pro
   it('lead the domain to the new release, back, and there again, and lose no write', {
     timeout: 300_000,
   }, async () => {
-    const { world, leads, front, credential } = await (places[provider] as () => Promise<Place>)()
+    const { world, leads, front, credential, fail } = await (places[provider] as (typeof places)[string])()
     copyFileSync(join(repository, 'tasks.ts'), join(world.dir, 'tasks.ts'))
     expect(leads()).toBe('pony2026r1')
     const reports: LoadReport[] = []
@@ -203,7 +209,20 @@ describe.each(tried)('the tasks by their names, for an app on ports at %s', (pro
       return told
     }
 
-    const told = await underLoad('pony2026r2', () => tasks(world, '--yes', 'promote_staging_to_production'))
+    if (provider === 'uberspace') {
+      await underLoad('pony2026r1', async () => {
+        await dies(world, 'archive-staging before', 'promote_staging_to_production')
+        return tasks(world, '--yes', 'promote_staging_to_production', '--undo')
+      })
+      expect(world.roles()).toEqual({ production: 'pony2026r1', staging: 'pony2026r2' })
+    }
+    const told = await underLoad('pony2026r2', async () => {
+      if (!fail) return tasks(world, '--yes', 'promote_staging_to_production')
+      fail()
+      await expect(tasks(world, '--yes', 'promote_staging_to_production')).rejects.toThrow(/Go on with --resume/)
+      expect(leads()).toBe('pony2026r1')
+      return tasks(world, '--yes', 'promote_staging_to_production', '--resume')
+    })
     expect(world.roles()).toEqual({ production: 'pony2026r2', former: 'pony2026r1' })
     expect(told.includes('through the web server, on the way that only this check can take')).toBe(provider === 'nginx')
     if (credential) expect(told).not.toContain(credential[1])
@@ -216,7 +235,9 @@ describe.each(tried)('the tasks by their names, for an app on ports at %s', (pro
             [new RegExp(credential[0]), credential[1]],
             [/Type the app's name/, 'pony'],
           ])
-        : tasks(world, '--yes', 'demote'),
+        : provider === 'uberspace'
+          ? dies(world, 'copy after', 'demote').then(() => tasks(world, '--yes', 'demote', '--resume'))
+          : tasks(world, '--yes', 'demote'),
     )
     expect(world.roles()).toEqual({ production: 'pony2026r1', former: 'pony2026r2' })
     if (credential) {
@@ -232,6 +253,37 @@ describe.each(tried)('the tasks by their names, for an app on ports at %s', (pro
     expect(world.roles()).toEqual({ production: 'pony2026r2', former: 'pony2026r1' })
   })
 })
+
+it.skipIf(!process.env['SLIPWAY_TEST_LONG']).each(['opalstack', 'uberspace', 'nginx'])(
+  'the first promotion makes what leads the domain to it, at %s',
+  async (provider) => {
+    const { world, leads, front } = await (places[provider] as (typeof places)[string])({ production: false })
+    copyFileSync(join(repository, 'tasks.ts'), join(world.dir, 'tasks.ts'))
+    await tasks(world, '--yes', 'promote_staging_to_production')
+    expect(world.roles()).toEqual({ production: 'pony2026r2' })
+    expect(leads()).toBe('pony2026r2')
+    const load = world.load({ connections: 2, ...(front ? { port: front.port } : {}) })
+    await load.reached(50)
+    const report = await load.stop()
+    expect(report.failed).toEqual([])
+    expect(audit(report, marksIn(world, 'pony2026r2'))).toEqual({ missing: [], twice: [] })
+  },
+  180_000,
+)
+
+/** As if the operator's machine had died with the task while the host is at `place`. */
+async function dies(world: World, place: string, task: string): Promise<void> {
+  const child = spawn(process.execPath, [built.tasks, '--sandbox', '--yes', task], {
+    cwd: world.dir,
+    env: environment(world),
+    stdio: 'ignore',
+  })
+  const ended = new Promise((resolve) => child.on('close', resolve))
+  const folder = await standStill(world, place)
+  child.kill('SIGKILL')
+  await ended
+  rmSync(`${folder}/paused`)
+}
 
 const rewrite = (file: string, change: (text: string) => string) => {
   const before = readFileSync(file, 'utf8')
