@@ -81,6 +81,22 @@ it('leaves the data of a production where it is, and begins with a database of a
   expect((await world.ask('production', '/up')).headers['x-release']).toMatch(/^ridesr3\//)
 })
 
+it('makes the tables of the first production on MariaDB, too', async () => {
+  const other = await makeWorld({
+    app: 'mysql',
+    ini: (text) => text.replace('migrate = ', 'init_db = python3 schema.py up\nmigrate = '),
+  })
+  try {
+    await other.run((deployment) => deployment.deploy())
+    expect((await other.both((from, to) => promote(from, to)))?.result).toBe('done')
+    await other.enter('production', 'first')
+    expect(other.query('production', 'SELECT `key` FROM entries')).toEqual(['first'])
+    expect((await other.ask('production', '/up')).headers['x-release']).toMatch(/^ridesr2\//)
+  } finally {
+    await other.remove()
+  }
+})
+
 /** Production's address, of another database. */
 const anew = () =>
   (/^DATABASE_URL=(.*)$/m.exec(readFileSync(join(world.dir, '.env'), 'utf8'))?.[1] ?? '').replace(
