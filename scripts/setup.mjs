@@ -27,6 +27,7 @@ const test = [
   { package: 'procps', program: 'ps' },
   { package: 'sudo', program: 'sudo' },
   { package: 'busybox', program: 'busybox' },
+  { package: 'age', program: 'age' },
   { package: 'tmux', program: 'tmux' },
   { package: 'chromium', program: 'chromium' },
   { package: 'dropbear-bin', program: 'dropbear' },
