@@ -151,3 +151,24 @@ itLong(
   },
   120_000,
 )
+
+itLong(
+  'holds no request where it would not come to its end in time, as the trial has measured',
+  async () => {
+    const restore = ini((text) => text.replace('migrate = python3 -m pony.migrate', 'migrate = sleep 6'))
+    const load = world.load({ connections: 4, pauseMs: 15 })
+    await load.reached(20)
+    const refused = world.run((from, to) => promote(from, to))
+    await expect(refused).rejects.toMatchObject({
+      undone: true,
+      cause: expect.objectContaining({ code: 'window-too-long' }),
+      next: expect.stringContaining('close=true'),
+    })
+    restore()
+    await load.reached(load.report.requests + 20)
+    expect((await load.stop()).failed).toEqual([])
+    expect(journalText(world)).not.toMatch(/"step":"(arm|hold)"/)
+    untouched()
+  },
+  120_000,
+)

@@ -17,9 +17,9 @@ afterAll(() => world?.remove())
 /** While requests come: none fails, and `release` then has every write that was ever acknowledged, once. */
 async function underLoad<T>(release: string, work: () => Promise<T>): Promise<{ client: LoadReport; report: T }> {
   const load = world.load()
-  await load.reached(500)
+  await load.reached(300)
   const report = await work()
-  await load.reached(load.report.requests + 500)
+  await load.reached(load.report.requests + 300)
   const client = await load.stop()
   before.push(client)
   expect(client.failed).toEqual([])

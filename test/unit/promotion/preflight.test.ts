@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Gathered, Measures } from '../../../src/targets/vps/promotion/facts.ts'
-import { notesOf, refusals, size } from '../../../src/targets/vps/promotion/preflight.ts'
+import { notesOf, refusals, refuseTooLong, size } from '../../../src/targets/vps/promotion/preflight.ts'
 import { factsOf } from './facts.ts'
 
 function gathered(measures: Partial<Measures> = {}, facts = factsOf()): Gathered {
@@ -57,6 +57,12 @@ describe('before a promotion', () => {
     expect(codes(gathered({}, factsOf(patience(19))))).toEqual(['hold-timeout'])
     expect(codes(gathered({}, factsOf(patience(20))))).toEqual([])
     expect(codes(gathered({}, factsOf({ ...patience(19), hold: false })))).toEqual([])
+  })
+
+  it('a window that would not end before the deadline refuses it, once that is measured', () => {
+    expect(() => refuseTooLong(factsOf(), 45_000)).not.toThrow()
+    expect(() => refuseTooLong(factsOf(), 46_000)).toThrow('requests would wait for about 46 s, and can for 45 s')
+    expect(() => refuseTooLong(factsOf({ hold: false }), 46_000)).not.toThrow()
   })
 
   it('a site without a gate refuses it', () => {

@@ -16,6 +16,7 @@ import { factsOn, hostNamed } from './elsewhere.ts'
 import type { PromotionFacts } from './facts.ts'
 import { askOutside } from './outside.ts'
 import { predictedWindow } from './prediction.ts'
+import { refuseTooLong } from './preflight.ts'
 import { serverEntry } from './servers.ts'
 import { gateOnly } from './site.ts'
 import { type ChangeSpec, placesOf, type StepSpec, specOf } from './spec.ts'
@@ -115,7 +116,17 @@ function stepOf(spec: StepSpec, { facts, host, scripts }: Part, id: string, to: 
       do: async () => ({ answer: await askOutside(facts) }),
     }
   }
-  return { ...shown, ...hostStep(spec, scripts, host) }
+  const step = hostStep(spec, scripts, host)
+  if (spec.kind !== 'trial') return { ...shown, ...step }
+  return {
+    ...shown,
+    ...step,
+    async do(kept) {
+      const data = await step.do(kept)
+      if (data?.['startMs'] !== undefined) refuseTooLong(facts, predictedWindow(data))
+      return data
+    },
+  }
 }
 
 /** A step that is done by the host's scripts, and believed once they find it done. */

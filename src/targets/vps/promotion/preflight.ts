@@ -1,6 +1,6 @@
 /** What is said before a promotion, and what refuses it. Pure. */
 import { SlipwayError } from '../../../events/index.ts'
-import { type Gathered, leastDeadline, reserveSeconds } from './facts.ts'
+import { type Gathered, leastDeadline, type PromotionFacts, reserveSeconds } from './facts.ts'
 import { placesOf } from './spec.ts'
 
 /** A cautious guess before the rehearsal measures it: reading, comparing and checking the databases, then a start. */
@@ -123,6 +123,17 @@ export function refusals(gathered: Gathered, connections?: number): SlipwayError
     )
   }
   return found
+}
+
+/** Once the trial has measured it: requests would wait until the deadline, and then all would go back. */
+export function refuseTooLong(facts: PromotionFacts, predictedMs: number): void {
+  if (!facts.hold || facts.adopt || predictedMs <= facts.deadline * 1000) return
+  const text = `requests would wait for about ${Math.round(predictedMs / 1000)} s, and can for ${facts.deadline} s`
+  throw new SlipwayError('window-too-long', text, {
+    host: facts.host,
+    state: 'No request was held.',
+    next: 'Raise proxy_read_timeout and proxy_send_timeout in the site (60 s give 45), or promote with close=true: requests are answered 503 meanwhile.',
+  })
 }
 
 export function size(bytes: number): string {
