@@ -72,12 +72,7 @@ export async function resume(
 ): Promise<ChangeResult> {
   return locked(store, plan, owner, id, async () => {
     const { journal, entries } = await openSettled(store, plan, id, 'forward')
-    await journal.append({
-      entry: 'note',
-      at: now(),
-      text: `resumed by ${owner.user} on ${owner.machine}`,
-      data: { by: owner },
-    })
+    await noteBy(journal, 'resumed', owner)
     return forward(plan, journal, entries, options)
   })
 }
@@ -96,12 +91,7 @@ export async function undo(id: string, plan: Plan, store: ChangeStore, owner: Ow
         },
       )
     }
-    await journal.append({
-      entry: 'note',
-      at: now(),
-      text: `undone by ${owner.user} on ${owner.machine}`,
-      data: { by: owner },
-    })
+    await noteBy(journal, 'undone', owner)
     return backward(plan, journal)
   })
 }
@@ -413,6 +403,9 @@ function leavesUnknown(error: unknown): boolean {
   if (error instanceof OutcomeUnknownError || error instanceof AbortedError || error instanceof LockedError) return true
   return error instanceof SlipwayError && error.code === 'lock-lost'
 }
+
+const noteBy = (journal: Journal, what: 'resumed' | 'undone', by: Owner): Promise<void> =>
+  journal.append({ entry: 'note', at: now(), text: `${what} by ${by.user} on ${by.machine}`, data: { by } })
 
 function newJournalId(owner: Owner): string {
   return owner.run
