@@ -6,6 +6,7 @@ import {
   type Plan,
   planText,
   resume,
+  type StepRecord,
   stepRecords,
   undo,
 } from '../../engine/index.ts'
@@ -235,15 +236,19 @@ async function audited<T>(
   }
 }
 
+/** What the journal of the unfinished change says of a step. */
+export async function recordOf(store: ChangeStore, kind: string, step: string): Promise<StepRecord | undefined> {
+  const open = (await store.list()).find((each) => each.result === 'unfinished' && each.kind === kind)
+  return open && stepRecords(await (await store.open(open.id)).entries()).get(step)
+}
+
 /**
  * Where a step stands whose effect can't be seen in the world (data that was overwritten): what the journal of the
  * unfinished change says. Begun and not finished is unclear: the way out is back.
  */
 export function journalled(store: ChangeStore, kind: string, step: string): () => Promise<StepState> {
   return async () => {
-    const open = (await store.list()).find((each) => each.result === 'unfinished' && each.kind === kind)
-    if (!open) return 'todo'
-    const record = stepRecords(await (await store.open(open.id)).entries()).get(step)
+    const record = await recordOf(store, kind, step)
     if (!record || (record.direction === 'undo' && record.ok === true)) return 'todo'
     return record.direction === 'do' && record.ok === true ? 'done' : 'unclear'
   }

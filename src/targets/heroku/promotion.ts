@@ -2,11 +2,11 @@
  * Promotion: the very release that staging runs becomes production's, by the pipeline. The app, its domain and its
  * data stay where they are; a backup comes before, health after, and what fails is taken back.
  */
-import type { Plan, Step } from '../../engine/types.ts'
+import type { ChangeStore, Plan, Step, StepState } from '../../engine/types.ts'
 import { SlipwayError } from '../../events/errors.ts'
 import { currentRun } from '../../events/run.ts'
 import { gate, released } from './build.ts'
-import { type ChangeOptions, checkRole, couplingOf, runChange, tell } from './change.ts'
+import { type ChangeOptions, checkRole, couplingOf, recordOf, runChange, tell } from './change.ts'
 import type { HerokuContext } from './context.ts'
 import { dynosOf, dynosUp } from './dynos.ts'
 import { commandStep } from './hooks.ts'
@@ -150,7 +150,7 @@ export async function promoteByPipeline(
     {
       kind: 'promote',
       facts: () => promotionFacts(from, to),
-      plan: (facts) => promotionPlan(from, to, facts, options),
+      plan: (facts, store) => promotionPlan(from, to, facts, store, options),
     },
     options,
   )
@@ -159,7 +159,13 @@ export async function promoteByPipeline(
   if (result.result === 'done') await tell(to, 'promote', `v${(await currentRelease(to))?.version ?? ''}`)
 }
 
-function promotionPlan(from: HerokuContext, to: HerokuContext, facts: PromotionFacts, options: PromoteOptions): Plan {
+function promotionPlan(
+  from: HerokuContext,
+  to: HerokuContext,
+  facts: PromotionFacts,
+  store: ChangeStore,
+  options: PromoteOptions,
+): Plan {
   const { smoke } = to.deployment.app
   const hold = options.maintenance === true && !facts.maintenance
   return {
@@ -170,7 +176,7 @@ function promotionPlan(from: HerokuContext, to: HerokuContext, facts: PromotionF
     steps: [
       ...(facts.database ? [backupStep(to, facts.database, () => undefined)] : []),
       ...(hold ? [maintenanceOn(to), workersOff(to, facts.workers)] : []),
-      promoteStep(to, facts),
+      ...promoteSteps(to, facts, store),
       dynosStep(to),
       ...(hold ? [workersOn(to, facts.workers), maintenanceOff(to)] : []),
       healthStep(to),
@@ -186,49 +192,75 @@ function promotionPlan(from: HerokuContext, to: HerokuContext, facts: PromotionF
   }
 }
 
-function promoteStep(to: HerokuContext, facts: PromotionFacts): Step {
+/** Two steps, so that the journal knows the promotion by its id while the platform is at it. */
+function promoteSteps(to: HerokuContext, facts: PromotionFacts, store: ChangeStore): Step[] {
   const { client } = to
   const slug = facts.from.release.slug
-  return {
-    id: 'promote',
-    title: `${to.app}: v${facts.to.release?.version ?? 0} → the code of ${facts.from.app} v${facts.from.release.version}, and its release phase`,
-    undoTitle: facts.to.release ? `${to.app}: back to v${facts.to.release.version}` : undefined,
-    ...(facts.to.release ? {} : { irreversible: 'production had no code before' }),
-    async check() {
-      const releases = await releasesOf(to, 5)
-      const pending = releases.find((release) => release.status === 'pending' && release.slug?.id === slug)
-      if (pending) await released(to, pending.id, undefined)
-      const current = pending ? await currentRelease(to) : releases.find((release) => release.current)
-      return current?.slug?.id === slug ? 'done' : 'todo'
-    },
-    prepare: async () => ({ before: facts.to.release?.id, version: facts.to.release?.version }),
-    async do() {
-      const newest = (await releasesOf(to, 1))[0]?.version ?? 0
-      const ours = async (): Promise<Release | undefined> =>
-        (await releasesOf(to, 5)).find((release) => release.version > newest && release.slug?.id === slug)
-      const made = await client.write('POST', '/pipeline-promotions', resource.promotion, {
-        variant: 'sdk',
-        body: {
-          pipeline: { id: facts.pipeline },
-          // The release that was checked, not whatever staging runs by now.
-          source: { app: { id: facts.from.id }, release: { id: facts.from.release.id } },
-          targets: [{ app: { id: facts.to.id } }],
-        },
-        reread: async () => ((await ours()) ? { id: '', status: 'pending' } : undefined),
-      })
-      const id = made.id ? await targetRelease(to, made.id) : (await ours())?.id
-      if (!id)
-        throw new SlipwayError('heroku-no-release', `the promotion made no release of ${to.app}`, { host: to.app })
-      const before = facts.to.release ? await getRelease(to, facts.to.release.id) : undefined
-      const ended = await released(to, id, before)
-      return { release: ended.id, version: ended.version }
-    },
-    async undo(data) {
-      const back = await rollbackTo(to, String(data['before']))
-      await released(to, back.id, undefined)
-      await dynosUp(to, { version: back.version })
-    },
+  const since = async (version: unknown): Promise<Release | undefined> =>
+    (await releasesOf(to, 5)).find((release) => release.version > Number(version) && release.slug?.id === slug)
+  /** The release of the promotion that was sent; undefined where none was. */
+  const sent = async (): Promise<string | undefined> => {
+    const data = (await recordOf(store, 'promote', 'promote'))?.data ?? {}
+    if (data['promotion']) return targetRelease(to, String(data['promotion']))
+    return data['newest'] === undefined ? undefined : (await since(data['newest']))?.id
   }
+  const live = async (): Promise<StepState> => ((await currentRelease(to))?.slug?.id === slug ? 'done' : 'todo')
+  return [
+    {
+      id: 'promote',
+      title: `${to.app}: v${facts.to.release?.version ?? 0} → the code of ${facts.from.app} v${facts.from.release.version}`,
+      undoTitle: facts.to.release ? `${to.app}: back to v${facts.to.release.version}` : undefined,
+      ...(facts.to.release ? {} : { irreversible: 'production had no code before' }),
+      async check() {
+        // Until one that was sent is over, what runs says nothing of what will. How it failed is of no matter here.
+        const id = await sent().catch(unlessRefused)
+        const release = id === undefined ? undefined : await getRelease(to, id)
+        if (release?.status === 'pending') await released(to, release.id, undefined).catch(unlessRefused)
+        return live()
+      },
+      prepare: async () => ({
+        before: facts.to.release?.id,
+        version: facts.to.release?.version,
+        newest: (await releasesOf(to, 1))[0]?.version ?? 0,
+      }),
+      async do({ newest }) {
+        const made = await client.write('POST', '/pipeline-promotions', resource.promotion, {
+          variant: 'sdk',
+          body: {
+            pipeline: { id: facts.pipeline },
+            // The release that was checked, not whatever staging runs by now.
+            source: { app: { id: facts.from.id }, release: { id: facts.from.release.id } },
+            targets: [{ app: { id: facts.to.id } }],
+          },
+          reread: async () => ((await since(newest)) ? { id: '', status: 'pending' } : undefined),
+        })
+        return { promotion: made.id }
+      },
+      async undo(data) {
+        const back = await rollbackTo(to, String(data['before']))
+        await released(to, back.id, undefined)
+        await dynosUp(to, { version: back.version })
+      },
+    },
+    {
+      id: 'release',
+      title: `${to.app}: its release phase`,
+      check: live,
+      async do() {
+        const id = await sent()
+        if (!id)
+          throw new SlipwayError('heroku-no-release', `the promotion made no release of ${to.app}`, { host: to.app })
+        const before = facts.to.release ? await getRelease(to, facts.to.release.id) : undefined
+        const ended = await released(to, id, before)
+        return { release: ended.id, version: ended.version }
+      },
+    },
+  ]
+}
+
+function unlessRefused(error: unknown): undefined {
+  const over = ['heroku-promotion-failed', 'heroku-release-failed']
+  if (!(error instanceof SlipwayError) || !over.includes(error.code)) throw error
 }
 
 /** The release that a promotion makes; one that failed without a release says why. */

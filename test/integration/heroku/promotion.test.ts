@@ -150,19 +150,29 @@ describe('a promotion by the pipeline', () => {
     expect((await stage.get('pony-production', '/up')).version).toBe('3')
   }, 60_000)
 
-  test('that is interrupted leaves a journal that locks, and can be resumed from another run', async () => {
+  test('that is interrupted leaves a journal that locks, and can be taken back or resumed from another run', async () => {
     await stageVersion('4')
-    stage.heroku.faults.on.promotionDelayMs = 1000
-    const controller = new AbortController()
-    const interrupted = stage.run(() => promote(), {}, { signal: controller.signal })
-    while (!stage.heroku.state.promotions.some((each) => each.targets.some((target) => target.status === 'pending')))
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    controller.abort()
-    await expect(interrupted).rejects.toMatchObject({ code: 'aborted', state: expect.stringContaining('unfinished') })
-    stage.heroku.faults.on.promotionDelayMs = 0
+    const interrupted = async (): Promise<void> => {
+      stage.heroku.faults.on.promotionDelayMs = 1000
+      const controller = new AbortController()
+      const promoting = stage.run(() => promote(), {}, { signal: controller.signal })
+      while (!stage.heroku.state.promotions.some((each) => each.targets.some((target) => target.status === 'pending')))
+        await new Promise((resolve) => setTimeout(resolve, 10))
+      controller.abort()
+      await expect(promoting).rejects.toMatchObject({ code: 'aborted', state: expect.stringContaining('unfinished') })
+      stage.heroku.faults.on.promotionDelayMs = 0
+    }
+    await interrupted()
+    await stage.run(() => promote({ undo: true }))
+    expect((await stage.get('pony-production', '/up')).version).toBe('3')
+    expect((await stage.run(() => stage.production.status())).value.unfinished).toBeUndefined()
+    await interrupted()
+    const sent = stage.heroku.state.promotions.length
     await expect(stage.run(() => stage.production.deploy())).rejects.toMatchObject({ code: 'unfinished-change' })
     expect((await stage.run(() => stage.production.status())).value.unfinished).toContain('unfinished change')
+    // The promotion that was sent is the one that is waited for.
     await stage.run(() => promote({ resume: true }))
+    expect(stage.heroku.state.promotions).toHaveLength(sent)
     expect((await stage.get('pony-production', '/up')).version).toBe('4')
   }, 60_000)
 
