@@ -10,7 +10,8 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { type Mariadb, startMariadb } from '../../servers/mariadb.ts'
 import { type Postgres, startPostgres } from '../../servers/postgres.ts'
@@ -104,6 +105,25 @@ it('backs up every database, is listed, verified and restored like any other, an
   expect(postgres.sql('SELECT count(*) FROM club', 'pony')).toBe('3')
   expect(mariadb.sql('SELECT count(*) FROM event', 'pony_log')).toBe('2')
   expect(execFileSync('/usr/bin/sqlite3', [queue(), 'SELECT count(*) FROM job']).toString()).toBe('1\n')
+})
+
+it('is fetched to this machine, of every kind of server, and each copy fills an empty database here', async () => {
+  const { value: paths, events } = await project.run((staging) => staging.database.fetch('copies'))
+  expect(readdirSync(join(project.dir, 'copies')).sort()).toEqual(paths.map((path) => basename(path)).sort())
+  expect(JSON.stringify(events)).not.toContain(password)
+  const of = (name: string) => paths.find((path) => basename(path).startsWith(`staging-${name}-`)) as string
+  expect(paths).toHaveLength(3)
+  postgres.sql('CREATE DATABASE here')
+  const server = ['-h', postgres.socket, '-p', String(postgres.port), '-U', postgres.superuser]
+  execFileSync('pg_restore', [...server, '--exit-on-error', '--no-owner', '-d', 'here', of('main')])
+  expect(postgres.sql('SELECT count(*) FROM club', 'here')).toBe('3')
+  mariadb.sql('CREATE DATABASE here')
+  mariadb.sql(gunzipSync(readFileSync(of('log'))).toString(), 'here')
+  expect(mariadb.sql('SELECT count(*) FROM event', 'here')).toBe('2')
+  expect(execFileSync('/usr/bin/sqlite3', [of('queue'), 'SELECT count(*) FROM job']).toString()).toBe('1\n')
+  // It was taken for this alone.
+  const { id } = (await list())[0] as { id: string }
+  rmSync(join(backups(), id), { recursive: true })
 })
 
 it('keeps the newest two of its own and the newest two of the others', async () => {

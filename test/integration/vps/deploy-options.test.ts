@@ -1,14 +1,19 @@
 /** What a deploy does beside deploying: hooks, a smoke command, settings that are compared before they are pushed. */
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createProject, type Project, told } from './host.ts'
+import { ask, createProject, type Project, told } from './host.ts'
 
 let project: Project
+/** What is current meanwhile. */
+const noted = (name: string) => `echo "${name} $(readlink "$SLIPWAY_RELEASE_DIR/current")" >> "$SLIPWAY_SHARED/hooks"`
+const assets = `mkdir -p static && echo "of $SLIPWAY_VERSION" > static/app.css && ${noted('build')}`
+
 beforeAll(async () => {
   project = await createProject()
+  project.configure((text) => text.replace('[app]\n', `[app]\ninstall = ${noted('install')}\nbuild = ${assets}\n`))
   project.configure((text) =>
     text.replace(
       '[app.workers]',
@@ -45,9 +50,12 @@ function takeHooks(): string[] {
 
 test('hooks run in the new version, in the order of what they are about', async () => {
   takeHooks()
+  const before = readlinkSync(join(project.release, 'current'))
   const { value: version } = await project.run((staging) => staging.deploy())
   expect(takeHooks()).toEqual([
     'before_install',
+    `install ${before}`,
+    `build ${before}`,
     'after_install',
     'before_migrate',
     'after_migrate',
@@ -58,6 +66,29 @@ test('hooks run in the new version, in the order of what they are about', async 
   ])
 }, 60_000)
 
+test('assets are of each version its own, and where their build fails the version before serves on with its own', async () => {
+  const css = () => readFileSync(join(project.release, 'current/static/app.css'), 'utf8')
+  const current = readlinkSync(join(project.release, 'current'))
+  const id = current.slice('versions/'.length)
+  expect(css()).toBe(`of ${id}\n`)
+  const plain = readFileSync(join(project.dir, 'config/deploy.ini'), 'utf8')
+  project.configure((text) => text.replace(/^build = .*$/m, '$& && echo unexpected brace in app.css >&2 && exit 3'))
+  await expect(project.run((staging) => staging.deploy())).rejects.toMatchObject({
+    code: 'install-failed',
+    message: expect.stringMatching(/^the install of \S+ failed on pony-host: mkdir -p static/),
+    detail: expect.stringContaining('unexpected brace in app.css'),
+    state: `The running app is untouched, and ${id} is still the current version. The failed version was removed.`,
+    next: expect.stringContaining('--keep-failed'),
+  })
+  project.configure(() => plain)
+  // Neither migrated nor switched.
+  expect(takeHooks().map((line) => line.split(' ')[0])).toEqual(['before_install', 'install', 'build', 'on_failure'])
+  expect(readlinkSync(join(project.release, 'current'))).toBe(current)
+  expect(css()).toBe(`of ${id}\n`)
+  const answer = await ask(join(project.home, '.slipway/pony/sites/staging/current.sock'), '/up')
+  expect(answer).toMatchObject({ status: 200, release: `ponyr2/${id}` })
+}, 60_000)
+
 test('a hook that fails stops the install before the switch, and the one for failures runs', async () => {
   project.configure((text) => text.replace(/^after_migrate = .*$/m, 'after_migrate = echo no such cache >&2; exit 4'))
   const before = readFileSync(join(project.release, 'bin/start'), 'utf8')
@@ -66,7 +97,14 @@ test('a hook that fails stops the install before the switch, and the one for fai
     message: expect.stringContaining('after migrate'),
     detail: expect.stringContaining('no such cache'),
   })
-  expect(takeHooks()).toEqual(['before_install', 'after_install', 'before_migrate', 'on_failure'])
+  expect(takeHooks().map((line) => line.split(' ')[0])).toEqual([
+    'before_install',
+    'install',
+    'build',
+    'after_install',
+    'before_migrate',
+    'on_failure',
+  ])
   expect(readFileSync(join(project.release, 'bin/start'), 'utf8')).toBe(before)
   project.configure((text) => text.replace(/^after_migrate = .*$\n/m, ''))
 }, 60_000)
