@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { demote, promote, promotions, prunePromotions } from '../../../src/targets/vps/promotion/index.ts'
@@ -97,8 +98,20 @@ describe('a promotion', () => {
   })
 
   it('can be gone back from with all that was written since, under load', { timeout: 120_000 }, async () => {
+    // A line of a crontab that nobody remembered, in the release that was production.
+    const stray = `${world.release('pony2026r1')}/shared/db/pony.sqlite`
+    execFileSync('sqlite3', [stray, 'CREATE TABLE forgotten (id)'])
     await underLoad('pony2026r1', () => world.run((from, to) => demote(from, to)))
     expect(world.roles()).toMatchObject({ production: 'pony2026r1' })
+    const archived = readdirSync(`${world.home}/.slipway/pony/archive`).map(
+      (id) => `${world.home}/.slipway/pony/archive/${id}/pony2026r1/db/pony.sqlite`,
+    )
+    const [kept] = archived.filter((file) => existsSync(file))
+    expect(
+      execFileSync('sqlite3', [String(kept), '.tables'])
+        .toString()
+        .trim(),
+    ).toBe('forgotten')
   })
 
   it('is not what going back twice does: that would be another promotion', async () => {

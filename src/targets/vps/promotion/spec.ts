@@ -111,18 +111,29 @@ function newSite({ site, domain }: PromotionFacts): StepSpec[] {
   return [{ id: 'site', kind: 'site', title, undoTitle: 'remove it' }]
 }
 
+/** What is in the place of the data goes out of the way: staging's, or what somebody made there since it was fenced. */
+function putAway({ next, staging, items }: PromotionFacts, places: Places): StepSpec[] {
+  const away = `${places.archive}/${next.release}`
+  const moves = items.flatMap((item) =>
+    (item.kind === 'sqlite' ? ['', '-wal', '-shm', '-journal'] : ['']).map((companion) => ({
+      from: `${shared(next, item)}${companion}`,
+      to: `${away}/${item.path}${companion}`,
+    })),
+  )
+  const what = staging ? `put the ${staging.deployment} data away` : 'put away what has come into the place of the data'
+  return some(items, {
+    id: staging ? 'archive-staging' : 'archive-stray',
+    kind: 'move',
+    title: `${what}: ${list(items.map((item) => item.path))} → ${places.archive}`,
+    undoTitle: 'put it back',
+    moves,
+  })
+}
+
 /** Staging stops, its data goes out of the way, and the release gets production's settings. */
 function emptyStaging(facts: PromotionFacts, places: Places): StepSpec[] {
-  const { next, staging, items } = facts
-  if (!staging) return []
-  const moves = [
-    ...items.flatMap((item) =>
-      (item.kind === 'sqlite' ? ['', '-wal', '-shm', '-journal'] : ['']).map((companion) => ({
-        from: `${shared(next, item)}${companion}`,
-        to: `${places.archive}/${next.release}/${item.path}${companion}`,
-      })),
-    ),
-  ]
+  const { next, staging } = facts
+  if (!staging) return putAway(facts, places)
   return [
     {
       id: 'stop-staging-workers',
@@ -158,13 +169,7 @@ function emptyStaging(facts: PromotionFacts, places: Places): StepSpec[] {
       programs: [...staging.server, ...staging.workers],
       seconds: staging.serverSeconds,
     },
-    ...some(items, {
-      id: 'archive-staging',
-      kind: 'move',
-      title: `put the ${staging.deployment} data away: ${list(items.map((item) => item.path))} → ${places.archive}`,
-      undoTitle: 'put it back',
-      moves,
-    }),
+    ...putAway(facts, places),
     {
       id: 'settings',
       kind: 'settings',
