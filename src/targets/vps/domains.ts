@@ -6,12 +6,12 @@ import type { Domains } from '../deployment.ts'
 import { audited, beginChange, type ChangeOn } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, type HostFacts, hostFacts } from './facts.ts'
+import { replaceLink } from './live.ts'
 import { requireDomain, setupScript, writeSite } from './nginx.ts'
 import { visit, visitUrl } from './outside.ts'
 import { readSite } from './promotion/site.ts'
 import { appName, providerOf } from './provider.ts'
 import { folderStep, requireSecrets } from './release-files.ts'
-import { replaceLink } from './server.ts'
 import { inStep } from './step.ts'
 
 export function domainsOf(context: VpsContext): Domains {

@@ -33,7 +33,10 @@ export interface ReleaseLayout {
 }
 
 export type Slot = 'a' | 'b'
+export const slots: readonly Slot[] = ['a', 'b']
 export const otherSlot = (slot: Slot): Slot => (slot === 'a' ? 'b' : 'a')
+/** The app server's program in it, as the supervisor knows it. */
+export const program = (slot: Slot): string => `app-${slot}`
 
 export interface AppLayout {
   /** `~/.slipway/pony`, absolute. */

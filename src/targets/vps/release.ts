@@ -7,7 +7,9 @@ import { onEach, type VpsContext } from './context.ts'
 import { endDaemon, endSurvivors, findDaemon } from './daemon.ts'
 import { forgetFacts, hostFacts, requireRelease } from './facts.ts'
 import { programs } from './programs.ts'
-import { processStatus, stopPrograms, unlessLost } from './server.ts'
+import { unlessLost } from './step.ts'
+import { stopPrograms } from './stop-programs.ts'
+import { processStatus } from './supervisor.ts'
 
 /** The name of the release folder: as configured, or as the host remembers. */
 export async function currentRelease(context: VpsContext): Promise<string> {

@@ -5,22 +5,13 @@
 import { currentRun, SlipwayError, UsageError } from '../../events/index.ts'
 import type { Host } from '../../hosts/host.ts'
 import { sh } from '../../shell/index.ts'
+import { afterUnhealthy, bringUp, endpoint, findRunning, type Running } from './bring-up.ts'
 import { audited, beginChange, type ChangeOn, requireVersion, tell } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { logTail } from './daemon.ts'
 import { checkHealth, type HealthResult } from './health.ts'
-import type { Slot } from './layout.ts'
-import {
-  afterUnhealthy,
-  bringUp,
-  endpoint,
-  findRunning,
-  goLive,
-  makeCurrentAgain,
-  program,
-  type Running,
-  servingVersion,
-} from './server.ts'
+import { program, type Slot } from './layout.ts'
+import { goLive, makeCurrentAgain, servingVersion } from './live.ts'
 import { inStep, until } from './step.ts'
 import { hasFailed, isUp, type Supervisor } from './supervisor.ts'
 

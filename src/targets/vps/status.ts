@@ -9,8 +9,7 @@ import { checkHealth, type HealthResult } from './health.ts'
 import { maintenanceIsOn } from './maintenance.ts'
 import { programs } from './programs.ts'
 import { roleOf } from './roles.ts'
-import { processStatus } from './server.ts'
-import { isUp } from './supervisor.ts'
+import { isUp, processStatus } from './supervisor.ts'
 import { asVersion } from './version.ts'
 
 export async function status(context: VpsContext): Promise<DeploymentStatus> {

@@ -10,6 +10,7 @@ import {
 } from '../../events/index.ts'
 import { hostsReached } from '../../events/run.ts'
 import { CommandError, ConnectError, ScriptError } from '../../hosts/errors.ts'
+import type { VpsContext } from './context.ts'
 import { fullDisk } from './database/app-commands.ts'
 
 /**
@@ -63,6 +64,16 @@ export function lostDuring(error: unknown, state: string, next: string): unknown
   const { code, message, host, detail } = error
   return new OutcomeUnknownError(code, message, { host, detail, cause: error, state, next })
 }
+
+/** Starts or stops by `act`; where the line is lost in it, that says what may be true. */
+export const unlessLost = (context: VpsContext, act: (context: VpsContext) => Promise<void>): Promise<void> =>
+  act(context).catch((error: unknown) => {
+    throw lostDuring(
+      error,
+      'What was to be started or stopped may run, be on its way, or have ended.',
+      `When the host can be reached, look at \`tasks ps:release=${context.deployment.name}\`; doing it again is right in each case.`,
+    )
+  })
 
 /** What is true when a change fails that leaves the app itself alone. */
 export interface BesideTheApp {

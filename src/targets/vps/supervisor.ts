@@ -5,6 +5,7 @@
 import { currentRun, OutcomeUnknownError, SlipwayError } from '../../events/index.ts'
 import { ConnectError } from '../../hosts/errors.ts'
 import type { Host, HostStream } from '../../hosts/host.ts'
+import type { ProcessStatus } from '../deployment.ts'
 import { type HttpConnection, httpOver } from './stream-http.ts'
 import { decodeResponse, encodeCall, RpcFault, type RpcValue } from './xmlrpc.ts'
 
@@ -41,6 +42,27 @@ export const isDown = (info: ProcessInfo | undefined): boolean =>
   info === undefined || info.state === 'STOPPED' || info.state === 'EXITED' || info.state === 'FATAL'
 export const hasFailed = (info: ProcessInfo | undefined): boolean =>
   info?.state === 'FATAL' || info?.state === 'BACKOFF' || info?.state === 'EXITED'
+
+/** As the contract shows it. */
+export function processStatus(info: ProcessInfo, host: Pick<Host, 'name'>): ProcessStatus {
+  const states: Record<string, ProcessStatus['state']> = {
+    RUNNING: 'running',
+    STARTING: 'starting',
+    STOPPING: 'stopping',
+    STOPPED: 'stopped',
+    BACKOFF: 'failed',
+    FATAL: 'failed',
+    EXITED: 'failed',
+  }
+  return {
+    name: info.name,
+    state: states[info.state] ?? 'failed',
+    pid: info.pid > 0 ? info.pid : undefined,
+    uptimeSeconds: info.pid > 0 ? info.uptimeSeconds : undefined,
+    host: host.name,
+    detail: info.detail || undefined,
+  }
+}
 
 export interface Supervisor {
   /** As it is called in what is told. */

@@ -8,13 +8,14 @@ import { onEach, type VpsContext } from './context.ts'
 import { endIdleDaemon, endSurvivors, ensureDaemon, findDaemon, findOrphans, logTail } from './daemon.ts'
 import { forgetFacts, hostFacts, noteFacts, requireRelease, withRecord } from './facts.ts'
 import { inVersion } from './install.ts'
+import { liveRecords, writeRecord } from './live.ts'
 import { readLogs } from './logs.ts'
 import { type Program, programs } from './programs.ts'
 import { serviceSteps } from './release-files.ts'
 import { canRestartOnHost, restartOnHost } from './restart-on-host.ts'
-import { liveRecords, processStatus, stopPrograms, writeRecord } from './server.ts'
 import { inStep, lostDuring, until } from './step.ts'
-import { hasFailed, isDown, isUp, type Supervisor } from './supervisor.ts'
+import { stopPrograms } from './stop-programs.ts'
+import { hasFailed, isDown, isUp, processStatus, type Supervisor } from './supervisor.ts'
 
 export function workersOf(context: VpsContext): Workers {
   const { app } = context.deployment
