@@ -20,17 +20,23 @@ export interface SwapData {
   web: { from: number; to: number }
 }
 
+export interface DataMove {
+  /** The app that becomes production. */
+  from: HerokuContext
+  /** The app that is production. */
+  to: HerokuContext
+  facts: SwapData
+  /** Where the change is recorded: maybe in the very database that is moved. */
+  store: HerokuStore
+  /** Migrates the data: `migrate`, or the release command of the new code. */
+  command: string | undefined
+}
+
 export const isTransfer = ({ plans }: SwapData): boolean => plans.from !== plans.to
 
 /** From the backup to data that the new code understands; both apps are in maintenance by then. */
-export function dataSteps(
-  from: HerokuContext,
-  to: HerokuContext,
-  facts: SwapData,
-  store: HerokuStore,
-  command: string | undefined,
-): Step[] {
-  return isTransfer(facts) ? transferred(from, to, facts, store, command) : attached(from, to, facts, store, command)
+export function dataSteps(move: DataMove): Step[] {
+  return isTransfer(move.facts) ? transferred(move) : attached(move)
 }
 
 /** What is said of it beside the plan. */
@@ -40,13 +46,7 @@ export function dataNote(from: HerokuContext, to: HerokuContext, facts: SwapData
     : `The database ${facts.toDatabase.addon.name} still belongs to ${to.app}: destroying that app destroys it, and ${from.app}'s data with it.`
 }
 
-function attached(
-  from: HerokuContext,
-  to: HerokuContext,
-  facts: SwapData,
-  store: HerokuStore,
-  command: string | undefined,
-): Step[] {
+function attached({ from, to, facts, store, command }: DataMove): Step[] {
   let backup: string | undefined
   return [
     backupStep(to, facts.toDatabase, (name) => {
@@ -76,13 +76,7 @@ function attached(
   ]
 }
 
-function transferred(
-  from: HerokuContext,
-  to: HerokuContext,
-  facts: SwapData,
-  store: HerokuStore,
-  command: string | undefined,
-): Step[] {
+function transferred({ from, to, facts, store, command }: DataMove): Step[] {
   let before: string | undefined
   return [
     // Requests that are being answered may still write: they end before the data is read.

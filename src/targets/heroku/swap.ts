@@ -107,7 +107,7 @@ function swapPlan(from: HerokuContext, to: HerokuContext, facts: SwapFacts, stor
       workersOff(from, facts.fromWorkers),
       workersOff(to, facts.workers),
       stages(from, to, facts),
-      ...dataSteps(from, to, facts, store, command),
+      ...dataSteps({ from, to, facts, store, command }),
       up(from),
       ...facts.domains.map((hostname) => moveDomain(store, from, to, hostname)),
       workersOn(from, { ...facts.fromWorkers, ...facts.workers }),
