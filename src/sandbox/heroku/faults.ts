@@ -31,7 +31,7 @@ export interface Switches {
   cutStreamsAfter: number | undefined
   /** The reply to a git push is cut after so many bytes, once; its build goes on. */
   cutPushesAfter: number | undefined
-  /** Log sessions end at once with 404: expired. */
+  /** Log sessions are expired: new ones are 404 at once, those that are followed end within their next line. */
   expireSessions: boolean
   /** The platform's clock against this machine's. */
   clockSkewMs: number
@@ -124,7 +124,7 @@ export const namedFaults: Readonly<Record<string, { about: string; switchOn(faul
     },
   },
   'expired-sessions': {
-    about: 'log sessions are expired at once',
+    about: 'log sessions are expired at once, followed ones too',
     switchOn: ({ on }) => {
       on.expireSessions = true
     },

@@ -87,7 +87,14 @@ export function logRoutes(world: World): void {
       return undefined
     }
     const onLine = (entry: LogEntry): void => {
-      if (matches(entry)) send(entry)
+      if (!matches(entry)) return
+      if (!world.faults.on.expireSessions) {
+        send(entry)
+        return
+      }
+      // A session that expires ends without an error, wherever it is.
+      session.app.logEvents.off('line', onLine)
+      response.end(format(entry).slice(0, -1))
     }
     session.app.logEvents.on('line', onLine)
     response.on('close', () => session.app.logEvents.off('line', onLine))

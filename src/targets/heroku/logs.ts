@@ -79,8 +79,8 @@ class SessionEnded extends Error {
   }
 }
 
-/** The lines of one session, whatever content type it comes in. */
-async function* sessionLines(response: Response): AsyncGenerator<string> {
+/** The lines of one session, whatever content type it comes in. Of one that is `followed`, whole lines only. */
+async function* sessionLines(response: Response, followed: boolean): AsyncGenerator<string> {
   const decoder = new TextDecoder()
   const queue: string[] = []
   const events = /event-stream/.test(response.headers.get('content-type') ?? '')
@@ -96,13 +96,14 @@ async function* sessionLines(response: Response): AsyncGenerator<string> {
     }
     while (queue.length > 0) yield queue.shift() as string
   }
-  if (rest) yield rest
+  // What a followed session's end cuts short, the next session says in full.
+  if (rest && !followed) yield rest
 }
 
 /** The last lines, oldest first, without following. */
 export async function recentLines(context: HerokuContext, filter: LogFilter, lines = 30): Promise<string[]> {
   const found: string[] = []
-  for await (const line of sessionLines(await openSession(context, filter, lines, false))) {
+  for await (const line of sessionLines(await openSession(context, filter, lines, false), false)) {
     const { source, text } = parseLine(line)
     found.push(`${source}: ${text}`)
   }
@@ -111,7 +112,8 @@ export async function recentLines(context: HerokuContext, filter: LogFilter, lin
 
 /**
  * Follows or shows the log. A session that ends is followed by a new one, which repeats the last lines: those seen are
- * left out, and where none of them was seen a gap is marked. Yields until the run is aborted.
+ * left out, and so is what comes before them; where the first news comes without one of them, a gap is marked. Yields
+ * until the run is aborted.
  */
 export async function* appLog(context: HerokuContext, options: LogOptions, filter: LogFilter): AsyncGenerator<LogLine> {
   const grep = options.grep === undefined ? undefined : new RegExp(options.grep)
@@ -120,16 +122,16 @@ export async function* appLog(context: HerokuContext, options: LogOptions, filte
   const asked = Math.min(options.lines ?? (since ? kept : 100), kept)
   /** How often each line was seen, oldest first: equal lines of one moment are several lines. */
   const seen = new Map<string, number>()
+  /** When the newest of them was said. */
+  let newest = ''
   let failures = 0
   for (let session = 0; ; session += 1) {
     const again = session > 0 && seen.size > 0
-    // Lines from before the first one seen are history that was not asked for.
-    const floor = again ? parseLine(seen.keys().next().value as string).at : undefined
     const counts = new Map<string, number>()
     let overlap = !again
     try {
       const response = await openSession(context, filter, again ? kept : asked, follow)
-      for await (const raw of sessionLines(response)) {
+      for await (const raw of sessionLines(response, follow)) {
         if (raw === '') continue
         failures = 0
         const count = (counts.get(raw) ?? 0) + 1
@@ -139,12 +141,14 @@ export async function* appLog(context: HerokuContext, options: LogOptions, filte
           continue
         }
         const { at, source, text } = parseLine(raw)
-        if (floor !== undefined && at !== undefined && at < floor) continue
+        // Before the first of those seen: history that was not asked for, some of it said at the same moment.
+        if (!overlap && (at ?? '') <= newest) continue
         if (!overlap) {
           overlap = true
           yield { host: context.app, source: 'log', text: 'lines may be missing here', mark: 'gap' }
         }
         seen.set(raw, count)
+        if (at !== undefined && at > newest) newest = at
         if (seen.size > 2 * kept) forget(seen)
         if (filter.anyOf && !isFrom(source, filter.anyOf)) continue
         if (grep && !grep.test(text)) continue

@@ -95,8 +95,12 @@ describe('one-off commands', () => {
   test('named by a process type run that type', async () => {
     const { events } = await stage.run(() => stage.staging.run(['web'], { detach: true }))
     const name = events.flatMap((event) => (event.type === 'note' ? [/^run\.\d+/.exec(event.text)?.[0] ?? ''] : []))[0]!
-    while (!app().logs.some((line) => line.dyno === name && /listens on/.test(line.text)))
-      await new Promise((resolve) => setTimeout(resolve, 20))
+    // Its log is where the note says.
+    expect(events).toContainEqual(expect.objectContaining({ text: expect.stringContaining(`logs:source=${name}`) }))
+    const controller = new AbortController()
+    const follow = () => stage.staging.logs({ follow: true, source: name, grep: 'listens on' })
+    const until = (lines: LogLine[]): boolean => lines.length > 0
+    await stage.run(() => collect(follow(), until, controller), {}, { signal: controller.signal })
     await api(stage.heroku, 'POST', `/apps/pony-staging/dynos/${name}/actions/stop`)
   }, 60_000)
 
@@ -128,6 +132,10 @@ const collect = async (
 }
 
 describe('logs', () => {
+  beforeAll(async () => {
+    await stage.run(() => stage.staging.workers.scale({ worker: 1 }))
+  })
+
   test.each(['plain', 'events'] as const)(
     'are followed through a cut without a line twice or missing (%s)',
     async (format) => {
@@ -155,6 +163,56 @@ describe('logs', () => {
     60_000,
   )
 
+  test.each(['plain', 'events'] as const)(
+    'are followed through sessions that expire: each line of two dynos once, in order, and no history (%s)',
+    async (format) => {
+      const { log } = await import('../../../src/sandbox/heroku/logs.ts')
+      const { on } = stage.heroku.faults
+      const said: string[] = []
+      let moment = 0
+      // Every third line is said at the same moment as the one before.
+      const say = (): void => {
+        if (said.length % 3 !== 2) moment += 1
+        said.push(`line ${said.length + 1}`)
+        const dyno = `${format}.${1 + (said.length % 2)}`
+        log({ faults: { now: () => new Date(moment) } } as never, app(), 'app', dyno, said.at(-1)!)
+      }
+      for (let n = 0; n < 9; n += 1) say()
+      const until = (what: () => void): Promise<void> => vi.waitFor(what, { timeout: 20_000, interval: 5 })
+      const opened = (): number => stage.heroku.seen.filter((call) => call.template === '/_logs/:id').length
+      const lines: LogLine[] = []
+      const allSeen = (): Promise<void> => until(() => expect(lines.at(-1)?.text).toBe(said.at(-1)))
+      const controller = new AbortController()
+      on.logFormat = format
+      await stage.run(
+        async () => {
+          const following = (async () => {
+            for await (const line of stage.staging.logs({ follow: true, lines: 1, source: format })) lines.push(line)
+          })()
+          await allSeen()
+          for (let round = 0; round < 3; round += 1) {
+            const before = opened()
+            on.expireSessions = true
+            // The session ends within this line, and so does every new one at once.
+            say()
+            await until(() => expect(opened()).toBeGreaterThan(before))
+            for (let n = 0; n < 3; n += 1) say()
+            on.expireSessions = false
+            await allSeen()
+          }
+          controller.abort()
+          await following
+        },
+        {},
+        { signal: controller.signal },
+      )
+      on.logFormat = 'negotiate'
+      expect(lines.map((line) => line.text)).toEqual(said.slice(8))
+      expect(new Set(lines.map((line) => line.source))).toEqual(new Set([`${format}.1`, `${format}.2`]))
+    },
+    60_000,
+  )
+
   test('of the last lines end by themselves', async () => {
     const controller = new AbortController()
     const { value } = await stage.run(() => collect(stage.staging.logs({ lines: 4 }), () => false, controller))
@@ -162,24 +220,38 @@ describe('logs', () => {
   })
 
   test('mark a gap where more was said than the platform keeps', async () => {
+    const { log } = await import('../../../src/sandbox/heroku/logs.ts')
+    const { on } = stage.heroku.faults
+    let said = 0
+    const say = (): void => {
+      said += 1
+      log({ faults: { now: () => new Date(said) } } as never, app(), 'app', 'burst.1', String(said))
+    }
+    for (let n = 0; n < 3; n += 1) say()
+    const lines: LogLine[] = []
+    const allSeen = (): Promise<void> =>
+      vi.waitFor(() => expect(lines.at(-1)?.text).toBe(String(said)), { timeout: 20_000, interval: 5 })
     const controller = new AbortController()
-    stage.heroku.faults.on.cutStreamsAfter = 100
-    const { value } = await stage.run(
+    await stage.run(
       async () => {
-        const lines = collect(
-          stage.staging.logs({ follow: true, lines: 3, source: 'web' }),
-          (all) => all.some((line) => line.mark === 'gap') && all.length > 10,
-          controller,
-        )
-        const { log } = await import('../../../src/sandbox/heroku/logs.ts')
-        for (let n = 0; n < 1600; n += 1)
-          log({ faults: stage.heroku.faults } as never, app(), 'app', 'web.1', `line ${n}`)
-        return lines
+        const following = (async () => {
+          for await (const line of stage.staging.logs({ follow: true, lines: 3, source: 'burst' })) lines.push(line)
+        })()
+        await allSeen()
+        on.expireSessions = true
+        for (let n = 0; n < 1600; n += 1) say()
+        on.expireSessions = false
+        await allSeen()
+        controller.abort()
+        await following
       },
       {},
       { signal: controller.signal },
     )
-    expect(value.some((line) => line.mark === 'gap')).toBe(true)
+    expect(lines.slice(0, 4).map((line) => line.mark ?? line.text)).toEqual(['1', '2', '3', 'gap'])
+    const after = lines.slice(4).map((line) => Number(line.text))
+    expect(after[0]).toBeGreaterThan(4)
+    expect(after).toEqual(after.map((_, n) => after[0]! + n))
   }, 60_000)
 })
 
