@@ -4,7 +4,7 @@
  */
 
 import type { HookName } from '../../config/types.ts'
-import { currentRun, OutcomeUnknownError, SlipwayError, UsageError } from '../../events/index.ts'
+import { currentRun, OutcomeUnknownError, restated, SlipwayError, UsageError } from '../../events/index.ts'
 import { ScriptError } from '../../hosts/errors.ts'
 import type { Host, ScriptStep } from '../../hosts/host.ts'
 import { type Command, sh } from '../../shell/index.ts'
@@ -45,7 +45,9 @@ export async function install(context: VpsContext, options: InstallOptions = {})
           `When the host can be reached, look at \`tasks versions:release=${context.deployment.name}\`; installing again is right in each case.`,
         )
       }
-      await cloneOnDeploy(context)
+      await cloneOnDeploy(context).catch((error: unknown) => {
+        throw withoutClone(error, version?.id ?? '')
+      })
       return version
     },
     () => version?.commit,
@@ -65,6 +67,15 @@ async function cloneOnDeploy(context: VpsContext): Promise<void> {
   }
   const [{ copyData }, { vpsContext }] = await Promise.all([import('./database/clone.ts'), import('./create.ts')])
   await copyData(vpsContext(context.config, from), context)
+}
+
+/** The data did not come along; but the install was over. */
+function withoutClone(error: unknown, id: string): unknown {
+  if (!(error instanceof SlipwayError)) return error
+  const data = error.state === undefined ? '' : ` Of the data: ${error.state}`
+  const state = `The version ${id} is installed, and the current one: a restart takes it up.${data}`
+  const lost = lostDuring(error, state, error.next ?? 'Install again when the host can be reached.')
+  return lost === error ? restated(error, state) : lost
 }
 
 /** What an install on one host works with. */

@@ -80,7 +80,9 @@ export async function copyData(context: VpsContext, to: VpsContext): Promise<voi
       const { puts, tidy } = await made(copyFiles(here, there, names, scrub))
       try {
         if (currentRun().options.dryRun) return
-        await replaceData(to, toHost, there.change, { puts, swaps })
+        await replaceData(to, toHost, there.change, { puts, swaps }).catch((error: unknown) => {
+          throw notMigrated(error, context, to)
+        })
       } finally {
         await tidy()
       }
@@ -95,6 +97,15 @@ export async function copyData(context: VpsContext, to: VpsContext): Promise<voi
     })
     await hooks(to, toHost, there.change, 'after_clone')
   })
+}
+
+/** Where the migration failed, what comes after the databases was not begun: cloning again makes up for all of it. */
+function notMigrated(error: unknown, from: VpsContext, { deployment }: VpsContext): unknown {
+  if (!(error instanceof SlipwayError) || error.code !== 'migrate-failed') return error
+  const media = mediaFolders(from.deployment.app).length > 0 ? ' Its media are as they were.' : ''
+  const hooks = deployment.app.hooks.after_clone ? ' The hook after_clone was not run.' : ''
+  const again = `tasks clone_${from.deployment.name}_db_to_${deployment.name}`
+  return restated(error, `${error.state}${media}${hooks}`, `Correct what it says, and clone again: \`${again}\`.`)
 }
 
 /** A failure to carry something, with what that means for the deployment; other errors as they are. */

@@ -1,6 +1,6 @@
 /** Other data in the place of a deployment's: backed up before, the app stopped meanwhile, nothing lost. */
 import { randomBytes } from 'node:crypto'
-import { currentRun, OutcomeUnknownError, SlipwayError, UsageError } from '../../../events/index.ts'
+import { currentRun, OutcomeUnknownError, restated, SlipwayError, UsageError } from '../../../events/index.ts'
 import { ScriptError } from '../../../hosts/errors.ts'
 import type { Host } from '../../../hosts/host.ts'
 import { sh } from '../../../shell/index.ts'
@@ -31,9 +31,21 @@ export async function restore(context: VpsContext, id: string): Promise<void> {
     const puts = Object.entries(manifest.databases)
       .filter(([name]) => databases[name])
       .map(([name, { file, sha256 }]) => ({ name, file: `${manifest.path}/${file}`, sha256 }))
-    await replaceData(context, host, change, { puts, swaps: [] })
+    await replaceData(context, host, change, { puts, swaps: [] }).catch((error: unknown) => {
+      throw notMigrated(error, context)
+    })
     await hooks(context, host, change, 'after_restore')
   })
+}
+
+/** Where the migration failed, the hook that comes after it was not run. */
+function notMigrated(error: unknown, { deployment: { name, app } }: VpsContext): unknown {
+  if (!(error instanceof SlipwayError) || error.code !== 'migrate-failed' || !app.hooks.after_restore) return error
+  return restated(
+    error,
+    `${error.state} The hook after_restore was not run.`,
+    `Correct what it says, and migrate again: \`tasks migrate:release=${name}\`; then run the hook by hand: \`tasks run:release=${name} -- …\`.`,
+  )
 }
 
 /** Over a deployment's data goes only what was asked for by the deployment's name. */
@@ -130,7 +142,7 @@ export async function replaceData(
         throw migrationFailed(
           error,
           context.deployment.name,
-          `${exchanged.join(' and ')}: replaced as a whole, and not migrated, or in part; ${before}.`,
+          `${exchanged.join(' and ')}: replaced as a whole, and not migrated, or in part; ${before}. What ran is started again with it.`,
         )
       })
   })
