@@ -6,7 +6,8 @@ import type { Domains } from '../deployment.ts'
 import { audited, beginChange, type ChangeOn } from './change.ts'
 import { onEach, type VpsContext } from './context.ts'
 import { forgetFacts, type HostFacts, hostFacts } from './facts.ts'
-import { replaceLink } from './live.ts'
+import { judge } from './health.ts'
+import { replaceLink, servingVersion } from './live.ts'
 import { requireDomain, setupScript, writeSite } from './nginx.ts'
 import { visit, visitUrl } from './outside.ts'
 import { readSite } from './promotion/site.ts'
@@ -170,8 +171,8 @@ async function verifyOutside(context: VpsContext, domain: string): Promise<void>
   const host = context.role('web').first()
   const facts = await hostFacts(deployment, host)
   const site = await siteOn(deployment.name, facts, host)
-  const { path, status: wanted } = deployment.app.health
-  const front = { domain, tls: site?.tls ?? false, port: site?.port ?? 80, path }
+  const { health } = deployment.app
+  const front = { domain, tls: site?.tls ?? false, port: site?.port ?? 80, path: health.path }
   const url = visitUrl(front)
   const state = `On ${host.name} itself it is answered as it should be.`
   const answer = await visit(front).catch((cause: Error) => {
@@ -181,16 +182,20 @@ async function verifyOutside(context: VpsContext, domain: string): Promise<void>
       next: `Let DNS lead ${domain} to ${host.name}, and a firewall let it through: \`tasks domains\`.`,
     })
   })
-  const text = `${url} answered ${answer.status}${answer.release ? ` from ${answer.release}` : ''}`
-  const release = facts.release?.name
-  const ours = answer.release === undefined || release === undefined || answer.release.startsWith(`${release}/`)
-  if (answer.status !== wanted || !ours) {
-    throw new SlipwayError('domain-outside', `${text}, and not ${deployment.name}`, {
+  const { healthy, detail, release } = judge(answer, health, serves(facts))
+  if (!healthy) {
+    throw new SlipwayError('domain-outside', `${url} is not answered as ${deployment.name} answers: ${detail}`, {
       state,
       next: `Look where DNS leads ${domain}, and for a cache or another server in front.`,
     })
   }
-  currentRun().emit({ type: 'note', text })
+  currentRun().emit({ type: 'note', text: `${url} answered ${answer.status}${release ? ` from ${release}` : ''}` })
+}
+
+/** What the app that runs sends as its release and version, where it sends any. */
+function serves(facts: HostFacts): string | undefined {
+  const version = servingVersion(facts)
+  return facts.release && version && `${facts.release.name}/${version}`
 }
 
 async function siteOn(name: string, facts: HostFacts, host: Host) {
@@ -205,21 +210,20 @@ async function ask(context: VpsContext, host: Host, domain: string): Promise<str
   const facts = await hostFacts(deployment, host)
   const site = await siteOn(deployment.name, facts, host)
   if (!site) return 'it has no site yet'
-  const code = `import http.client, ssl, sys
+  const code = `import http.client, json, ssl, sys
 host, port, tls, name, path = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "True", sys.argv[4], sys.argv[5]
 context = ssl._create_unverified_context()
 door = http.client.HTTPSConnection(host, port, timeout=10, context=context) if tls else http.client.HTTPConnection(host, port, timeout=10)
 door.request("GET", path, headers={"Host": name})
 answer = door.getresponse()
-print(answer.status, answer.getheader("X-Release") or "-")`
+print(json.dumps([answer.status, answer.getheader("X-Release"), answer.read(65536).decode("utf8", "replace")]))`
   const words = [site.address, String(site.port), site.tls ? 'True' : 'False', domain, deployment.app.health.path]
   const asked = await host.run(sh`python3 -c ${code} ${words}`, { kind: 'probe', quiet: true, nothrow: true })
   if (asked.exitCode !== 0) return `its front door does not answer: ${asked.stderr.trim().split('\n').pop()}`
-  const [status, release] = asked.stdout.trim().split(' ')
-  if (Number(status) !== deployment.app.health.status) return `its front door answered ${status}`
-  const wanted = facts.release?.name
-  if (wanted && release && release !== '-' && !release.startsWith(`${wanted}/`)) return `it is answered by ${release}`
-  return undefined
+  const [status, release, body] = JSON.parse(asked.stdout) as [number, string | null, string]
+  const headers: Record<string, string> = release === null ? {} : { 'x-release': release }
+  const { healthy, detail } = judge({ status, headers, body }, deployment.app.health, serves(facts))
+  return healthy ? undefined : detail
 }
 
 /** What root does once on the hosts of a deployment, as one script. */

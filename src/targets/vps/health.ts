@@ -19,7 +19,7 @@ export interface HealthResult {
 /** What an answer says. `expected` is `release/version`. Pure. */
 export function judge(
   answer: Pick<HttpAnswer, 'status' | 'headers' | 'body'>,
-  health: HealthConfig,
+  health: Pick<HealthConfig, 'path' | 'status' | 'body'>,
   expected?: string,
 ): HealthResult {
   const release = answer.headers['x-release']
@@ -45,7 +45,7 @@ export function judge(
 export async function checkHealth(
   host: Host,
   endpoint: Endpoint,
-  health: HealthConfig,
+  health: Pick<HealthConfig, 'path' | 'status' | 'body'>,
   expected?: string,
 ): Promise<HealthResult> {
   try {

@@ -3,6 +3,7 @@ import { request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import type { LookupFunction } from 'node:net'
 import { currentRun } from '../../events/index.ts'
+import type { HttpAnswer } from './stream-http.ts'
 
 export interface Visit {
   domain: string
@@ -14,8 +15,11 @@ export interface Visit {
 export const visitUrl = ({ domain, tls, port, path }: Visit): string =>
   `${tls ? 'https' : 'http'}://${domain}${port === 80 || port === 443 ? '' : `:${port}`}${path}`
 
+/** Characters of a body that are looked at. */
+const bodyLimit = 64 * 1024
+
 /** What answers, within 5 s. Rejects where nothing does: a name that leads nowhere, a refused connection, a certificate. */
-export function visit(of: Visit): Promise<{ status: number; release?: string }> {
+export function visit(of: Visit): Promise<HttpAnswer> {
   return ask(visitUrl(of), currentRun().options.sandbox ? lookupHere : undefined)
 }
 
@@ -25,16 +29,22 @@ const lookupHere: LookupFunction = (_name, options, found) => {
   else found(null, '127.0.0.1', 4)
 }
 
-function ask(url: string, lookup?: LookupFunction): Promise<{ status: number; release?: string }> {
+function ask(url: string, lookup?: LookupFunction): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
     const send = url.startsWith('https:') ? requestHttps : requestHttp
     const sent = send(
       url,
       { headers: { connection: 'close' }, timeout: 5000, ...(lookup ? { lookup } : {}) },
       (answer) => {
-        answer.resume()
-        const release = answer.headers['x-release']
-        resolve({ status: answer.statusCode ?? 0, ...(typeof release === 'string' ? { release } : {}) })
+        let body = ''
+        answer.setEncoding('utf8').on('data', (text: string) => {
+          if (body.length < bodyLimit) body += text
+        })
+        answer.on('error', reject)
+        answer.on('end', () => {
+          const headers = Object.entries(answer.headers).map(([name, value]) => [name, String(value)])
+          resolve({ status: answer.statusCode ?? 0, headers: Object.fromEntries(headers), body })
+        })
       },
     )
     sent.on('timeout', () => sent.destroy(new Error('no answer within 5 s')))

@@ -1,5 +1,7 @@
 /** The site behind nginx: no request fails in a deploy, and what maintenance shows whom. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startLoad } from '../../faults/load.ts'
@@ -123,6 +125,61 @@ test('a domain is asked for from here by its real name, too', async () => {
   await project.run(async (staging) => staging.initApp())
   await answers('staging.pony.example.org')
 }, 30_000)
+
+test('a domain that is answered here by something else than on the host is told with what answers', async () => {
+  const plain = readFileSync(join(project.dir, 'config/deploy.ini'), 'utf8')
+  const release = (await ask(project.httpPort as number, '/up')).release
+  let answer: { status: number; release?: string; body: string } = { status: 200, body: 'well' }
+  // In front of the host, as a cache or another server would be: its own door is at another address.
+  const front = createServer((_, response) => {
+    response.writeHead(answer.status, answer.release === undefined ? {} : { 'x-release': answer.release })
+    response.end(answer.body)
+  })
+  await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve))
+  const { port } = front.address() as AddressInfo
+  try {
+    const body = 'riders'
+    project.configure((text) =>
+      text
+        .replace('provider = nginx\n', `provider = nginx\nlisten = 127.0.0.3:${port}\n`)
+        .replace('health_deadline = 15s\n', `health_deadline = 15s\nhealth_body = ${body}\n`),
+    )
+    await project.run(async (staging) => staging.initApp())
+    const verify = () => project.run((staging) => staging.domains.verify(), { sandbox: true })
+    const right = { status: 200, release, body: `${body} and more` }
+    const said = async (each: typeof answer) => {
+      answer = each
+      const reason = await verify().then(
+        () => undefined,
+        (error) => error,
+      )
+      if (reason?.code === 'domain') return `not there yet: ${reason.message}`
+      expect(reason).toMatchObject({
+        code: 'domain-outside',
+        state: 'On pony-host itself it is answered as it should be.',
+        next: expect.stringContaining('a cache or another server in front'),
+      })
+      return reason.message
+    }
+    const url = `http://staging.pony.example.org:${port}/up`
+    const not = `${url} is not answered as staging answers: /up`
+    // A reload of nginx is a signal: it listens there a moment later.
+    await expect
+      .poll(() => said({ ...right, release: 'ponyr1/1' }), { timeout: 20_000 })
+      .toBe(`${not} was answered by ponyr1/1, not ${release}`)
+    const before = 'ponyr2/20200101-000000-aaaaaaa'
+    expect(await said({ ...right, release: before })).toBe(`${not} was answered by ${before}, not ${release}`)
+    expect(await said({ ...right, body: 'parked' })).toBe(`${not} answered without "${body}": parked`)
+    expect(await said({ ...right, status: 404 })).toContain(`${not} answered 404, not 200`)
+    answer = right
+    expect(told((await verify()).events).join('\n')).toContain(`${url} answered 200 from ${release}`)
+  } finally {
+    front.close()
+    project.configure(() => plain)
+    await project.run(async (staging) => staging.initApp())
+    await expect.poll(async () => (await ask(project.httpPort as number, '/up')).status).toBe(200)
+  }
+}, 60_000)
 
 const status = async (path = '/') => (await ask(project.httpPort as number, path)).status
 const setting = (line: string) =>
