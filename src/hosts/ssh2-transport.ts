@@ -5,6 +5,7 @@
 import type { Duplex, Readable, Writable } from 'node:stream'
 import type { NodeSSH as NodeSshClass } from 'node-ssh'
 import type { Client, ClientChannel, ConnectConfig, ParsedKey, SFTPWrapper } from 'ssh2'
+import { OutcomeUnknownError } from '../events/errors.ts'
 import { currentRun } from '../events/run.ts'
 import type { Complaining } from './dial.ts'
 import { earlyInput } from './early-input.ts'
@@ -22,6 +23,8 @@ import type { Channel, ExecOptions, Transport } from './transport.ts'
 export { loadAhead } from './ssh2-library.ts'
 
 const commandChannels = 4
+/** What takes longer than this, milliseconds, is not waited for where commands go one by one. */
+const longMs = 1000
 /** How long a server may take to answer once TCP stands, milliseconds. */
 const handshakeTimeoutMs = 20_000
 
@@ -216,7 +219,10 @@ function connectFailure(
 }
 
 function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Transport {
-  const gate = createGate(commandChannels)
+  // Dropbear loses the status of a command that begins as another ends, and at times the connection with it (so it
+  // does for OpenSSH's client): there they go one by one, past those that take long, such as the following of a log.
+  const oneByOne = /^dropbear/i.test((client as unknown as { _remoteVer?: string })._remoteVer ?? '')
+  const gate = createGate(oneByOne ? 1 : commandChannels)
   const env = { ...sentVariables(config), ...config.setEnv }
   const always: { env?: Record<string, string>; agentForward?: true } = {
     ...(Object.keys(env).length > 0 ? { env } : {}),
@@ -287,13 +293,27 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
             next,
           })
         }
+        if (/^Unable to (exec|start subsystem)/.test(message)) {
+          throw new OutcomeUnknownError(
+            'channel-unanswered',
+            `${config.destination} did not say that it began ${what}`,
+            {
+              host: config.destination,
+              detail: message,
+              cause: error,
+              state: 'Whether it was started there is unknown.',
+              next: `Look at ${config.destination}; a server that refuses all commands does this too: ssh ${config.destination} true`,
+            },
+          )
+        }
         throw error
       }
     }
   }
 
   async function exec(command: string, options: ExecOptions = {}): Promise<Channel> {
-    const leave = options.urgent ? () => {} : await gate.enter(options.signal)
+    const leave = !options.urgent ? await gate.enter(options.signal) : oneByOne ? gate.push() : () => {}
+    if (oneByOne) setTimeout(leave, longMs).unref()
     try {
       const pty = options.pty && {
         cols: options.pty.columns,

@@ -11,7 +11,16 @@ import { clientConfig, freePort } from './sshd.ts'
 
 export const canNamespace = spawnSync('unshare', ['-m', 'true']).status === 0
 
-export async function startDropbear(): Promise<{ sshConfigFile: string; stop(): Promise<void> }> {
+export interface Dropbear {
+  readonly port: number
+  readonly home: string
+  readonly sshConfigFile: string
+  readonly clientKey: string
+  readonly knownHosts: string
+  stop(): Promise<void>
+}
+
+export async function startDropbear(): Promise<Dropbear> {
   const dir = mkdtempSync(join(tmpdir(), 'slipway-dropbear-'))
   const port = await freePort()
   const home = join(dir, 'home')
@@ -52,7 +61,11 @@ export async function startDropbear(): Promise<{ sshConfigFile: string; stop(): 
   const sshConfigFile = join(dir, 'ssh_config')
   writeFileSync(sshConfigFile, clientConfig('test', { address: '127.0.0.1', port, clientKey, knownHosts }))
   return {
+    port,
+    home,
     sshConfigFile,
+    clientKey,
+    knownHosts,
     async stop() {
       const gone = new Promise((resolve) => child.once('exit', resolve))
       if (child.exitCode === null) {

@@ -1,95 +1,21 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { noPrompter, type Prompter } from '../../../src/events/index.ts'
 import { host, local } from '../../../src/hosts/index.ts'
 import { interact, type Terminal } from '../../../src/hosts/interactive.ts'
 import { reach } from '../../../src/hosts/reach.ts'
 import { Secret, sh } from '../../../src/shell/index.ts'
-import { canNamespace, startDropbear } from './dropbear.ts'
 import { failure, inRun, until } from './inrun.ts'
 import { type Sshd, startSshd } from './sshd.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'slipway-kinds-'))
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
-
-describe.skipIf(!canNamespace)('dropbear, with busybox as sh', () => {
-  let server: { sshConfigFile: string; stop(): Promise<void> }
-  beforeAll(async () => {
-    server = await startDropbear()
-  })
-  afterAll(() => server.stop())
-
-  it('runs commands, each word byte for byte', () =>
-    inRun(server, async () => {
-      const h = host('test')
-      expect(await h.probe`sh --help 2>&1`.text()).toContain('BusyBox')
-      const word = fc.string({ unit: fc.constantFrom(...`'"\\$\`!;&|<>(){}*?~# \t\n\ré€😀a`), maxLength: 25 })
-      await fc.assert(
-        fc.asyncProperty(fc.array(word, { minLength: 1, maxLength: 4 }), async (words) => {
-          const { stdout } = await h.probe`printf '%s\\0' ${words}`
-          expect(stdout.split('\0').slice(0, -1)).toEqual(words)
-        }),
-        { numRuns: 25 },
-      )
-      const there = h.cd('/usr').env({ S: new Secret("a'b\n$c") })
-      expect(await there.$`printf '%s|' "$S"; pwd`.text()).toBe("a'b\n$c|/usr")
-      expect((await failure(h.$`exit 9`)).message).toContain('exit status 9')
-      expect((await h.probe`cat | wc -c`.input('x'.repeat(300_000)).text()).trim()).toBe('300000')
-    }))
-
-  it('ends what takes too long, with its children', () =>
-    inRun(server, async () => {
-      const h = host('test')
-      const error = await failure(h.$`sleep 311 & sleep 312`.timeout(300))
-      expect(error.state).toContain('were ended')
-      await until(() => spawnSync('pgrep', ['-f', '^sleep 31[12]$']).status === 1, 2000)
-    }))
-
-  it('runs scripts and holds files', () =>
-    inRun(server, async () => {
-      const h = host('test')
-      const path = join(dir, 'dropbear file')
-      const results = await h.script([
-        { name: 'one', command: sh`echo one; echo err >&2` },
-        { name: 'two', command: sh`exit 4`, nothrow: true },
-      ])
-      expect(results).toMatchObject([{ stdout: 'one\n', stderr: 'err\n' }, { exitCode: 4 }])
-      expect(await h.write(path, 'text\n', { mode: 0o640 })).toBe(true)
-      expect(await h.write(path, 'text\n')).toBe(false)
-      expect(await h.read(path)).toBe('text\n')
-      expect(await h.symlink('x', join(dir, 'dblink'))).toBe(true)
-      expect(await h.symlink('y', join(dir, 'dblink'))).toBe(true)
-      expect(await h.readlink(join(dir, 'dblink'))).toBe('y')
-    }))
-
-  it('copies trees both ways over the same connection, and follows a log', () =>
-    inRun(server, async (told) => {
-      const h = host('test')
-      const source = join(dir, 'db source')
-      mkdirSync(source)
-      writeFileSync(join(source, "it's"), 'x')
-      expect((await h.rsync({ source: `${source}/`, destination: join(dir, 'db-up') })).changed).toEqual(["it's"])
-      await h.rsync({ source: `${join(dir, 'db-up')}/`, destination: join(dir, 'db-down'), direction: 'down' })
-      execFileSync('diff', ['-r', source, join(dir, 'db-down')])
-      const log = join(dir, 'db.log')
-      writeFileSync(log, 'one\ntwo\n')
-      const texts: string[] = []
-      for await (const line of h.tail(log)) {
-        texts.push(line.text)
-        if (texts.length === 2) writeFileSync(log, 'three\n', { flag: 'a' })
-        if (texts.length === 3) break
-      }
-      expect(texts).toEqual(['one', 'two', 'three'])
-      expect(told.of('host.connected')).toHaveLength(1)
-    }))
-})
 
 describe('an OpenSSH server', () => {
   let sshd: Sshd

@@ -30,7 +30,8 @@ async function passwordServer(judge: (context: AuthContext) => void): Promise<{ 
     connection.on('error', () => {})
     connection.on('authentication', judge)
     connection.on('session', (accept) => {
-      accept().on('exec', (take, _refuse, { command }) => {
+      accept().on('exec', (take, refuse, { command }) => {
+        if (command.includes('refuse me')) return refuse()
         const stream = take()
         const child = spawn('sh', ['-c', command])
         child.stdout.pipe(stream, { end: false })
@@ -113,6 +114,21 @@ it('a command whose server never says how it ended has failed', async () => {
       const h = host('test')
       expect((await h.$`echo said`).stdout).toBe('said\n')
       expect(await failure(h.$`echo said; exit 99`)).toMatchObject({ code: 'command-no-status', detail: 'said' })
+    },
+    { prompter: answering({ '': 'open' }) },
+  )
+})
+
+it('a command whose server does not say that it began has an unknown outcome', async () => {
+  const options = await passwordServer((context) =>
+    context.method === 'password' ? context.accept() : context.reject(['password']),
+  )
+  await inRun(
+    options,
+    async () => {
+      const error = await failure(host('test').$`echo refuse me`)
+      expect(error).toMatchObject({ name: 'OutcomeUnknownError', code: 'channel-unanswered', host: 'test' })
+      expect((await host('test').$`echo said`).stdout).toBe('said\n')
     },
     { prompter: answering({ '': 'open' }) },
   )

@@ -14,21 +14,23 @@ import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type Host, host, hosts, local, type TailLine, tailHosts } from '../../../src/hosts/index.ts'
+import type { RunOptions } from '../../../src/events/index.ts'
+import { type Host, host, hosts, type TailLine, tailHosts } from '../../../src/hosts/index.ts'
 import { logTime } from '../../../src/hosts/log-time.ts'
-import { failure, inRun, until } from './inrun.ts'
-import { certifiedConfig, clientConfig, type Sshd, startSshd } from './sshd.ts'
+import { everyKind, startEveryKind } from './every-kind.ts'
+import { failure, type InRun, inRun, until } from './inrun.ts'
+import { clientConfig, type Sshd } from './sshd.ts'
 
+let servers: Awaited<ReturnType<typeof startEveryKind>>
 let sshd: Sshd
-let certified: string
 const root = mkdtempSync(join(tmpdir(), 'slipway-tail-'))
 let dir: string
 let log: string
 let count = 0
 
 beforeAll(async () => {
-  sshd = await startSshd()
-  certified = certifiedConfig(sshd)
+  servers = await startEveryKind()
+  sshd = servers.sshd
 })
 beforeEach(() => {
   dir = join(root, `t${count++}`)
@@ -36,7 +38,7 @@ beforeEach(() => {
   log = join(dir, 'app.log')
 })
 afterAll(async () => {
-  await sshd.stop()
+  await servers.stop()
   rmSync(root, { recursive: true, force: true })
 })
 
@@ -66,17 +68,8 @@ const followers = () =>
     .split('\n')
     .filter((line) => line.includes(log) && line.includes('look()')).length
 
-describe.each([
-  ['ssh2', () => host('test')],
-  ['openssh', () => host('test')],
-  ['local', () => local()],
-] as [string, () => Host][])('following a log, %s', (kind, at) => {
-  const on = <T>(fn: (h: Host, told: Parameters<Parameters<typeof inRun>[1]>[0]) => Promise<T>, more = {}) =>
-    inRun({ sshConfigFile: kind === 'openssh' ? certified : sshd.sshConfigFile, ...more }, async (told) => {
-      const result = await fn(at(), told)
-      for (const { transport } of told.of('host.connected')) expect(transport).toBe(kind)
-      return result
-    })
+describe.each(everyKind)('following a log, %s', (kind) => {
+  const on = <T>(fn: (h: Host, told: InRun) => Promise<T>, more: RunOptions = {}) => servers.on(kind, fn, more)
 
   it('begins so many lines back, and ends where it is not followed', () =>
     on(async (h) => {
