@@ -1,6 +1,6 @@
 /**
- * The app on one host, its workers and the role `database` on another, its database on a server that both reach over
- * TCP: promoted, given up, and gone back from.
+ * The app on one host, its workers on another, the role `database` on a third, its database on a server that all reach
+ * over TCP: promoted, given up, and gone back from.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -18,10 +18,7 @@ let world: World
 const reports: LoadReport[] = []
 
 beforeAll(async () => {
-  world = await makeWorld({
-    workersApart: true,
-    ini: (text) => text.replaceAll('worker = rides-worker\n', 'worker = rides-worker\ndatabase = rides-worker\n'),
-  })
+  world = await makeWorld({ workersApart: true, databaseApart: true })
   await world.run((deployment) => deployment.deploy(), 'production', 'r1')
   world.goOn()
   await world.run((deployment) => deployment.deploy())
@@ -29,7 +26,14 @@ beforeAll(async () => {
 afterAll(() => world?.remove())
 
 const there = (path: string): string => join(world.workersHome as string, path)
-const rolesThere = () => JSON.parse(readFileSync(there('.slipway/rides/roles.json'), 'utf8')) as Record<string, string>
+/** What both of the other hosts have on record, which has to be the same. */
+function rolesThere(): Record<string, string> {
+  const [workers, database] = [world.workersHome, world.databaseHome].map((home) =>
+    JSON.parse(readFileSync(`${home}/.slipway/rides/roles.json`, 'utf8')),
+  )
+  expect(database).toEqual(workers)
+  return workers
+}
 /** Workers on their host, by release. */
 const working = (): string[] => {
   const found = readdirSync('/proc').flatMap((pid) => {

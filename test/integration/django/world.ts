@@ -32,6 +32,8 @@ export interface WorldOptions {
   ini?: (text: string) => string
   /** Workers run on a host of their own, `rides-worker`. */
   workersApart?: boolean
+  /** With workers apart: the role `database` has a host of its own as well, `rides-database`. */
+  databaseApart?: boolean
 }
 
 export interface World {
@@ -43,6 +45,8 @@ export interface World {
   /** The home on the workers' host, where they have one. */
   readonly workersHome?: string
   readonly workersSshd?: Sshd
+  /** The home on the host with the role `database`, where it has one of its own. */
+  readonly databaseHome?: string
   readonly redis: Redis
   /** As the database server's administrator; rows as lines. */
   sql(text: string, database?: string): string
@@ -129,10 +133,13 @@ domain = rides.example.org
 provider = nginx
 `
 
-const apart = (text: string): string =>
-  text
-    .replaceAll('hosts = rides-host', 'hosts = rides-host, rides-worker')
-    .concat(...['staging', 'production'].map((name) => `\n[${name}.roles]\nweb = rides-host\nworker = rides-worker\n`))
+/** With hosts of their own for the roles `worker` and, if told, `database`. */
+function apart(text: string, others: readonly string[]): string {
+  const roles = ['web = rides-host', ...others.map((name) => `${name.replace('rides-', '')} = ${name}`)]
+  return text
+    .replaceAll('hosts = rides-host', `hosts = ${['rides-host', ...others].join(', ')}`)
+    .concat(...['staging', 'production'].map((name) => `\n[${name}.roles]\n${roles.join('\n')}\n`))
+}
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const app = options.app ?? 'django'
@@ -149,7 +156,8 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     mkdirSync(join(dir, 'config'))
     cpSync(fixture(`${app}-app`), join(dir, 'app'), { recursive: true })
     if (app === 'mysql') cpSync(fixture('django-app/serve.py'), join(dir, 'app/serve.py'))
-    const given = options.workersApart ? apart(configuration(app)) : configuration(app)
+    const others = options.workersApart ? ['rides-worker', ...(options.databaseApart ? ['rides-database'] : [])] : []
+    const given = others.length > 0 ? apart(configuration(app), others) : configuration(app)
     const ini = options.ini?.(given) ?? given
     writeFileSync(join(dir, 'config/deploy.ini'), ini)
     const { url } = server
@@ -170,14 +178,27 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       await removeSandbox({ dir })
     })
     await writeSites(dir, sandbox)
-    if (!options.workersApart) return { ...worldOf(dir, app, ini, sandbox, server, redis), remove }
-    const workers = await startSshd()
-    undo.push(() => workers.stop())
-    const own = readFileSync(workers.sshConfigFile, 'utf8').replace(/^Host .*$/m, 'Host rides-worker')
+    if (others.length === 0) return { ...worldOf(dir, app, ini, sandbox, server, redis), remove }
+    const sshds: Sshd[] = []
+    for (const _ of others) {
+      const sshd = await startSshd()
+      undo.push(() => sshd.stop())
+      sshds.push(sshd)
+    }
+    const own = sshds.map((sshd, index) =>
+      readFileSync(sshd.sshConfigFile, 'utf8').replace(/^Host .*$/m, `Host ${others[index]}`),
+    )
     const sshConfigFile = join(dir, 'ssh_config')
-    writeFileSync(sshConfigFile, `${own}\n${readFileSync(sandbox.sshConfigFile, 'utf8')}`)
+    writeFileSync(sshConfigFile, `${own.join('\n')}\n${readFileSync(sandbox.sshConfigFile, 'utf8')}`)
     const world = worldOf(dir, app, ini, { ...sandbox, sshConfigFile }, server, redis)
-    return { ...world, workersHome: workers.home, workersSshd: workers, remove }
+    const [workers, database] = sshds as [Sshd, Sshd?]
+    return {
+      ...world,
+      workersHome: workers.home,
+      workersSshd: workers,
+      ...(database ? { databaseHome: database.home } : {}),
+      remove,
+    }
   } catch (error) {
     await remove()
     throw error
