@@ -7,7 +7,7 @@ import type { Binding } from '../../domains/provider.ts'
 import type { VpsContext } from '../context.ts'
 import { type HostFacts, hostFacts } from '../facts.ts'
 import { checkHealth } from '../health.ts'
-import { type AppLayout, type ReleaseLayout, releaseLayout, releaseName, releaseOf } from '../layout.ts'
+import { type AppLayout, program, type ReleaseLayout, releaseLayout, releaseName, releaseOf } from '../layout.ts'
 import { listCommand, reversal as reversalOf } from '../migrations.ts'
 import { requireDomain } from '../nginx.ts'
 import { programs } from '../programs.ts'
@@ -15,6 +15,7 @@ import { appName, providerOf } from '../provider.ts'
 import { nextRelease } from '../roles.ts'
 import { type Adopted, type AdoptOptions, adoptedSide, lookAt } from './adopt.ts'
 import { coordinator, gatherElsewhere, hasWorkers, type WorkerHost } from './elsewhere.ts'
+import { type Probed, probe } from './probe.ts'
 import { readingOf } from './reading.ts'
 import { type ServerData, serversOf } from './servers.ts'
 import { readSite, type Site } from './site.ts'
@@ -169,27 +170,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
   const { app } = to.deployment
   const onPorts = needsPorts(to)
   const [staging, production] = [await hostFacts(from.deployment, host), await hostFacts(to.deployment, host)]
-  const oldName = production.roles[to.deployment.name]
-  const nextName = options.demoteTo ?? staging.release?.name
-  if (options.demoteTo === undefined) requireAgreement(from, staging, host)
-  if (nextName === undefined)
-    throw new SlipwayError('no-release', `[${from.deployment.name}] has no release to promote`, {
-      state: 'Nothing was changed.',
-    })
-  if (nextName === oldName) {
-    throw new SlipwayError('already-production', `${nextName} is ${to.deployment.name} already`, {
-      host: host.name,
-      state: 'Nothing was changed.',
-      next: `Begin a new release: \`tasks new_staging_release:${nextRelease(releaseOf(app.name, nextName))}\`.`,
-    })
-  }
-  if (options.adopt && oldName !== undefined) {
-    throw new SlipwayError('already-production', `${host.name} knows ${oldName} as ${to.deployment.name} already`, {
-      host: host.name,
-      state: 'Nothing was changed.',
-      next: 'Promote in its place: `tasks promote_staging_to_production`.',
-    })
-  }
+  const { nextName, oldName } = requireNames(from, to, { staging, production }, options, host)
   const layout = (name: string) => releaseLayout(app.root, production.home, name)
   const next = layout(nextName)
   const old = oldName === undefined ? undefined : layout(oldName)
@@ -217,33 +198,8 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       state: 'Nothing was changed.',
     })
   const sendsRelease = await sendsXRelease(from, host, staging, next, probed.nextLive)
-  const side = (
-    context: VpsContext,
-    facts: HostFacts,
-    release: ReleaseLayout,
-    version: string,
-    live?: string,
-    port?: number,
-  ): Side => {
-    const all = programs(context.deployment.app, facts.scale).filter(
-      (each) => each.kind === 'server' || hasWorkers(context, host),
-    )
-    const { workers, drainSeconds } = context.deployment.app
-    return {
-      deployment: context.deployment.name,
-      release: release.name,
-      version,
-      ...(sendsRelease ? { sends: `${release.name}/${version}` } : {}),
-      dir: release.dir,
-      server: all.filter((each) => each.kind === 'server').map((each) => each.name),
-      ...(live ? { live } : {}),
-      ...(port === undefined ? {} : { port }),
-      workers: all.filter((each) => each.kind === 'worker').map((each) => each.name),
-      workerSeconds: Math.max(0, ...Object.values(workers).map((each) => each.stopSeconds)) || 60,
-      serverSeconds: drainSeconds,
-    }
-  }
-  if (!probed.nextVersion) {
+  const version = probed.nextVersion
+  if (!version) {
     throw new SlipwayError('no-version', `${nextName} has no version that could serve`, {
       host: host.name,
       state: 'Nothing was changed.',
@@ -252,21 +208,26 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
   }
   const listing = listCommand(app.migrations)
   const sides = {
-    next: side(to, production, next, probed.nextVersion, undefined, nextPort),
+    next: sideOf(to, host, production, next, { version, sendsRelease, port: nextPort }),
     ...(options.demoteTo === undefined
       ? {
-          staging: side(
-            from,
-            staging,
-            next,
-            probed.nextVersion,
-            staging.liveSlot && `app-${staging.liveSlot}`,
-            nextPort,
-          ),
+          staging: sideOf(from, host, staging, next, {
+            version,
+            sendsRelease,
+            live: staging.liveSlot && program(staging.liveSlot),
+            port: nextPort,
+          }),
         }
       : {}),
     ...(old && probed.oldVersion
-      ? { old: side(to, production, old, probed.oldVersion, onPorts ? 'app-a' : probed.oldLive, oldPort) }
+      ? {
+          old: sideOf(to, host, production, old, {
+            version: probed.oldVersion,
+            sendsRelease,
+            live: onPorts ? program('a') : probed.oldLive,
+            port: oldPort,
+          }),
+        }
       : {}),
     ...(taken ? { old: adoptedSide(to.deployment.name, taken.adopted, onPorts ? taken.port : undefined) } : {}),
   }
@@ -309,6 +270,7 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
     python: probed.python,
   }
   Object.assign(probed.bytes, taken?.bytes)
+  const commit = staging.records.find(({ id }) => id === version)?.commit
   const total = Object.values(probed.bytes).reduce((sum, bytes) => sum + bytes, 0)
   return {
     facts,
@@ -324,7 +286,64 @@ export async function gather(from: VpsContext, to: VpsContext, options: GatherOp
       next: { context: to, facts: production, release: next },
       ...(old ? { old: { context: to, facts: production, release: old } } : {}),
     },
-    ...optional('commit', staging.records.find(({ id }) => id === probed.nextVersion)?.commit),
+    ...(commit === undefined ? {} : { commit }),
+  }
+}
+
+/** The release that becomes production, and the one that is, if there is one. */
+function requireNames(
+  from: VpsContext,
+  to: VpsContext,
+  { staging, production }: { staging: HostFacts; production: HostFacts },
+  options: GatherOptions,
+  host: Host,
+): { nextName: string; oldName: string | undefined } {
+  const oldName = production.roles[to.deployment.name]
+  const nextName = options.demoteTo ?? staging.release?.name
+  if (options.demoteTo === undefined) requireAgreement(from, staging, host)
+  if (nextName === undefined)
+    throw new SlipwayError('no-release', `[${from.deployment.name}] has no release to promote`, {
+      state: 'Nothing was changed.',
+    })
+  if (nextName === oldName) {
+    throw new SlipwayError('already-production', `${nextName} is ${to.deployment.name} already`, {
+      host: host.name,
+      state: 'Nothing was changed.',
+      next: `Begin a new release: \`tasks new_staging_release:${nextRelease(releaseOf(to.deployment.app.name, nextName))}\`.`,
+    })
+  }
+  if (options.adopt && oldName !== undefined) {
+    throw new SlipwayError('already-production', `${host.name} knows ${oldName} as ${to.deployment.name} already`, {
+      host: host.name,
+      state: 'Nothing was changed.',
+      next: 'Promote in its place: `tasks promote_staging_to_production`.',
+    })
+  }
+  return { nextName, oldName }
+}
+
+function sideOf(
+  context: VpsContext,
+  host: Host,
+  facts: HostFacts,
+  release: ReleaseLayout,
+  at: { version: string; sendsRelease: boolean; live?: string | undefined; port: number | undefined },
+): Side {
+  const { name, app } = context.deployment
+  const all = programs(app, facts.scale)
+  const names = (kind: 'server' | 'worker') => all.filter((each) => each.kind === kind).map((each) => each.name)
+  return {
+    deployment: name,
+    release: release.name,
+    version: at.version,
+    ...(at.sendsRelease ? { sends: `${release.name}/${at.version}` } : {}),
+    dir: release.dir,
+    server: names('server'),
+    ...(at.live ? { live: at.live } : {}),
+    ...(at.port === undefined ? {} : { port: at.port }),
+    workers: hasWorkers(context, host) ? names('worker') : [],
+    workerSeconds: Math.max(0, ...Object.values(app.workers).map((each) => each.stopSeconds)) || 60,
+    serverSeconds: app.drainSeconds,
   }
 }
 
@@ -470,96 +489,6 @@ function dataOf(to: VpsContext): Data[] {
       (path): Data => ({ name: path, kind: 'tree', path: path.replace(/^shared\//, '').replace(/\/$/, '') }),
     ),
   ]
-}
-
-interface Probed {
-  site: string
-  /** What sites on this host listen on, where it says so. */
-  listen: string
-  somaxconn: number
-  python: string
-  nextVersion?: string
-  oldVersion?: string
-  oldLive?: string
-  nextLive?: string
-  nextPort?: number
-  oldPort?: number
-  /** Whether the old release's start script knows of the read-only mode. */
-  knowsMode: boolean
-  bytes: Record<string, number>
-  queued: Record<string, number>
-  requestsPerSecond: number
-}
-
-/** What the host says in one round. Rejects where it has no python3: the window's programs are written in it. */
-export async function probe(
-  host: Host,
-  to: VpsContext,
-  facts: HostFacts,
-  at: { next: ReleaseLayout; old?: ReleaseLayout; items: readonly Data[] },
-): Promise<Probed> {
-  const site = facts.app.site(to.deployment.name)
-  const { next, old, items } = at
-  const answers = await host.probes({
-    site: sh`cat ${`${site}/nginx.conf`} 2>/dev/null || :`,
-    listen: sh`printf '%s' "\${SLIPWAY_NGINX_LISTEN:-}"`,
-    somaxconn: sh`cat /proc/sys/net/core/somaxconn 2>/dev/null || echo 128`,
-    python: sh`[ -x /usr/bin/python3 ] && echo /usr/bin/python3 || command -v python3`,
-    next: sh`readlink ${next.current} || :`,
-    old: old ? sh`readlink ${old.current} || :` : sh`:`,
-    live: sh`readlink ${facts.app.currentSocket(to.deployment.name)} || :`,
-    nextLive: sh`for s in a b; do [ -S ${next.run}/app-$s.sock ] && echo "app-$s"; done; :`,
-    nextPort: sh`cat ${`${next.records}/port`} 2>/dev/null || :`,
-    oldPort: old ? sh`cat ${`${old.records}/port`} 2>/dev/null || :` : sh`:`,
-    mode: old ? sh`grep -c 'run/$program.environment' ${old.start} || :` : sh`:`,
-    sizes: old
-      ? sh`cd ${old.shared} && for f in ${items.map((item) => item.path)}; do printf '%s\t%s\n' "$(du -sb "$f" 2>/dev/null | cut -f1)" "$f"; done`
-      : sh`:`,
-    queued: old
-      ? sh`cd ${old.shared} && for f in ${items.filter((item) => item.kind === 'tree').map((item) => item.path)}; do printf '%s\t%s\n' "$(find "$f" -type f 2>/dev/null | wc -l)" "$f"; done; :`
-      : sh`:`,
-    rate: sh`a=$(wc -c <${`${site}/access.log`} 2>/dev/null) || exit 0; sleep 0.5; tail -c +$((a + 1)) ${`${site}/access.log`} | wc -l`,
-  })
-  const text = (name: keyof typeof answers) => answers[name].stdout.trim()
-  const slot = /\/run\/(app-[ab])\.sock$/.exec(text('live'))?.[1]
-  if (!text('python')) {
-    throw new SlipwayError('no-python', `there is no python3 on ${host.name}`, {
-      host: host.name,
-      state: 'Nothing was changed.',
-      next: 'Install python3.',
-    })
-  }
-  const versionIn = (name: keyof typeof answers) => text(name).split('/').pop() || undefined
-  return {
-    site: answers.site.stdout,
-    listen: text('listen'),
-    somaxconn: Number(text('somaxconn')) || 128,
-    python: text('python'),
-    ...optional('nextVersion', versionIn('next')),
-    ...optional('oldVersion', versionIn('old')),
-    ...optional('oldLive', old && text('live').startsWith(`${old.dir}/`) ? slot : undefined),
-    ...optional('nextLive', text('nextLive').split('\n')[0] || undefined),
-    ...(Number(text('nextPort')) > 0 ? { nextPort: Number(text('nextPort')) } : {}),
-    ...(Number(text('oldPort')) > 0 ? { oldPort: Number(text('oldPort')) } : {}),
-    knowsMode: Number(text('mode')) > 0,
-    bytes: numbers(answers.sizes.stdout),
-    queued: numbers(answers.queued.stdout),
-    requestsPerSecond: Number(text('rate') || 0) * 2,
-  }
-}
-
-function optional<K extends string>(name: K, value: string | undefined): Partial<Record<K, string>> {
-  return (value === undefined ? {} : { [name]: value }) as Partial<Record<K, string>>
-}
-
-function numbers(text: string): Record<string, number> {
-  return Object.fromEntries(
-    text
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => line.split('\t'))
-      .map(([count, name]) => [name as string, Number(count) || 0]),
-  )
 }
 
 /** Whether the app tells its release in X-Release: asked of the one that runs. */
