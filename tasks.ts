@@ -84,7 +84,7 @@ export const new_staging_release = task({
   params: { name: string().about('such as 2026r3') },
   run: ({ name }) => {
     app.setRelease(app.staging, name)
-    note('next: tasks init_staging_app init_staging start_app:release=staging start_staging_supervisor')
+    note('next: tasks init_staging start_app:release=staging start_staging_supervisor')
   },
 })
 
