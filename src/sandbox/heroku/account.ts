@@ -1,5 +1,5 @@
 /** Who is asking: tokens, the account, two-factor, and what of the platform is the same for all. */
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { regionIds } from './apps.ts'
 import { ApiError } from './http.ts'
 import { stackId, stackNames } from './releases.ts'
@@ -53,6 +53,26 @@ export function accountRoutes(world: World): void {
   }))
   api.route('GET', '/account/rate-limits', () => ({ body: { remaining: api.remaining } }))
   api.route('GET', '/account/features', () => ({ body: [] }))
+  api.route('POST', '/account/keys', ({ body }) => {
+    const [kind, key, comment = ''] = String(body.public_key ?? '')
+      .trim()
+      .split(/\s+/)
+    if (!kind || !key) throw new ApiError(422, 'invalid_params', 'Public key is invalid.')
+    const at = world.faults.timestamp()
+    const hash = createHash('md5').update(Buffer.from(key, 'base64')).digest('hex')
+    return {
+      status: 201,
+      body: {
+        id: randomUUID(),
+        comment,
+        email: comment,
+        fingerprint: hash.replace(/..(?=.)/g, '$&:'),
+        public_key: body.public_key,
+        created_at: at,
+        updated_at: at,
+      },
+    }
+  })
   api.route('PUT', '/apps/:app/pre-authorizations', ({ params }) => {
     findApp(world, params['app']!)
     return { body: {} }
@@ -105,7 +125,7 @@ export function accountRoutes(world: World): void {
         id: randomUUID(),
         access_token: { id: randomUUID(), token, expires_in: body.expires_in ?? null },
         client: null,
-        description: body.description ?? null,
+        description: body.description ?? '',
         grant: null,
         refresh_token: null,
         scope: body.scope ?? ['global'],

@@ -114,11 +114,13 @@ export function addonRoutes(world: World): void {
       provider_id: addon.id,
       provision_message: addon.message,
       state: addon.state,
-      web_url: `https://addons-sso.heroku.com/apps/${addon.app.id}/addons/${addon.id}`,
+      web_url: dashboardOf(addon),
       created_at: addon.createdAt,
       updated_at: addon.updatedAt,
     }
   }
+  const dashboardOf = (addon: Addon): string => `https://addons-sso.heroku.com/apps/${addon.app.id}/addons/${addon.id}`
+
   const showAttachment = (each: Attachment, withPlan = false): Record<string, unknown> => ({
     id: each.id,
     name: each.name,
@@ -131,7 +133,7 @@ export function addonRoutes(world: World): void {
     },
     app: { id: each.app.id, name: each.app.name },
     config_vars: Object.keys(each.addon.values).map((suffix) => `${each.name}${suffix}`),
-    web_url: null,
+    web_url: dashboardOf(each.addon),
     log_input_url: null,
     created_at: each.createdAt,
     updated_at: each.createdAt,

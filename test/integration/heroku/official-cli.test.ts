@@ -2,10 +2,11 @@
  * The official command line against the emulator: clients that were not written here work. It is large (400 MB), so
  * it is run where SLIPWAY_HEROKU_CLI names its executable: `npm install heroku` in a folder of your own.
  */
-import { execFile } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { checkReplies } from './schema.ts'
 import { makeApps, type Stage, setStage } from './stage.ts'
 
 const cli = process.env['SLIPWAY_HEROKU_CLI']
@@ -18,11 +19,16 @@ beforeAll(async () => {
   await makeApps(stage.heroku)
   await stage.run(() => stage.staging.deploy())
   mkdirSync(join(stage.dir, 'cli-home'))
+  writeFileSync(
+    join(stage.dir, 'heroku.yml'),
+    'setup:\n  addons:\n    - plan: memcachier:dev\n  config:\n    FROM_YML: "yes"\nbuild:\n  docker:\n    web: Dockerfile\n',
+  )
+  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(stage.dir, 'key')])
 }, 120_000)
 afterAll(() => stage?.close())
 
-function heroku(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const env = {
+const environment = () => {
+  return {
     PATH: process.env['PATH'],
     ...stage.heroku.env,
     HOME: join(stage.dir, 'cli-home'),
@@ -38,8 +44,12 @@ function heroku(...args: string[]): Promise<{ code: number; out: string; err: st
     CI: '1',
     NO_COLOR: '1',
   }
+}
+
+function heroku(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const options = { cwd: stage.dir, env: environment(), timeout: 100_000, maxBuffer: 10 << 20 }
   return new Promise((resolve) => {
-    const child = execFile(cli as string, args, { env, timeout: 100_000, maxBuffer: 10 << 20 }, (error, out, err) => {
+    const child = execFile(cli as string, args, options, (error, out, err) => {
       resolve({ code: error ? Number((error as { code?: number }).code ?? 1) : 0, out, err })
     })
     child.stdin?.end()
@@ -74,7 +84,7 @@ describe.skipIf(!cli)('the official command line', () => {
     [['pg:backups:capture', '--app', 'pony-staging'], /Backing up DATABASE|b001/],
     [['pg:backups', '--app', 'pony-staging'], /b001/],
     [['rollback', '--app', 'pony-staging'], /Rolling back/],
-    [['create', 'pony-cli', '--no-remote'], /pony-cli/],
+    [['create', '--stack', 'heroku-24', 'pony-cli', '--no-remote'], /pony-cli/],
     [['apps:rename', 'pony-renamed', '--app', 'pony-cli'], /pony-renamed/],
     [['apps:destroy', '--app', 'pony-renamed', '--confirm', 'pony-renamed'], /Destroying/],
     [['addons:create', 'heroku-redis:mini', '--app', 'pony-staging'], /Creating heroku-redis:mini/],
@@ -98,7 +108,46 @@ describe.skipIf(!cli)('the official command line', () => {
       ['pg:copy', 'pony-production::DATABASE', 'DATABASE', '--app', 'pony-staging', '--confirm', 'DATABASE'],
       /Starting copy of|Copying/,
     ],
+    [['apps:create', '--manifest', '--no-remote', '--stack=container', 'pony-box'], /pony-box/],
+    [['config:add', 'SECRET_KEY=thisisverysecret', '--app', 'pony-box'], /Setting SECRET_KEY/],
+    [['addons', '--app', 'pony-box'], /memcachier-\S+\)\s+dev/],
+    [
+      ['addons:create', 'bucketeer:hobbyist', '-a', 'pony-box', '--', '--bucket-name', 'media.example.org'],
+      /Creating bucketeer:hobbyist/,
+    ],
+    [['config:get', 'BUCKETEER_BUCKET_NAME', '-a', 'pony-box'], /media\.example\.org/],
+    [['addons:destroy', '-a', 'pony-box', 'BUCKETEER', '--confirm', 'pony-box'], /Destroying/],
+    [['addons:add', 'scheduler:standard', '-a', 'pony-box'], /Creating scheduler:standard/],
+    [['addons:open', 'scheduler', '--show-url', '-a', 'pony-box'], /https:\/\/addons-sso/],
+    [['create', 'pony-teamed', '--team', 'pony-team', '--no-remote'], /pony-teamed/],
+    [['apps', '--team', 'pony-team'], /pony-teamed/],
+    [['keys:add', 'key.pub'], /Uploading key\.pub SSH key/],
+    [['git:remote', '--remote', 'staging', '--app', 'pony-staging'], /set git remote staging/],
+    [['authorizations:create'], /Token:\s+HRKU-/],
+    [['restart', '--app', 'pony-staging'], /Restarting/],
     [['pg:reset', '--app', 'pony-staging', '--confirm', 'pony-staging'], /Resetting/],
     [['pg:backups:restore', 'b001', '--app', 'pony-staging', '--confirm', 'pony-staging'], /Restoring/],
   ])('%j', works, 110_000)
+
+  test('makes another database the DATABASE of an app', async () => {
+    const args = ['heroku-postgresql:essential-0', '--app', 'pony-staging', '--as', 'OTHER', '--wait']
+    await works(['addons:create', ...args], /OTHER_URL/)
+    await works(['pg:wait', '--app', 'pony-staging'], /^/)
+    await works(['pg:promote', 'OTHER', '--app', 'pony-staging'], /Promoting/)
+    const { value } = await stage.run(() => stage.staging.settings.get())
+    expect(value['DATABASE_URL']).toBe(value['OTHER_URL'])
+  }, 220_000)
+
+  test("is answered what the platform's schema says", () => {
+    expect(checkReplies(stage.heroku).complaints).toEqual([])
+  })
+
+  test('follows the log', async () => {
+    const child = spawn(cli as string, ['logs', '-t', '--app', 'pony-staging'], { cwd: stage.dir, env: environment() })
+    let shown = ''
+    child.stdout.on('data', (chunk: Buffer) => (shown += chunk.toString()))
+    await vi.waitFor(() => expect(shown).toMatch(/app\[web\.1\]: version \S+ listens on/), { timeout: 60_000 })
+    await stage.get('pony-staging', '/up')
+    child.kill()
+  }, 70_000)
 })

@@ -13,6 +13,7 @@ import { collectTasks } from '../../../src/tasks/collect.ts'
 import { givenValues } from '../../../src/tasks/values.ts'
 import * as taskFile from '../../../tasks.ts'
 import { repository } from '../../built.ts'
+import { checkReplies } from './schema.ts'
 import { api, type Stage, setStage } from './stage.ts'
 
 const dns = vi.hoisted(() => ({ cname: {} as Record<string, string[]> }))
@@ -849,6 +850,10 @@ function partsOf(command: string): string[] {
   if (name === 'pg:backups:schedules') return [':schedules']
   return [[name, ...rest.filter((word) => /^(beta|-t|--team|scheduler|--manifest)$/.test(word))].join(' ').trim()]
 }
+
+test("what was answered to all of that is what the platform's schema says", () => {
+  expect(checkReplies(stage.heroku).complaints).toEqual([])
+})
 
 test('every command of the documents has its row', () => {
   expect(typed.length).toBeGreaterThan(45)
