@@ -70,6 +70,10 @@ export async function connectSsh2(config: SshConfig, stream: Duplex, check: Host
   // node-ssh makes the client at once, and its own listener goes when it is ready: later errors would end the process.
   const client = ssh.connection as Client
   client.on('error', () => {})
+  let said = ''
+  stream.once('data', (chunk: Buffer) => {
+    said = chunk.toString('latin1', 0, 200).split(/\r?\n/, 1)[0] ?? ''
+  })
   signAtOnce(client)
   const timedOut = clock
     .expired(() => asking || phase === 'authentication')
@@ -89,7 +93,7 @@ export async function connectSsh2(config: SshConfig, stream: Duplex, check: Host
     stream.destroy()
     if (error instanceof ConnectError) throw error
     const complaint = await (stream as Complaining).complaint?.()
-    throw refusal ?? connectFailure(config, error, phase, auth.tried, auth.beyond, complaint)
+    throw refusal ?? connectFailure(config, error, phase, auth.tried, auth.beyond, complaint, said)
   } finally {
     clock.stop()
   }
@@ -168,6 +172,7 @@ function connectFailure(
   tried: readonly string[],
   beyond: readonly string[],
   complaint: string | undefined,
+  said: string,
 ): ConnectError {
   const failure = error as Ssh2Error
   const host = config.destination
@@ -200,6 +205,15 @@ function connectFailure(
       detail: complaint || message,
       cause: error,
       next: `Its command is: ${config.proxyCommand}`,
+    })
+  }
+  // What sshd says in place of its version is that it has no room now.
+  if (phase === 'key exchange' && said !== '' && !/^(SSH-|Exceeded MaxStartups|Not allowed at this time)/.test(said)) {
+    return new ConnectError('not-ssh', `${host} answers, but is no SSH server on port ${config.port}`, {
+      host,
+      detail: `it said: ${said}`,
+      cause: error,
+      next: `ssh -G ${host} shows the address and the port that are taken.`,
     })
   }
   if (phase === 'key exchange') {

@@ -106,7 +106,7 @@ describe.skipIf(!canNamespace)('dropbear, with busybox as sh', () => {
       expect(told.of('host.connected')).toHaveLength(1)
       // What takes long keeps nobody waiting.
       const startedAt = Date.now()
-      const [long] = await Promise.all([failure(host('test').$`sleep 60`.timeout('4s')), host('test').$`true`])
+      const [long] = await Promise.all([failure(host('test').$`sleep 60`.timeout('2500ms')), host('test').$`true`])
       expect(long.code).toBe('command-timeout')
       expect(Date.now() - startedAt).toBeLessThan(20_000)
     })
