@@ -191,7 +191,8 @@ export function removeVersion({ release }: Pick<ChangeOn, 'release'>, id: string
   const going = `${release.versions}/.going-${id}`
   return sh`[ "$(readlink ${release.current} 2>/dev/null)" != ${`versions/${id}`} ] || { echo 'this is the current version' >&2; exit 1; }
 [ ! -e ${release.version(id)} ] || { rm -rf ${going}; mv -T ${release.version(id)} ${going}; }
-rm -rf ${going} ${release.versionStart(id)} ${release.versionRecord(id)} ${appliedFile(release, id)} ${listingFile(release, id)}`
+rm -rf ${going}
+rm -rf ${release.versionStart(id)} ${release.versionRecord(id)} ${appliedFile(release, id)} ${listingFile(release, id)}`
 }
 
 function requireRsync({ facts }: ChangeOn, host: Host): void {

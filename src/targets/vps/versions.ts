@@ -34,6 +34,7 @@ export async function rollback(
   const facts = await hostFacts(context.deployment, home)
   requireRelease(context.deployment, facts, home)
   const target = rollbackTarget(facts.records, facts.current, options.to)
+  await onEach(context.hosts, (host) => requireCode(context, host, target))
   const goBack = async () => {
     if (options.migrate) await rollbackWithSchema(context, target)
     else await switchTo(context, target)
@@ -41,6 +42,17 @@ export async function rollback(
     return { ...asVersion(target, target.id), state: 'live' as const }
   }
   return audited(context, `rollback to ${target.id}`, goBack, () => target.commit)
+}
+
+/** Before anything is changed: of a version that a prune had begun to remove, there is no folder any more. */
+async function requireCode({ deployment }: VpsContext, host: Host, { id }: VersionRecord): Promise<void> {
+  const release = requireRelease(deployment, await hostFacts(deployment, host), host)
+  if (await host.exists(release.version(id))) return
+  throw new SlipwayError('version-gone', `the code of ${id} is not there any more on ${host.name}`, {
+    host: host.name,
+    state: 'Nothing was changed; the app runs on.',
+    next: `Go back to another one: \`tasks versions:release=${deployment.name}\`; or clear its record away: \`tasks prune:release=${deployment.name}\`.`,
+  })
 }
 
 async function switchTo(context: VpsContext, target: VersionRecord): Promise<void> {
@@ -62,7 +74,6 @@ async function switchOn(context: VpsContext, host: Host, target: VersionRecord):
   const { facts, release, guard } = await beginChange(context, host, `rollback ${context.deployment.name}`)
   await host.script(
     [
-      { name: `${target.id} is there`, command: sh`[ -d ${release.version(target.id)} ]` },
       {
         name: 'its start script',
         command: sh`[ ! -f ${release.versionStart(target.id)} ] || cp -p ${release.versionStart(target.id)} ${release.start}`,

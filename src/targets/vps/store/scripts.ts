@@ -13,6 +13,9 @@ export const journalMoved = 76
 /** Space that a journal is given at its beginning, so that a full disk can't keep it from saying what happened. */
 const journalBytes = 128 * 1024
 
+/** Space that is kept beside the locks: on a full disk a lock takes of it, so that what makes room there can begin. */
+const reserveBytes = 64 * 1024
+
 const ended = `'^[0-9a-f]{8} \\{"at":"[^"]*","entry":"end",'`
 
 /** The folder of `app` on a host, for use inside double quotes. */
@@ -36,6 +39,14 @@ const clock = [
 const mutex = [
   'exec 9>locks/.mutex',
   'if command -v flock >/dev/null 2>&1; then flock -w 20 9 || { echo "the locks are busy" >&2; exit 1; }; fi',
+]
+
+const reserve = [
+  'less() { truncate -s -8192 locks/.reserve 2>/dev/null || rm -f locks/.reserve; }',
+  'more() {',
+  `  [ "$(wc -c <locks/.reserve || echo 0)" -lt ${reserveBytes} ] || return 0`,
+  `  head -c ${reserveBytes} /dev/urandom >locks/.more && mv -f locks/.more locks/.reserve || rm -f locks/.more`,
+  '}',
 ]
 
 /** Prints the first unfinished journal that locks one of $scopes, other than $mine, as `journal <id>` and its first line. */
@@ -83,9 +94,11 @@ export function lockScript(app: string, lock: LockText): string {
     'taken= new="locks/.new.$$"',
     'back() { for t in $taken; do rm -f "locks/$t.lock"; done; rm -f "$new"; }',
     `content() { case $1 in ${write.join(' ')} esac; }`,
+    ...reserve,
+    'put() { rm -f "$new"; content "$1" 2>/dev/null >"$new" && [ -s "$new" ]; }',
     ...unfinished,
     'for s in $scopes; do',
-    '  rm -f "$new"; content "$s" >"$new" && [ -s "$new" ] || { why=$(dd if=/dev/zero of="$new" bs=4096 count=1 2>&1 | grep "$new"); back; echo "the lock could not be written: $why" >&2; exit 1; }',
+    '  put "$s" || { less; put "$s"; } || { why=$(dd if=/dev/zero of="$new" bs=4096 count=1 2>&1 | grep "$new"); back; echo "the lock could not be written: $why" >&2; exit 1; }',
     '  tries=0',
     '  until ln "$new" "locks/$s.lock" 2>/dev/null; do',
     '    held=$(cat "locks/$s.lock" 2>/dev/null)',
@@ -101,7 +114,7 @@ export function lockScript(app: string, lock: LockText): string {
     '  taken="$taken $s"; rm -f "$new"',
     'done',
     'if blocked=$(blocking); then back; printf "%s\\n" "$blocked"; exit 0; fi',
-    'rm -f "$new"; echo "taken$taken"',
+    'rm -f "$new"; echo "taken$taken"; more 2>/dev/null',
   )
 }
 
