@@ -62,7 +62,7 @@ complete -c tasks -s S -l ssh-config -rF -d 'The ssh configuration (also SLIPWAY
 complete -c slipway -f -a '(__slipway_complete)'
 `
 
-export const completionScripts: Readonly<Record<string, string>> = { bash, zsh, fish }
+const completionScripts: Readonly<Record<string, string>> = { bash, zsh, fish }
 
 export function completionCommand(shell: string | undefined, io: Io): number {
   const name = shell ?? io.env['SHELL']?.split('/').at(-1) ?? ''

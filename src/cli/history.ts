@@ -23,7 +23,7 @@ export function historyCommand(options: { json?: boolean; count: number }, io: I
   return 0
 }
 
-export function historyText(runs: readonly RunSummary[]): string {
+function historyText(runs: readonly RunSummary[]): string {
   const rows = runs.map((run) => [
     run.id.slice(-6),
     localTime(run.at),

@@ -19,7 +19,7 @@ export function didYouMean(word: string, candidates: readonly string[]): string 
 }
 
 /** Damerau–Levenshtein with adjacent transpositions: a swap of two letters is one slip. */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = []
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j)
   for (let i = 1; i <= a.length; i++) {

@@ -30,7 +30,7 @@ export function foldBy<T>(
 }
 
 /** The sentence without its host's name, so that it can be compared with that of another host. */
-export const withoutHost = (sentence: string, host: string) => sentence.replaceAll(host, '<host>')
+const withoutHost = (sentence: string, host: string) => sentence.replaceAll(host, '<host>')
 
 /** Columns that names are padded to at most. */
 const widestNames = 40

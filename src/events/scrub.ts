@@ -4,10 +4,10 @@
  */
 import type { Revealable } from './run.ts'
 
-export const mask = '•••'
+const mask = '•••'
 
 /** Every way in which `value` is looked for. */
-export function formsOf(value: string): string[] {
+function formsOf(value: string): string[] {
   const forms = new Set<string>()
   const add = (form: string) => forms.add(form)
   const json = JSON.stringify(value).slice(1, -1)

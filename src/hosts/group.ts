@@ -47,7 +47,7 @@ export function hostGroup(
 }
 
 /** Whether `name`, as a person wrote it, means `member`: the whole destination, or its host part. `*` matches. */
-export function isNamed(member: Host, name: string): boolean {
+function isNamed(member: Host, name: string): boolean {
   const bare = member.name.replace(/^ssh:\/\//, '').replace(/^[^@]*@/, '')
   const pattern = new RegExp(
     `^${name
@@ -66,7 +66,7 @@ function empty(label: string): UsageError {
 }
 
 /** `members` narrowed by -H, -R and -x. */
-export function narrowed(
+function narrowed(
   run: Run,
   label: string,
   members: readonly Host[],

@@ -26,7 +26,7 @@ const script = [
   'exit "$rc"',
 ].join('\n')
 
-export const bridgeCommand = `sh -c '${script}' slipway-rsync`
+const bridgeCommand = `sh -c '${script}' slipway-rsync`
 
 /** What sudo on the host is given before rsync speaks: a line, at a prompt that is left out of what was complained of. */
 export interface Greeting {

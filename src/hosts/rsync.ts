@@ -55,7 +55,7 @@ type RsyncBuilder = {
  * The argument vector of the local rsync. The options are kept in an `rsync` builder; its own command line is for a
  * shell and leaves `; & | < >` unquoted, so the vector is made here and no shell ever sees it.
  */
-export function rsyncArguments(plan: RsyncPlan, builder: RsyncBuilder): string[] {
+function rsyncArguments(plan: RsyncPlan, builder: RsyncBuilder): string[] {
   const { options } = plan
   builder.flags('rlpt').set('itemize-changes').set('stats').set('no-human-readable').set('out-format', '%i %n')
   builder.set('partial-dir', '.rsync-partial')

@@ -25,7 +25,7 @@ export interface CommandSite {
   killLine(pid: number, signal: string): Promise<WireCommand>
 }
 
-export const defaultCaptureBytes = 8 * 1024 * 1024
+const defaultCaptureBytes = 8 * 1024 * 1024
 const background = { graceMs: 3000 }
 /** How long ending a command may take before it is said to be running still. */
 const killDeadlineMs = 10_000
@@ -471,7 +471,7 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined
 }
 
 /** `promise`, or the reason of `signal` as soon as it is aborted. */
-export async function orAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+async function orAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
   if (signal.aborted) {
     promise.catch(() => {})
     throw signal.reason instanceof SlipwayError ? signal.reason : new AbortedError()

@@ -274,7 +274,7 @@ function askOne(
 }
 
 /** What OpenSSH's defaults would be, where there is no ssh client to ask. */
-export function withoutSsh(
+function withoutSsh(
   destination: string,
   surroundings: { home: string; env: Readonly<Record<string, string | undefined>> },
 ): SshConfig {

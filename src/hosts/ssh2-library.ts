@@ -54,7 +54,7 @@ function loaded(): Ssh2Library {
 }
 
 /** The bundle in `folder`, or undefined where there is none, or where it isn't what is installed. */
-export function bundled(folder: string, cache = userCache()): Ssh2Library | undefined {
+function bundled(folder: string, cache = userCache()): Ssh2Library | undefined {
   try {
     const note = JSON.parse(readFileSync(join(folder, 'ssh2.json'), 'utf8')) as BundleNote
     for (const name of ['node-ssh', 'ssh2']) {

@@ -3,7 +3,7 @@ import type { ErrorRecord } from '../events/events.ts'
 import { type Paint, unpainted } from './style.ts'
 import { printable } from './text.ts'
 
-export const detailLines = 20
+const detailLines = 20
 
 export function failureLines(error: ErrorRecord, options: { debug?: boolean; paint?: Paint } = {}): string[] {
   const paint = options.paint ?? unpainted

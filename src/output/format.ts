@@ -211,7 +211,7 @@ function createProgressLines() {
   }
 }
 
-export function diffLines(diff: string | undefined, paint: Paint): string[] {
+function diffLines(diff: string | undefined, paint: Paint): string[] {
   if (!diff) return []
   const lines = diff.replace(/\n$/, '').split('\n')
   return lines.map((line) => {

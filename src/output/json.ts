@@ -2,7 +2,7 @@
 import type { RunEvent } from '../events/events.ts'
 import type { Sink } from './sink.ts'
 
-export const jsonVersion = 1
+const jsonVersion = 1
 
 export function jsonLine(event: RunEvent): string {
   // In one piece: tens of thousands of lines may come in a second.

@@ -22,7 +22,7 @@ export function connectSinks(run: Pick<Run, 'secrets'> & { bus: Bus }, sinks: re
 }
 
 /** An event without secrets. Output is a stream, so a command's end may first bring what was kept back of it. */
-export function scrubEvent(scrubber: Scrubber, event: RunEvent): RunEvent[] {
+function scrubEvent(scrubber: Scrubber, event: RunEvent): RunEvent[] {
   if (event.type === 'command.output') {
     const text = scrubber.chunk(`${event.id} ${event.stream}`, event.text)
     // A busy command tells thousands of times a second, and seldom of a secret.

@@ -103,7 +103,7 @@ const notStarted = (endpoint: string, log: string, command?: readonly string[]):
  * one accepts connections: nginx itself returns about 100 ms before. A name claimed twice, which nginx only warns
  * of, counts as wrong.
  */
-export async function reloadNginx(command: readonly string[], master: number): Promise<void> {
+async function reloadNginx(command: readonly string[], master: number): Promise<void> {
   const [program = 'nginx', ...args] = command
   const checked = await run(program, [...args, '-t']).catch((error: { stderr?: string }) => {
     throw new SlipwayError('nginx-config', 'nginx does not accept its configuration', {

@@ -29,4 +29,4 @@ export class Secret {
   }
 }
 
-export const mask = '•••'
+const mask = '•••'

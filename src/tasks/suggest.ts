@@ -1,7 +1,7 @@
 /** "Did you mean …?": the known names nearest to what was typed. */
 
 /** Up to three of `known` that are a slip of the finger away from `typed`; else those that contain it. */
-export function nearest(typed: string, known: readonly string[]): string[] {
+function nearest(typed: string, known: readonly string[]): string[] {
   const wanted = plain(typed)
   const limit = Math.max(1, Math.min(3, Math.floor(wanted.length * 0.4)))
   const distances = known.map((name) => ({ name, distance: distance(wanted, plain(name)) }))

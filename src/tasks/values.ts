@@ -8,13 +8,13 @@ import type { Params } from './task.ts'
 export type AnyParam = ParamType<unknown, boolean>
 
 /** The parameter of `params` that `name` means, in either spelling. */
-export function paramNamed(params: Params, name: string): string | undefined {
+function paramNamed(params: Params, name: string): string | undefined {
   const wanted = name.replaceAll('-', '_')
   return Object.keys(params).find((known) => known === name || known.replaceAll('-', '_') === wanted)
 }
 
 /** `text` as a value of `params[name]`. Throws a UsageError that names task, parameter, and what would be right. */
-export function parseText(task: string, params: Params, name: string, text: string): unknown {
+function parseText(task: string, params: Params, name: string, text: string): unknown {
   const param = params[name] as AnyParam
   try {
     return param.parse(text)
@@ -44,7 +44,7 @@ export function givenValues(task: string, params: Params, given: Readonly<Record
   return values
 }
 
-export function unknownParam(task: string, params: Params, name: string): UsageError {
+function unknownParam(task: string, params: Params, name: string): UsageError {
   const known = Object.keys(params)
   return new UsageError('unknown-parameter', `${task} has no parameter "${name}"`, {
     next: didYouMean(name, known) ?? (known.length > 0 ? `It has: ${known.join(', ')}.` : 'It takes none.'),
@@ -57,7 +57,7 @@ function missingParam(task: string, params: Params, missing: readonly string[]):
   return new UsageError('missing-parameter', `${task} needs ${what}`, { next: `For example: tasks ${task}:${example}` })
 }
 
-export function exampleValue(param: AnyParam): string {
+function exampleValue(param: AnyParam): string {
   return param.choices?.()[0] ?? `<${param.placeholder}>`
 }
 

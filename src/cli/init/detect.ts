@@ -157,7 +157,7 @@ function procfileOf(files: ProjectFiles): Record<string, string> {
 }
 
 /** The commands of a heroku.yml: `run:` by process type, and `release:`. Its form is fixed, so no YAML reader is needed. Pure. */
-export function herokuManifest(text: string): Record<string, string> {
+function herokuManifest(text: string): Record<string, string> {
   const commands: Record<string, string> = {}
   let section = ''
   let type = ''

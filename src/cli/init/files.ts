@@ -50,7 +50,7 @@ ${lines.join('\n')}
 }
 
 /** Lines that .gitignore needs: secrets, and what the tool keeps. */
-export const ignored = ['.env', '.slipway/', 'node_modules/'] as const
+const ignored = ['.env', '.slipway/', 'node_modules/'] as const
 
 /** `text` with what is missing, or undefined where nothing is. */
 export function withIgnored(text: string): string | undefined {

@@ -23,7 +23,7 @@ const service = (
   sharing = true,
 ): Service => ({ id: randomUUID(), human, attachment, plans, sharing, values })
 
-export const services: Record<string, Service> = {
+const services: Record<string, Service> = {
   'heroku-postgresql': service(
     'Heroku Postgres',
     'DATABASE',

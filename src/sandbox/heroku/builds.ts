@@ -17,7 +17,7 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   )
 
-export const cacheDir = (world: World, app: App): string => join(world.dir, 'build-cache', app.id)
+const cacheDir = (world: World, app: App): string => join(world.dir, 'build-cache', app.id)
 
 async function build(world: World, app: App, made: Build): Promise<void> {
   const say = (text: string): void => made.stream.write(`${text}\n`)

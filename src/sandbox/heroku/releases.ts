@@ -92,7 +92,7 @@ function formationOf(world: World, app: App, slug: Slug | null): void {
   }
 }
 
-export function showRelease(world: World, app: App, each: Release): unknown {
+function showRelease(world: World, app: App, each: Release): unknown {
   return {
     id: each.id,
     version: each.version,
@@ -112,7 +112,7 @@ export function showRelease(world: World, app: App, each: Release): unknown {
   }
 }
 
-export function findRelease(app: App, identity: string): Release {
+function findRelease(app: App, identity: string): Release {
   const found = app.releases.find((each) => each.id === identity || String(each.version) === identity.replace(/^v/, ''))
   if (!found) throw new ApiError(404, 'not_found', "Couldn't find that release.", { resource: 'release' })
   return found

@@ -131,7 +131,7 @@ export async function webUrl(context: HerokuContext): Promise<string | undefined
 }
 
 /** Whether the app is there at all. */
-export async function appExists(context: HerokuContext): Promise<boolean> {
+async function appExists(context: HerokuContext): Promise<boolean> {
   try {
     await context.client.get(context.path, resource.app)
     return true

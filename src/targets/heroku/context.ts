@@ -60,4 +60,4 @@ export function ofRun(context: HerokuContext): { upload?: DeployOptions; release
   return currentRun().memo(`heroku app ${context.app}`, () => ({ released: false, goesOn: false }))
 }
 
-export const appPath = (app: string): string => `/apps/${encodeURIComponent(app)}`
+const appPath = (app: string): string => `/apps/${encodeURIComponent(app)}`

@@ -118,7 +118,7 @@ export async function runChecked(context: HerokuContext, command: string, what: 
   })
 }
 
-export function asBackup(transfer: Transfer, database: string): Backup {
+function asBackup(transfer: Transfer, database: string): Backup {
   return {
     id: postgres.transferName(transfer),
     at: transfer.created_at,

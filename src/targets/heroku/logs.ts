@@ -17,7 +17,7 @@ export interface LogFilter {
 }
 
 /** Whether a line's source is one of `names`: `heroku`, `app` (the web dynos), a process type or a dyno. */
-export function isFrom(source: string, names: readonly string[]): boolean {
+function isFrom(source: string, names: readonly string[]): boolean {
   return names.some((name) =>
     name === 'heroku'
       ? source.startsWith('heroku/')

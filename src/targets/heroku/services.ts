@@ -10,7 +10,7 @@ import { appLog } from './logs.ts'
 import { readScale, rememberScale } from './remembered.ts'
 import type { Dyno, Formation } from './resources.ts'
 
-export function asProcess(dyno: Dyno): ProcessStatus {
+function asProcess(dyno: Dyno): ProcessStatus {
   const states: Record<string, ProcessStatus['state']> = {
     up: 'running',
     idle: 'running',
@@ -65,7 +65,7 @@ async function typesOf(
 }
 
 /** Scales types to 0, having remembered what they were; resolves once no dyno of them is left. */
-export async function stopTypes(
+async function stopTypes(
   context: HerokuContext,
   types: readonly string[],
   formation: readonly Formation[],

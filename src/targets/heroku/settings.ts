@@ -57,7 +57,7 @@ export async function writeSettings(
  * The settings file's values: `NAME=value` lines as in .env, with `{{ secret:NAME }}`, `{{ generate:NAME }}` (kept
  * where the app has a value already), `{{ NAME }}` of the app's own variables, and `| suffix:TEXT` on them.
  */
-export async function wantedSettings(
+async function wantedSettings(
   context: HerokuContext,
   now: Record<string, string>,
   lenient = false,

@@ -32,7 +32,7 @@ export interface DataMove {
   command: string | undefined
 }
 
-export const isTransfer = ({ plans }: SwapData): boolean => plans.from !== plans.to
+const isTransfer = ({ plans }: SwapData): boolean => plans.from !== plans.to
 
 /** From the backup to data that the new code understands; both apps are in maintenance by then. */
 export function dataSteps(move: DataMove): Step[] {

@@ -8,7 +8,7 @@ import { Secret } from '../../shell/secret.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-export const tokenFile = (env: Environment): string =>
+const tokenFile = (env: Environment): string =>
   join(env['XDG_CONFIG_HOME'] || join(env['HOME'] || homedir(), '.config'), 'slipway', 'heroku-token')
 
 /** The token as a Secret, registered with the run so that it is never shown. */

@@ -97,7 +97,7 @@ export async function rollbackTo(context: HerokuContext, id: string): Promise<Re
 }
 
 /** What going back does to the app's variables: names only. */
-export async function configChange(
+async function configChange(
   context: HerokuContext,
   target: Release,
 ): Promise<{ name: string; change: 'add' | 'change' | 'remove' }[]> {

@@ -13,7 +13,7 @@ import { inStep } from './step.ts'
 import { connectSupervisor, isDown, type Supervisor } from './supervisor.ts'
 
 /** Starts supervisord unless it answers. It binds its socket before it goes into the background, so no wait is needed. */
-export function startDaemon(release: ReleaseLayout): Command {
+function startDaemon(release: ReleaseLayout): Command {
   return sh`cd ${release.dir}
 [ -r etc/supervisord.conf ] || { echo 'this release is not installed yet: there is no etc/supervisord.conf' >&2; exit 78; }
 command -v supervisord >/dev/null 2>&1 || { echo 'supervisord is not installed' >&2; exit 127; }

@@ -121,14 +121,14 @@ export function requireRelease(deployment: VpsConfig, facts: HostFacts, host: Ho
 }
 
 /** `~/webapps` for the host's shell: its own home, the rest quoted. */
-export function shellPath(path: string): string {
+function shellPath(path: string): string {
   if (path === '~') return '"$HOME"'
   if (path.startsWith('~/')) return `"$HOME"/${quote(path.slice(2))}`
   return path.startsWith('/') ? quote(path) : `"$HOME"/${quote(path)}`
 }
 
 /** Shell text that sets A (the app's folder) and R (the release's; of a name that can't be, where there is none). */
-export function releasePrelude(deployment: VpsConfig): string {
+function releasePrelude(deployment: VpsConfig): string {
   const app = deployment.app.name
   const a = `A="$HOME"/.slipway/${quote(app)}`
   const name =
@@ -138,7 +138,7 @@ export function releasePrelude(deployment: VpsConfig): string {
   return `${a}; ${name}; R=${shellPath(deployment.app.root)}/"\${N:-.none}"`
 }
 
-export function factProbes(deployment: VpsConfig): Record<string, Command> {
+function factProbes(deployment: VpsConfig): Record<string, Command> {
   const prelude = raw(releasePrelude(deployment))
   return {
     identity: sh`printf '%s\n' "$HOME" "$(id -un)" "$(uname -n)"; cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none`,
@@ -163,7 +163,7 @@ async function askFacts(deployment: VpsConfig, host: Host): Promise<HostFacts> {
 }
 
 /** Facts from what the probes printed. Pure. */
-export function readFacts(deployment: VpsConfig, text: Readonly<Record<string, string>>): HostFacts {
+function readFacts(deployment: VpsConfig, text: Readonly<Record<string, string>>): HostFacts {
   const [home = '', user = '', machine = '', bootId = ''] = (text['identity'] ?? '').split('\n')
   const roles = parseRoles(text['roles'] ?? '')
   const name = releaseFor(deployment, roles)

@@ -237,7 +237,7 @@ function heldBack(context: VpsContext): Version {
 }
 
 /** What comes before the commands: the host's own template away, shared paths and links in place. Pure. */
-export function prepareSteps(
+function prepareSteps(
   context: VpsContext,
   change: Pick<ChangeOn, 'release'>,
   record: Pick<VersionRecord, 'id'>,

@@ -8,7 +8,7 @@ import { hostFacts, requireRelease } from './facts.ts'
 import { logFiles } from './programs.ts'
 
 /** The names of the sources that a deployment's logs have. */
-export const logSources = (context: VpsContext): string[] => [
+const logSources = (context: VpsContext): string[] => [
   ...Object.keys(logFiles(context.deployment.app)),
   ...(context.config.domains.provider === 'nginx' ? [webServer] : []),
 ]
@@ -63,7 +63,7 @@ async function* hostLogs(context: VpsContext, host: Host, options: LogOptions): 
 }
 
 /** Several streams as one, each line as soon as it is there. */
-export async function* merged<T>(streams: readonly AsyncIterable<T>[]): AsyncIterable<T> {
+async function* merged<T>(streams: readonly AsyncIterable<T>[]): AsyncIterable<T> {
   if (streams.length === 1) {
     yield* streams[0] as AsyncIterable<T>
     return

@@ -73,8 +73,7 @@ export function generates(context: VpsContext): boolean {
   return placeholders(readFileSync(join(config.dir, file), 'utf8'), file).some((each) => each.source === 'generate')
 }
 
-export const generatedFile = (facts: HostFacts, deployment: string): string =>
-  `${facts.app.dir}/generated/${deployment}.json`
+const generatedFile = (facts: HostFacts, deployment: string): string => `${facts.app.dir}/generated/${deployment}.json`
 
 const generatedAhead = (context: VpsContext, host: Host): { text?: string } =>
   currentRun().memo(`vps generated ${context.deployment.name} ${host.name}`, () => ({}))
@@ -185,10 +184,10 @@ ${writeFile(path, conf, 0o644)}`,
 }
 
 /** The release's file among those of the system's supervisord. */
-export const systemConf = (folder: string, release: ReleaseLayout): string => `${folder}/slipway-${release.name}.conf`
+const systemConf = (folder: string, release: ReleaseLayout): string => `${folder}/slipway-${release.name}.conf`
 
 /** The start script of the release for this deployment, as text. It knows every worker, whatever their numbers are. */
-export async function startScript(context: VpsContext, release: ReleaseLayout): Promise<string> {
+async function startScript(context: VpsContext, release: ReleaseLayout): Promise<string> {
   const { app } = context.deployment
   const one = Object.fromEntries(Object.keys(app.workers).map((name) => [name, 1]))
   return render(

@@ -9,7 +9,7 @@ import type { ProcessStatus } from '../deployment.ts'
 import { type HttpConnection, httpOver } from './stream-http.ts'
 import { decodeResponse, encodeCall, RpcFault, type RpcValue } from './xmlrpc.ts'
 
-export const faults = {
+const faults = {
   shutdownState: 6,
   badName: 10,
   noFile: 20,

@@ -101,7 +101,7 @@ export interface SystemdFacts {
   linger: boolean
 }
 
-export const systemdFacts = (): Command =>
+const systemdFacts = (): Command =>
   command(`systemctl --version 2>/dev/null | sed -n '1s/^systemd \\([0-9]*\\).*/version \\1/p'
 systemctl --user show --property=Version >/dev/null 2>&1 && echo reachable
 # A manager that logind has not started is not ended by it either.
@@ -147,7 +147,7 @@ const properties =
   'Id,LoadState,ActiveState,SubState,Result,MainPID,ExecMainPID,ExecMainStatus,ExecMainStartTimestampMonotonic,ControlGroup'
 
 /** What systemd knows of the release's units, one block each; the machine's uptime first. */
-export const showUnits = (release: string): Command =>
+const showUnits = (release: string): Command =>
   command(
     sh`set --; for f in "$folder"/${`slipway-${release}-`}*.service; do [ ! -e "$f" ] || set -- "$@" "\${f##*/}"; done
 echo "Uptime=$(cut -d' ' -f1 /proc/uptime)"; echo
@@ -212,7 +212,7 @@ function stateOf(block: ReadonlyMap<string, string>): StateName {
  * Exits with 0 when no process is left in the control groups, whichever of the kernel's hierarchies they are in: what
  * has forked and forgotten its parent is in them still. Prints the pids that are left.
  */
-export function noneLeft(controlGroups: readonly string[]): Command {
+function noneLeft(controlGroups: readonly string[]): Command {
   return sh`left=
 for g in ${controlGroups}; do
 for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do

@@ -33,7 +33,7 @@ function findTemplate(projectDir: string, name: string): string {
 }
 
 /** supervisord reads `%` and ` ;` in values: a path may have neither, and is refused rather than misread. */
-export function checkSupervisorPath(path: string): void {
+function checkSupervisorPath(path: string): void {
   if (!/[%;#"'\n]|\s/.test(path)) return
   throw new SlipwayError('supervisor-path', `supervisord can't have this path in its configuration: ${path}`, {
     state: 'Nothing was changed.',

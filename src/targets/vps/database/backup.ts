@@ -37,7 +37,7 @@ export interface Manifest {
   scheduled?: boolean
 }
 
-export function backupId(deployment: string, now = new Date()): string {
+function backupId(deployment: string, now = new Date()): string {
   const stamp = now.toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15)
   return `${deployment}-${stamp}-${randomBytes(2).toString('hex')}`
 }
@@ -216,7 +216,7 @@ const asBackup = (manifest: Manifest): Backup => ({
 })
 
 /** Newest first. */
-export async function manifests(context: VpsContext): Promise<{ folder: string; list: Manifest[] }> {
+async function manifests(context: VpsContext): Promise<{ folder: string; list: Manifest[] }> {
   const host = databaseHost(context)
   const facts = await hostFacts(context.deployment, host)
   const { stdout } = await host.run(sh`cat ${facts.app.backups}/*/manifest.json 2>/dev/null || :`, {
@@ -306,7 +306,7 @@ export async function verifyBackup(context: VpsContext, id?: string): Promise<vo
 }
 
 /** What is different between a manifest's entry and what a test restore found; undefined where nothing is. Pure. */
-export function compare(
+function compare(
   wanted: { counts: Record<string, number>; sha256: string },
   found: { counts: Record<string, number>; sha256: string },
 ): string | undefined {

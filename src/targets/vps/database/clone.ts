@@ -117,7 +117,7 @@ function withState(error: unknown, state: string): unknown {
 type Databases = Readonly<Record<string, DatabaseConfig>>
 
 /** The databases of data that both have. What production has queued must not be sent from a copy as well. Pure. */
-export function databasesToCopy(from: Databases, to: Databases): string[] {
+function databasesToCopy(from: Databases, to: Databases): string[] {
   const names = Object.keys(from).filter((name) => from[name]?.role === 'data' && to[name]?.role === 'data')
   for (const name of names) {
     const [one, other] = [from[name]?.kind, to[name]?.kind]
@@ -287,7 +287,7 @@ async function copyFiles(
 }
 
 /** Shared folders that are neither databases' nor spools: uploads of visitors, mostly. */
-export function mediaFolders(app: VpsContext['deployment']['app']): string[] {
+function mediaFolders(app: VpsContext['deployment']['app']): string[] {
   const files = Object.values(app.databases).flatMap((each) => (each.kind === 'sqlite' ? [each.path] : []))
   return Object.entries(app.shared)
     .filter(([path, kind]) => kind === 'directory' && !app.spools.includes(path))

@@ -33,7 +33,7 @@ export async function perform(work: Work, command: Command, options: RunCommandO
   throw failure(work, result.stderr, result.exitCode)
 }
 
-export function failure(work: Work, stderr: string, exitCode: number | null): SlipwayError {
+function failure(work: Work, stderr: string, exitCode: number | null): SlipwayError {
   const attempt = { what: work.what, host: work.host.name, at: work.at, state: work.state ?? 'Nothing was changed.' }
   return explain(attempt, stderr, exitCode, work.known)
 }
@@ -51,7 +51,7 @@ export function readDump(file: string, text: string): Dump {
  * What `send` prints on one host into `receive` on another. Memory holds a few blocks; a disk here, nothing. `total` is
  * about how many bytes will come. Resolves with what both printed besides.
  */
-export async function stream(
+async function stream(
   from: Work,
   send: Command,
   to: Work,
@@ -78,7 +78,7 @@ export async function stream(
 }
 
 /** Rejects where two databases that should have the same rows have not. */
-export function requireSame(work: Work, expected: Counts, found: Counts): void {
+function requireSame(work: Work, expected: Counts, found: Counts): void {
   const lines = differences(expected, found)
   if (lines.length === 0) return
   throw new SlipwayError('database-differs', `${work.what}: the copy has other rows than the original`, {

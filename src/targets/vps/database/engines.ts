@@ -78,7 +78,7 @@ export async function scheduledEngine(
   }
 }
 
-export function sqliteEngine(name: string, path: string, role: 'data' | 'queue'): Engine {
+function sqliteEngine(name: string, path: string, role: 'data' | 'queue'): Engine {
   return {
     kind: 'sqlite',
     at: { kind: 'sqlite', database: path },

@@ -18,7 +18,7 @@ export const backupScriptFile = (release: ReleaseLayout): string => `${release.b
 export const backupNote = (app: AppLayout, deployment: string): string => `${app.backups}/${deployment}.scheduled`
 
 /** Whether this host is the one that makes backups by itself. */
-export const makesBackups = (context: VpsContext, host: Host): boolean =>
+const makesBackups = (context: VpsContext, host: Host): boolean =>
   context.deployment.backups !== undefined &&
   Object.keys(context.deployment.app.databases).length > 0 &&
   context.role('database').first().name === host.name

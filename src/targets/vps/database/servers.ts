@@ -65,7 +65,7 @@ export async function serverDatabase(
   return { at: { ...at, credentials }, role: database.role, engine, password: passwordFile(at, named.password) }
 }
 
-export async function serverEngine(kind: 'postgres' | 'mysql'): Promise<DatabaseEngine> {
+async function serverEngine(kind: 'postgres' | 'mysql'): Promise<DatabaseEngine> {
   return kind === 'postgres' ? (await import('./postgres.ts')).postgres : (await import('./mysql.ts')).mysql
 }
 

@@ -54,7 +54,7 @@ export async function dataState(context: VpsContext, release: ReleaseLayout, app
 }
 
 /** What a scheduled backup left of itself, as a sentence. Pure. */
-export function readNote(note: string): string {
+function readNote(note: string): string {
   const [first = '', ...said] = note.trim().split('\n')
   const [state, at, ...step] = first.split(' ')
   if (state !== 'failed') return `the backup that the host began at ${at} has not ended`

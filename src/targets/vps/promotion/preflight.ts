@@ -4,7 +4,7 @@ import { type Gathered, leastDeadline, type PromotionFacts, reserveSeconds } fro
 import { placesOf } from './spec.ts'
 
 /** A cautious guess before the rehearsal measures it: reading, comparing and checking the databases, then a start. */
-export function guessedWindowSeconds({ facts, measures }: Gathered): number {
+function guessedWindowSeconds({ facts, measures }: Gathered): number {
   if (facts.data !== 'copy') return 0
   const bytes = Object.values(measures.bytes).reduce((sum, each) => sum + each, 0)
   return 1 + bytes / 300e6

@@ -176,7 +176,7 @@ export async function confirm(facts: Pick<PromotionFacts, 'app' | 'production'>)
 /** Of changes, those that make a release production. */
 export const promotionKinds: readonly string[] = ['promote', 'demote']
 
-export async function unfinishedPromotion(store: ChangeStore): Promise<JournalSummary | undefined> {
+async function unfinishedPromotion(store: ChangeStore): Promise<JournalSummary | undefined> {
   return (await store.list()).find((each) => each.result === 'unfinished' && promotionKinds.includes(each.kind))
 }
 

@@ -70,7 +70,7 @@ export function readingOf(to: VpsContext, facts: ReadingFacts): PromotionFacts['
 }
 
 /** The slot that is free while `live` serves. */
-export const freeSlot = (live: string): string => (live === 'app-a' ? 'app-b' : 'app-a')
+const freeSlot = (live: string): string => (live === 'app-a' ? 'app-b' : 'app-a')
 
 interface Reading {
   old: Side & { live: string }
