@@ -1,6 +1,7 @@
 /**
  * Becoming another user. Without a password first; where sudo wants one it is asked once a run, tried, and then given
- * as the first line of standard input, under a prompt that nothing else prints. Wrong twice is the end of it.
+ * as the first line of standard input, under a prompt that nothing else prints. Other hosts are tried with the one that
+ * was right before it is asked for again. Wrong twice is the end of it.
  */
 import { randomBytes } from 'node:crypto'
 import { SlipwayError } from '../events/errors.ts'
@@ -40,10 +41,29 @@ async function findOut(site: SudoSite): Promise<WireOptions> {
       text,
     )
   }
-  for (let left = 2; left > 0; left--) {
-    const answer = await run.prompter.password(
-      `Password for sudo on ${site.name}${left === 1 ? ' (that was wrong)' : ''}`,
-    )
+  const passwords = run.memo('sudo passwords', () => ({
+    turn: Promise.resolve(),
+    right: undefined as string | undefined,
+  }))
+  // One host after the other: what is answered for the first is most often right for all.
+  const turn = passwords.turn.then(() => withPassword(site, transport, passwords))
+  passwords.turn = turn.then(
+    () => {},
+    () => {},
+  )
+  return await turn
+}
+
+/** `passwords.right` is the one that another host took; it is no answer, so a wrong one is not counted. */
+async function withPassword(site: SudoSite, transport: Transport, passwords: { right: string | undefined }) {
+  const run = currentRun()
+  let asked = 0
+  let answer = passwords.right
+  for (;;) {
+    if (answer === undefined) {
+      answer = await run.prompter.password(`Password for sudo on ${site.name}${asked > 0 ? ' (that was wrong)' : ''}`)
+      asked++
+    }
     const password = new Secret(answer, 'sudo password')
     if (answer !== '') run.secrets.add(password)
     const prompt = `slipway-${randomBytes(9).toString('hex')}:`
@@ -55,7 +75,10 @@ async function findOut(site: SudoSite): Promise<WireOptions> {
       `${answer}\n`,
       prompt,
     )
-    if (tried.exitCode === 0) return { sudo, sudoPassword: password, sudoPrompt: prompt }
+    if (tried.exitCode === 0) {
+      passwords.right = answer
+      return { sudo, sudoPassword: password, sudoPrompt: prompt }
+    }
     if (tried.prompts < 2 && !/incorrect password|try again/.test(tried.stderr)) {
       throw refused(
         site,
@@ -64,8 +87,10 @@ async function findOut(site: SudoSite): Promise<WireOptions> {
         tried.stderr.replaceAll(prompt, ''),
       )
     }
+    if (asked === 2)
+      throw refused(site, 'sudo-wrong-password', `the password for sudo on ${site.name} was wrong twice`, '')
+    answer = undefined
   }
-  throw refused(site, 'sudo-wrong-password', `the password for sudo on ${site.name} was wrong twice`, '')
 }
 
 function refused(site: SudoSite, code: string, message: string, detail: string): SlipwayError {

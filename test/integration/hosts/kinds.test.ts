@@ -7,12 +7,12 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { noPrompter, type Prompter } from '../../../src/events/index.ts'
-import { host, local } from '../../../src/hosts/index.ts'
+import { host, hosts, local } from '../../../src/hosts/index.ts'
 import { interact, type Terminal } from '../../../src/hosts/interactive.ts'
 import { reach } from '../../../src/hosts/reach.ts'
 import { Secret, sh } from '../../../src/shell/index.ts'
 import { failure, inRun, until } from './inrun.ts'
-import { type Sshd, startSshd } from './sshd.ts'
+import { clientConfig, type Sshd, startSshd } from './sshd.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'slipway-kinds-'))
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
@@ -103,6 +103,40 @@ exec "$@"`
       rmSync(join(sshd.dir, 'bin/sudo'))
     }
     expect(prompter.asked).toHaveLength(2)
+  })
+
+  it('has one password asked for all of a fleet, and another for the host that does not take it', async () => {
+    standIn('sudo', strictSudo)
+    const other = await startSshd()
+    mkdirSync(join(other.dir, 'bin'), { recursive: true })
+    writeFileSync(join(other.dir, 'bin/sudo'), `#!/bin/sh\n${strictSudo.replace('open;sesame', 'other;sesame')}\n`)
+    chmodSync(join(other.dir, 'bin/sudo'), 0o755)
+    const sshConfigFile = join(dir, 'fleet_config')
+    const alias = (name: string, at: Sshd) => clientConfig(name, at, `HostKeyAlias [${at.address}]:${at.port}`)
+    writeFileSync(
+      sshConfigFile,
+      ['web1', 'web2', 'web3'].map((name) => alias(name, sshd)).join('') + alias('db', other),
+    )
+    const asked: string[] = []
+    const answer = async (message: string) => {
+      asked.push(message)
+      return message.includes(' db') ? password.replace('open', 'other') : password
+    }
+    const prompter: Prompter = { ...noPrompter, interactive: true, password: answer }
+    try {
+      await inRun(
+        { sshConfigFile },
+        async () => {
+          const outcomes = await hosts('web1', 'web2', 'web3', 'db').each((h) => h.as('root').$`echo in`.text())
+          expect([...outcomes.values()].map((outcome) => outcome.ok && outcome.value)).toEqual(['in', 'in', 'in', 'in'])
+        },
+        { prompter },
+      )
+    } finally {
+      rmSync(join(sshd.dir, 'bin/sudo'))
+      await other.stop()
+    }
+    expect(asked.sort()).toEqual([expect.stringMatching(/on db$/), expect.stringMatching(/on web\d$/)])
   })
 
   it('has it fed to rsync on this machine just so', async () => {
