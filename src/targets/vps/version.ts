@@ -21,9 +21,6 @@ export interface VersionRecord {
   by: string
   at: string
   deployment: string
-  /** Applied migrations when it went live, as its framework names them. */
-  migrations?: string
-  description?: string
 }
 
 /**
@@ -35,8 +32,6 @@ export function versionId(now: Date, commit?: string): string {
   const milliseconds = now.getUTCMilliseconds().toString(16).padStart(3, '0')
   return `${stamp}-${milliseconds}${commit ? commit.slice(0, 4) : randomBytes(2).toString('hex')}`
 }
-
-export const isVersionId = (text: string): boolean => /^\d{8}-\d{6}-[0-9a-f]{6,7}$/.test(text)
 
 /** Reads a record; a torn or foreign file is undefined. */
 export function parseRecord(json: string): VersionRecord | undefined {
@@ -60,7 +55,6 @@ export function asVersion(record: VersionRecord, current: string | undefined): V
     commit: record.commit,
     by: record.by,
     at: record.at,
-    description: record.description,
   }
 }
 
