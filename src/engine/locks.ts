@@ -3,9 +3,13 @@ import type { AuditLine, LockInfo, Owner } from './types.ts'
 
 /** Whether the lock's owner was a process of this machine that is gone. Elsewhere nobody can tell. */
 export function isDead(holder: LockInfo, owner: Owner): boolean {
-  if (holder.machine !== owner.machine || holder.pid === undefined) return false
+  return holder.machine === owner.machine && holder.pid !== undefined && isGone(holder.pid)
+}
+
+/** Whether no process of this machine has that id. */
+export function isGone(pid: number): boolean {
   try {
-    process.kill(holder.pid, 0)
+    process.kill(pid, 0)
     return false
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ESRCH'

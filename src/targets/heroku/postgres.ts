@@ -137,6 +137,28 @@ export const transfersOf = async (context: HerokuContext, attachment: Attachment
     (a, b) => b.num - a.num,
   )
 
+/** Resolves with all transfers, once none is under way that overwrites a database of the app: one of a run that died, say. */
+export async function transfersEnded(context: HerokuContext, attachment: Attachment): Promise<Transfer[]> {
+  let told = false
+  return waitFor(
+    async () => {
+      const all = await transfersOf(context, attachment)
+      const open = all.find((each) => each.to_type === 'pg_restore' && !each.finished_at)
+      if (!open) return all
+      const text = `waiting for ${transferName(open)}, which overwrites a database of ${attachment.addon.app.name} just now`
+      if (!told) currentRun().emit({ type: 'note', host: context.app, text })
+      told = true
+      return undefined
+    },
+    {
+      deadlineMs: 6 * 3600_000,
+      maxPauseMs: 3000,
+      late: () =>
+        new SlipwayError('heroku-transfer-late', 'a transfer is still going on after six hours', { host: context.app }),
+    },
+  )
+}
+
 export const isBackup = (transfer: Transfer): boolean => transfer.to_type === 'gof3r'
 
 async function start(
@@ -147,7 +169,7 @@ async function start(
   what: string,
 ): Promise<Transfer> {
   const run = currentRun()
-  const newest = (await transfersOf(context, attachment))[0]?.num ?? 0
+  const newest = (await transfersEnded(context, attachment))[0]?.num ?? 0
   try {
     const made = await context.client.write('POST', path, resource.transfer, {
       ...data,
@@ -307,14 +329,15 @@ export async function backupUrl(context: HerokuContext, attachment: Attachment, 
   return url
 }
 
-/** Overwrites the database by a backup (of whatever app); schedules, which a restore drops, are put back. */
+/** Overwrites the database by a backup (of whatever app); schedules, which a restore drops, are put back: `kept`, or those there are. */
 export async function restoreFrom(
   context: HerokuContext,
   attachment: Attachment,
   url: string,
   what: string,
+  kept?: readonly BackupSchedule[],
 ): Promise<Transfer> {
-  const schedules = await schedulesOf(context, attachment)
+  const schedules = kept ?? (await schedulesOf(context, attachment))
   const ended = await start(
     context,
     attachment,
@@ -333,10 +356,21 @@ export interface Place {
 }
 
 /** Puts a backup of `from`, by its name, in the place of what `into` holds (the same database unless given). */
-export async function restoreBackup(name: string, from: Place, into: Place = from): Promise<void> {
+export async function restoreBackup(
+  name: string,
+  from: Place,
+  into: Place = from,
+  schedules?: readonly BackupSchedule[],
+): Promise<void> {
   const backup = await findBackup(from.context, from.attachment, name)
   const url = await backupUrl(from.context, from.attachment, backup)
-  await restoreFrom(into.context, into.attachment, url, `restore of ${name} to ${databaseName(into.attachment)}`)
+  await restoreFrom(
+    into.context,
+    into.attachment,
+    url,
+    `restore of ${name} to ${databaseName(into.attachment)}`,
+    schedules,
+  )
 }
 
 /** Copies one database over another. Both URLs come from the apps' variables. */

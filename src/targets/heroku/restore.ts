@@ -5,7 +5,7 @@ import type { HerokuContext } from './context.ts'
 import { inHooks } from './hooks.ts'
 import { backupStep, maintenanceOff, maintenanceOn, workerSizes, workersOff, workersOn } from './parts.ts'
 import * as postgres from './postgres.ts'
-import type { Attachment } from './resources.ts'
+import type { Attachment, BackupSchedule } from './resources.ts'
 import * as resource from './resources.ts'
 
 interface Facts extends Record<string, unknown> {
@@ -13,6 +13,7 @@ interface Facts extends Record<string, unknown> {
   attachment: Attachment
   workers: Record<string, number>
   maintenance: boolean
+  schedules: BackupSchedule[]
 }
 
 /** `backup`: `b001`, as `backups` lists them. Asks for `app::DATABASE` to be typed. */
@@ -25,8 +26,9 @@ export async function restore(context: HerokuContext, backup: string, options: C
       async facts() {
         await checkRole(context)
         const attachment = await postgres.requireDatabase(context)
-        const [found, workers, info] = await Promise.all([
+        const [found, schedules, workers, info] = await Promise.all([
           postgres.findBackup(context, attachment, backup),
+          postgres.schedulesOf(context, attachment),
           workerSizes(context),
           context.client.get(context.path, resource.app),
         ])
@@ -36,13 +38,15 @@ export async function restore(context: HerokuContext, backup: string, options: C
           attachment,
           workers,
           maintenance: info.maintenance,
+          schedules,
         }
       },
       confirm: (facts) => postgres.databaseName(facts.attachment),
       plan(facts, store): Plan {
         let before: string | undefined
+        const place = { context, attachment: facts.attachment }
         const from = (name: string): Promise<void> =>
-          store.across(() => postgres.restoreBackup(name, { context, attachment: facts.attachment }))
+          store.across(() => postgres.restoreBackup(name, place, place, facts.schedules))
         return {
           kind: 'restore',
           title: `${postgres.databaseName(facts.attachment)} becomes what it was at ${facts.backup.at} (${facts.backup.name})`,

@@ -3,8 +3,11 @@
  * agrees, wherever they are. Left out of copies. An app without Postgres (or a machine without psql) has the weaker
  * way: files on this machine, which other machines don't see.
  */
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { LockedError, summaryOf } from '../../engine/index.ts'
-import { isDead, unlockedLine } from '../../engine/locks.ts'
+import { isDead, isGone, unlockedLine } from '../../engine/locks.ts'
 import type {
   AuditLine,
   ChangeStore,
@@ -20,7 +23,7 @@ import { SlipwayError } from '../../events/errors.ts'
 import { currentRun, type Run } from '../../events/run.ts'
 import { type HerokuContext, herokuContext } from './context.ts'
 import { isNotFound } from './errors.ts'
-import { databaseUrl } from './postgres.ts'
+import { databaseName, databaseUrl, requireDatabase, transfersEnded } from './postgres.ts'
 import { sql } from './psql.ts'
 
 export const schema = 'slipway'
@@ -55,11 +58,18 @@ export async function storeFor(context: HerokuContext): Promise<HerokuStore> {
         throw error
       })
     // Before there is a production, a deployment's own database keeps its store.
-    const url = (await urlOf(keeper)) ?? (keeper.app === context.app ? undefined : await urlOf(context))
+    const first = await urlOf(keeper)
+    const holder = first ? keeper : context
+    const url = first ?? (keeper.app === context.app ? undefined : await urlOf(context))
     if (url) {
       try {
-        await sql(url, currentRun().options.dryRun ? 'SELECT 1' : tables)
-        return postgresStore(url)
+        const aside = asideFile(holder)
+        if (currentRun().options.dryRun) await sql(url, 'SELECT 1')
+        else {
+          await sql(url, tables)
+          await putBackLeft(holder, url, aside)
+        }
+        return postgresStore(url, aside)
       } catch (error) {
         if (!(error instanceof SlipwayError) || error.code !== 'no-psql') throw error
         weaker(keeper, 'psql is not installed here')
@@ -84,6 +94,44 @@ export async function filesStore(context: HerokuContext): Promise<HerokuStore> {
     const machine = home === undefined ? local() : local().env({ HOME: home })
     return { ...vpsStore(machine, name), kind: 'files', across: (fn) => fn() } satisfies HerokuStore
   })
+}
+
+/** The store while its database is overwritten: a run that dies meanwhile leaves it here. */
+const asideFile = (holder: HerokuContext): string => {
+  const home = holder.env['SLIPWAY_STATE_HOME'] ?? holder.env['HOME'] ?? homedir()
+  return join(home, '.slipway', folderOf(holder), 'aside.json')
+}
+
+/** What the database's new content lacks of the store, or has from before, is put right once the platform is done. */
+async function putBackLeft(holder: HerokuContext, url: string, aside: string): Promise<void> {
+  const text = await readFile(aside, 'utf8').catch(() => undefined)
+  if (text === undefined) return
+  const { pid, saved } = JSON.parse(text) as { pid: number; saved: Saved }
+  if (!isGone(pid)) return
+  const attachment = await requireDatabase(holder)
+  currentRun().emit({
+    type: 'warning',
+    host: holder.app,
+    text: `a run died while it overwrote ${databaseName(attachment)}: its journal is put back`,
+  })
+  await transfersEnded(holder, attachment)
+  await putBack(url, saved)
+  await rm(aside, { force: true })
+}
+
+/** All rows of the store's tables. */
+type Saved = Record<string, unknown>
+
+async function putBack(url: string, saved: Saved): Promise<void> {
+  await sql(
+    url,
+    `SET client_min_messages = warning; DROP SCHEMA IF EXISTS ${schema} CASCADE; ${tables}
+INSERT INTO ${schema}.locks SELECT * FROM jsonb_populate_recordset(NULL::${schema}.locks, :'saved'::jsonb->'locks');
+INSERT INTO ${schema}.journals SELECT * FROM jsonb_populate_recordset(NULL::${schema}.journals, :'saved'::jsonb->'journals');
+INSERT INTO ${schema}.entries (journal, entry) SELECT journal, entry FROM jsonb_populate_recordset(NULL::${schema}.entries, :'saved'::jsonb->'entries');
+INSERT INTO ${schema}.audits (line) SELECT line FROM jsonb_populate_recordset(NULL::${schema}.audits, :'saved'::jsonb->'audits');`,
+    { saved: tag(saved) },
+  )
 }
 
 const folderOf = (keeper: HerokuContext): string => `heroku-${keeper.app}`
@@ -138,7 +186,8 @@ function busyIn(rows: readonly Busy[]): LockInfo | undefined {
   return { ...row.holder, scope, since, ageSeconds, ...(row.journal ? { journal: row.journal } : {}) }
 }
 
-export function postgresStore(url: string): HerokuStore {
+/** `aside`: the file that has the store while `across` overwrites its database. */
+export function postgresStore(url: string, aside?: string): HerokuStore {
   const query = async <T>(text: string, values: Record<string, string> = {}): Promise<T[]> =>
     (await sql(url, text, values)).map((line) => JSON.parse(line) as T)
 
@@ -269,25 +318,23 @@ INSERT INTO ${schema}.entries (journal, entry) VALUES (:'id', :'entry'::jsonb);`
       return query<AuditLine>(`SELECT line FROM ${schema}.audits ORDER BY n DESC LIMIT ${Math.floor(limit)};`)
     },
     async across(fn) {
-      const saved = await query<Record<string, unknown>>(
+      const [saved = {}] = await query<Saved>(
         `SELECT jsonb_build_object(
   'locks', (SELECT coalesce(jsonb_agg(to_jsonb(l)), '[]') FROM ${schema}.locks l),
   'journals', (SELECT coalesce(jsonb_agg(to_jsonb(j)), '[]') FROM ${schema}.journals j),
   'entries', (SELECT coalesce(jsonb_agg(to_jsonb(e) ORDER BY n), '[]') FROM ${schema}.entries e),
   'audits', (SELECT coalesce(jsonb_agg(to_jsonb(a) ORDER BY n), '[]') FROM ${schema}.audits a));`,
       )
+      if (aside !== undefined) {
+        await mkdir(dirname(aside), { recursive: true, mode: 0o700 })
+        await writeFile(`${aside}.new`, JSON.stringify({ pid: process.pid, saved }), { mode: 0o600 })
+        await rename(`${aside}.new`, aside)
+      }
       try {
         return await fn()
       } finally {
-        await sql(
-          url,
-          `SET client_min_messages = warning; DROP SCHEMA IF EXISTS ${schema} CASCADE; ${tables}
-INSERT INTO ${schema}.locks SELECT * FROM jsonb_populate_recordset(NULL::${schema}.locks, :'saved'::jsonb->'locks');
-INSERT INTO ${schema}.journals SELECT * FROM jsonb_populate_recordset(NULL::${schema}.journals, :'saved'::jsonb->'journals');
-INSERT INTO ${schema}.entries (journal, entry) SELECT journal, entry FROM jsonb_populate_recordset(NULL::${schema}.entries, :'saved'::jsonb->'entries');
-INSERT INTO ${schema}.audits (line) SELECT line FROM jsonb_populate_recordset(NULL::${schema}.audits, :'saved'::jsonb->'audits');`,
-          { saved: tag(saved[0] ?? {}) },
-        )
+        await putBack(url, saved)
+        if (aside !== undefined) await rm(aside, { force: true })
       }
     },
   }

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -162,6 +163,31 @@ describe('a database', () => {
     expect(await names('pony-production')).toEqual(['Ada', 'Brita'])
     expect(stage.heroku.state.apps.get('pony-production')!.maintenance).toBe(false)
   }, 90_000)
+
+  test('is left alone while a transfer of a run that died overwrites it', async () => {
+    const { transfers } = stage.heroku.state
+    const last = transfers.at(-1)!
+    const left = {
+      ...last,
+      uuid: randomUUID(),
+      num: last.num + 1,
+      toType: 'pg_restore',
+      finishedAt: null,
+    } as typeof last
+    transfers.push(left)
+    const waited: string[] = []
+    await stage.run((run) => {
+      run.bus.on((event) => {
+        if (event.type !== 'note' || !event.text.startsWith('waiting for')) return
+        waited.push(event.text)
+        left.finishedAt = last.finishedAt
+      })
+      return stage.production.database.backup()
+    })
+    expect(waited).toEqual([
+      expect.stringMatching(/^waiting for [cr]\d+, which overwrites a database of pony-production/),
+    ])
+  }, 60_000)
 
   test('knows what Django would have to migrate back to, from the times in its table', async () => {
     const { djangoTargets } = await import('../../../src/targets/heroku/reverse.ts')

@@ -316,3 +316,29 @@ test('release_to_production: maintenance, deploy, smoke; back where that fails',
   })
   expect((await visit('pony-live', '/up')).version).toBe('4')
 }, 120_000)
+
+// An interrupted restore is in npm test: database.test.ts.
+const testLong = test.skipIf(!process.env['SLIPWAY_TEST_LONG'])
+testLong(
+  'restore_db that is killed while the database is overwritten, its journal with it, is put back and done by the next run',
+  async () => {
+    const live = () => visit('pony-live', '/pledges')
+    const before = (await live()).body
+    await well('start_production_supervisor')
+    await well('schedule_backups:release=production,hour=2,zone=Europe/Oslo')
+    const id = /b\d+/.exec(await well('backup_db:release=production'))?.[0]
+    await fetch(`http://127.0.0.1:${app('pony-live')?.port}/pledges`, { method: 'POST', body: 'name=After' })
+    const restore = `restore_db:release=production,backup=${id}`
+    // The platform begins with it after the run's death.
+    await killedAt(restore, 'POST', /\/restores$/)
+    expect(app('pony-live')?.maintenance).toBe(true)
+    const text = await well('--yes', restore)
+    expect(text).toContain('a run died while it overwrote pony-live::DATABASE: its journal is put back')
+    expect(text).toContain('taking back first what was left unfinished')
+    expect(app('pony-live')?.maintenance).toBe(false)
+    expect((await live()).body).toEqual(before)
+    expect(await well('ps:release=production')).toContain('worker.1')
+    expect(await well('backup_schedules:release=production')).toContain('2:00')
+  },
+  180_000,
+)
