@@ -32,8 +32,6 @@ export interface SshdOptions {
   extraClientConfig?: string
   /** Variables of everyone who logs in. */
   environment?: Readonly<Record<string, string>>
-  /** Public keys that may log in, beside the client key made here. */
-  authorizedKeys?: readonly string[]
   /** Whether a user and a port written in a destination are overruled, as far as Slipway itself connects. */
   anyDestination?: boolean
   /** Survives this process. */
@@ -76,8 +74,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   await writeProfiles(home, bin)
   const hostKeyFile = await ensureKey(join(etc, 'host_ed25519'))
   const clientKeyFile = await ensureKey(join(etc, 'client_ed25519'))
-  const keys = [await readFile(`${clientKeyFile}.pub`, 'utf8'), ...(options.authorizedKeys ?? [])]
-  await writeFile(join(etc, 'authorized_keys'), keys.map((key) => `${key.trim()}\n`).join(''), { mode: 0o600 })
+  await writeFile(join(etc, 'authorized_keys'), await readFile(`${clientKeyFile}.pub`), { mode: 0o600 })
   // Privilege separation wants this folder whenever sshd runs as root; Debian makes it when the service starts.
   if (process.getuid?.() === 0) await mkdir('/run/sshd', { recursive: true, mode: 0o755 })
 

@@ -63,7 +63,7 @@ async function herokuFindings(config: Config, io: Io): Promise<Finding[]> {
       import('../../targets/heroku/client.ts'),
       import('../../targets/heroku/resources.ts'),
     ])
-    const { email } = await herokuClient({ env: io.env }).get('/account', account)
+    const { email } = await herokuClient(io.env).get('/account', account)
     return [ok('heroku', `the token is ${email}'s`)]
   } catch (error) {
     return [fromError('heroku', error)]

@@ -44,15 +44,13 @@ export interface EmulatorOptions {
   /** A folder of its own; what it writes stays below it. */
   dir: string
   port?: number
-  token?: string
-  email?: string
 }
 
 export async function startHerokuEmulator(options: EmulatorOptions): Promise<HerokuEmulator> {
   await mkdir(options.dir, { recursive: true })
   const faults = new Faults()
-  const token = options.token ?? 'HRKU-00000000-0000-4000-8000-000000000000'
-  const state = emptyState(options.email ?? 'ada@example.com', token)
+  const token = 'HRKU-00000000-0000-4000-8000-000000000000'
+  const state = emptyState('ada@example.com', token)
   const api = createApiServer(faults)
   const rendezvous = await startRendezvous(options.dir, faults)
   const world: World = {

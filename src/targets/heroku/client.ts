@@ -10,17 +10,6 @@ import { type ApiFailure, apiError } from './errors.ts'
 import { type Environment, findToken } from './token.ts'
 import { pause } from './wait.ts'
 
-export interface ClientOptions {
-  /** process.env unless given: HEROKU_API_KEY, HEROKU_API_URL, HEROKU_DATA_HOST, HEROKU_CA_FILE. */
-  env?: Environment
-  /** Base of the Platform API. Default https://api.heroku.com */
-  apiUrl?: string
-  /** Base of the data API. Default https://api.data.heroku.com */
-  dataUrl?: string
-  /** One call's deadline, in milliseconds. Default 30,000 */
-  deadlineMs?: number
-}
-
 /** Checks and narrows a reply. */
 export type Parser<T> = (reply: unknown) => T
 
@@ -30,7 +19,7 @@ export interface ReadOptions {
   data?: boolean
   /** The data API's credentials take the token as a password. */
   basic?: boolean
-  headers?: Record<string, string>
+  /** 30,000 unless given. */
   deadlineMs?: number
 }
 
@@ -72,17 +61,13 @@ const refillMs = 60_000 / 75
 const lowRemaining = 20
 const readTries = 4
 
-export function herokuClient(options: ClientOptions = {}): HerokuClient {
-  const env = options.env ?? process.env
+/** By `env`: HEROKU_API_KEY, HEROKU_API_URL or HEROKU_HOST, HEROKU_DATA_HOST, HEROKU_CA_FILE. */
+export function herokuClient(env: Environment = process.env): HerokuClient {
   const host = env['HEROKU_HOST']
-  const apiUrl = trim(
-    options.apiUrl ?? env['HEROKU_API_URL'] ?? (host ? withScheme(host, 'api.') : 'https://api.heroku.com'),
-  )
+  const apiUrl = trim(env['HEROKU_API_URL'] ?? (host ? withScheme(host, 'api.') : 'https://api.heroku.com'))
   const dataUrl = trim(
-    options.dataUrl ??
-      withScheme(env['HEROKU_DATA_HOST'] || env['HEROKU_POSTGRESQL_HOST'] || 'https://api.data.heroku.com'),
+    withScheme(env['HEROKU_DATA_HOST'] || env['HEROKU_POSTGRESQL_HOST'] || 'https://api.data.heroku.com'),
   )
-  const deadlineMs = options.deadlineMs ?? 30_000
   let token: Promise<Secret> | undefined
   let remaining = Number.POSITIVE_INFINITY
   let requestIds: string[] = []
@@ -96,7 +81,7 @@ export function herokuClient(options: ClientOptions = {}): HerokuClient {
     token ??= findToken(env)
     const secret = (await token).reveal()
     const url = (given.data ? dataUrl : apiUrl) + path
-    const signals = [AbortSignal.timeout(given.deadlineMs ?? deadlineMs)]
+    const signals = [AbortSignal.timeout(given.deadlineMs ?? 30_000)]
     if (!given.evenAborted) signals.push(currentRun().signal)
     const response = await fetch(url, {
       method,
@@ -108,7 +93,6 @@ export function herokuClient(options: ClientOptions = {}): HerokuClient {
         ...(twoFactor === undefined ? {} : { 'Heroku-Two-Factor-Code': twoFactor }),
         ...(given.range === undefined ? {} : { Range: given.range }),
         ...(given.body === undefined ? {} : { 'Content-Type': 'application/json' }),
-        ...given.headers,
       },
       body: given.body === undefined ? undefined : JSON.stringify(given.body),
       signal: AbortSignal.any(signals),

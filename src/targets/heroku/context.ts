@@ -34,7 +34,7 @@ export function herokuContext(deployment: HerokuConfig, setup: HerokuSetup): Her
     path: appPath(deployment.herokuApp),
     // One client a run and environment: it carries the rate limit and the second factor.
     get client() {
-      client ??= currentRun().memo(env, () => herokuClient({ env }))
+      client ??= currentRun().memo(env, () => herokuClient(env))
       return client
     },
   }

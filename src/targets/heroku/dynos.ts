@@ -105,13 +105,11 @@ export async function dynosGone(context: HerokuContext, types: readonly string[]
 export async function setFormation(
   context: HerokuContext,
   sizes: Readonly<Record<string, number>>,
-  options: { evenAborted?: boolean } = {},
 ): Promise<Formation[]> {
   const updates = Object.entries(sizes).map(([type, quantity]) => ({ type, quantity }))
   if (updates.length === 0) return []
   const made = await context.client.write('PATCH', `${context.path}/formation`, resource.formations, {
     body: { updates },
-    ...options,
     reread: async () => {
       const now = await formationOf(context)
       return updates.every((each) => now.find((row) => row.type === each.type)?.quantity === each.quantity)

@@ -25,10 +25,7 @@ export async function herokuLogin(env: Environment = process.env, token?: Secret
       'Heroku token',
     )
   run.secrets.add(given)
-  const { email } = await herokuClient({ env: { ...env, HEROKU_API_KEY: given.reveal() } }).get(
-    '/account',
-    resource.account,
-  )
+  const { email } = await herokuClient({ ...env, HEROKU_API_KEY: given.reveal() }).get('/account', resource.account)
   const file = await keepToken(env, given)
   run.emit({ type: 'note', text: `logged in as ${email}; the token is in ${file}` })
   return email

@@ -10,7 +10,7 @@ import {
   withRun,
 } from '../../../src/events/index.ts'
 import { Secret } from '../../../src/shell/secret.ts'
-import { type ClientOptions, type HerokuClient, herokuClient } from '../../../src/targets/heroku/client.ts'
+import { type HerokuClient, herokuClient } from '../../../src/targets/heroku/client.ts'
 import * as resource from '../../../src/targets/heroku/resources.ts'
 import { keepToken } from '../../../src/targets/heroku/token.ts'
 import { api, type Stage, setStage } from './stage.ts'
@@ -30,13 +30,13 @@ beforeEach(() => {
 
 async function within<T>(
   fn: (client: HerokuClient) => Promise<T>,
-  options: ClientOptions & { run?: RunOptions; prompter?: Prompter; signal?: AbortSignal } = {},
+  options: { env?: NodeJS.ProcessEnv; run?: RunOptions; prompter?: Prompter; signal?: AbortSignal } = {},
 ): Promise<{ value: T; events: RunEvent[] }> {
   const events: RunEvent[] = []
   const bus = createBus()
   bus.on((event) => events.push(event))
   const run = createRun({ bus, options: options.run, prompter: options.prompter, signal: options.signal })
-  return { value: await withRun(run, () => fn(herokuClient({ env, ...options }))), events }
+  return { value: await withRun(run, () => fn(herokuClient(options.env ?? env))), events }
 }
 const calls = (method: string, path: RegExp): number =>
   stage.heroku.seen.filter((call) => call.method === method && path.test(call.path)).length

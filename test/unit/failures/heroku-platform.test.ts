@@ -205,8 +205,8 @@ describe('what is not as it should be is told', () => {
     const server = createServer((_, reply) => reply.end('{"name":7}')).listen(0, '127.0.0.1')
     await once(server, 'listening')
     try {
-      const apiUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-      const client = herokuClient({ apiUrl, env: { HEROKU_API_KEY: 'key-of-a-test' } })
+      const HEROKU_API_URL = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      const client = herokuClient({ HEROKU_API_URL, HEROKU_API_KEY: 'key-of-a-test' })
       const error = await failure(() => client.get('/apps/pony', resource.app))
       expect(error).toMatchObject({ code: 'heroku-odd-reply' })
       expect(error.message).toBe("Heroku's reply to /apps/pony is not what its schema says")
