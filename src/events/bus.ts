@@ -1,3 +1,4 @@
+/** What the events of a run go over. */
 import type { RunEvent } from './events.ts'
 
 export type Listener = (event: RunEvent) => void
