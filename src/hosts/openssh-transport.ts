@@ -116,6 +116,24 @@ function opensshTransport(
 ): Transport {
   const gate = createGate(commandChannels)
   let streams = 0
+  let sessions = 0
+
+  /**
+   * A session that sshd has no room for (MaxSessions) was not begun: it is asked for again for ten seconds, as over
+   * ssh2. Whether there was room is waited for where there are others; a lone one need not lose the time.
+   */
+  async function startSession(start: () => ChildProcess): Promise<ChildProcess> {
+    const giveUp = Date.now() + 10_000
+    for (let pause = 20; ; pause = Math.min(pause * 2, 250)) {
+      const child = start()
+      const alone = sessions++ === 0
+      child.once('close', () => sessions--)
+      const refusal = alone ? undefined : await refusedSession(child)
+      if (refusal === undefined) return child
+      if (Date.now() > giveUp) throw refused(config, 'a command channel', new Error(refusal))
+      await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random())))
+    }
+  }
 
   async function exec(command: string, options: ExecOptions = {}): Promise<Channel> {
     const leave = options.urgent ? () => {} : await gate.enter(options.signal)
@@ -126,10 +144,15 @@ function opensshTransport(
     }
     const nonce = randomBytes(6).toString('hex')
     const line = options.pty ? onTerminal(command, options.pty, nonce) : withStatusMark(command, nonce)
-    const child = spawn('ssh', [...session(socket), options.pty ? '-tt' : '-T', '--', 'host', line], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-      detached: true,
-      ...(options.pty?.term === undefined ? {} : { env: { ...process.env, TERM: options.pty.term } }),
+    const child = await startSession(() =>
+      spawn('ssh', [...session(socket), options.pty ? '-tt' : '-T', '--', 'host', line], {
+        stdio: ['pipe', 'pipe', 'pipe'],
+        detached: true,
+        ...(options.pty?.term === undefined ? {} : { env: { ...process.env, TERM: options.pty.term } }),
+      }),
+    ).catch((error: unknown) => {
+      leave()
+      throw error
     })
     child.once('close', leave)
     child.once('error', leave)
@@ -213,10 +236,29 @@ function opensshTransport(
     rsyncShell: async () => ({
       remoteShell: `ssh ${session(socket).join(' ')}`,
       extraStdio: 0,
-      attach: async () => {},
+      attach: async (child) => {
+        sessions++
+        child.once('close', () => sessions--)
+      },
     }),
     close,
   }
+}
+
+/** What ssh says where the server had no room for the session; undefined once something else is known of it. */
+async function refusedSession(child: ChildProcess): Promise<string | undefined> {
+  const { stdout, stderr } = child as { stdout: Readable; stderr: Readable }
+  const readable = (stream: Readable) => new Promise<void>((resolve) => stream.once('readable', resolve))
+  const complaint = readable(stderr)
+  await Promise.race([readable(stdout), complaint])
+  if (stdout.readableLength > 0) return undefined
+  // Both end with ssh, in whatever order.
+  await complaint
+  const said = stderr.read() as Buffer | null
+  if (said === null) return undefined
+  if (/session request failed|refused by peer/.test(String(said))) return String(said).trim()
+  stderr.unshift(said)
+  return undefined
 }
 
 /**

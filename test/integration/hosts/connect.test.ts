@@ -8,7 +8,7 @@ import { noPrompter, type Prompter } from '../../../src/events/index.ts'
 import { forward, host, local } from '../../../src/hosts/index.ts'
 import { reach } from '../../../src/hosts/reach.ts'
 import { failure, inRun, until } from './inrun.ts'
-import { beginLogin, clientConfig, freePort, type Sshd, startSshd } from './sshd.ts'
+import { beginLogin, certifiedConfig, clientConfig, freePort, type Sshd, startSshd } from './sshd.ts'
 
 let sshd: Sshd
 const dir = mkdtempSync(join(tmpdir(), 'slipway-connect-'))
@@ -568,6 +568,23 @@ describe('the system’s ssh takes a host', () => {
       else process.env.TMPDIR = TMPDIR
     }
   })
+
+  it('over one connection for two names, and within the two sessions that sshd allows', async () => {
+    const narrow = await startSshd({ config: 'MaxSessions 2' })
+    cleanups.push(() => narrow.stop())
+    const options = { sshConfigFile: certifiedConfig(narrow) }
+    writeFileSync(
+      options.sshConfigFile,
+      readFileSync(options.sshConfigFile, 'utf8').replace('Host test', 'Host test alias'),
+    )
+    await inRun(options, async (told) => {
+      const names = Array.from({ length: 12 }, (_each, index) => (index % 2 ? 'test' : 'alias'))
+      expect(await Promise.all(names.map((name, index) => host(name).$`echo ${index}`.text()))).toEqual(
+        names.map((_name, index) => String(index)),
+      )
+      expect(told.of('host.connected')).toMatchObject([{ transport: 'openssh' }])
+    })
+  }, 60_000)
 
   it('through jump hosts, too', async () => {
     const hops = await Promise.all([startSshd({ alias: 'hop1' }), startSshd({ alias: 'hop2' })])

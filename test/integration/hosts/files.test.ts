@@ -269,6 +269,17 @@ describe.each(everyKind)('files, %s', (kind) => {
         if (kind !== 'local') expect(told.of('host.connected')).toHaveLength(1)
       }))
 
+    it('go four at once over the same connection', () =>
+      on(async (h, told) => {
+        const source = join(dir, 'source')
+        tree(source)
+        const copies = ['a', 'b', 'c', 'd'].map((name) => join(dir, name))
+        const sent = await Promise.all(copies.map((copy) => h.rsync({ source: `${source}/`, destination: copy })))
+        expect(sent.map(({ changed }) => changed.length)).toEqual(copies.map(() => names.length + 2))
+        for (const copy of copies) execFileSync('diff', ['-r', '--no-dereference', source, copy])
+        if (kind !== 'local') expect(told.of('host.connected')).toHaveLength(1)
+      }))
+
     it('leave out, delete, and hard-link what is unchanged', () =>
       on(async (h) => {
         const source = join(dir, 'source')
