@@ -6,6 +6,7 @@ const long = [
   ...['deploy', 'first', 'handover', 'mysql', 'workers-apart'].map((name) => `test/integration/django/${name}.test.ts`),
   ...['reads-faults', 'ports-close', 'adopt-ports'].map((name) => `test/integration/promotion/${name}.test.ts`),
   ...['connection-lost-services', 'disk-full', 'migration-after'].map((name) => `test/integration/vps/${name}.test.ts`),
+  'test/integration/vps-systemd/booted.test.ts',
 ]
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))

@@ -28,6 +28,7 @@ const test = [
   { package: 'sudo', program: 'sudo' },
   { package: 'busybox', program: 'busybox' },
   { package: 'age', program: 'age' },
+  { package: 'cron', program: 'cron', units: ['cron.service'] },
   { package: 'tmux', program: 'tmux' },
   { package: 'chromium', program: 'chromium' },
   { package: 'dropbear-bin', program: 'dropbear' },

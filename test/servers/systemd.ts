@@ -15,7 +15,8 @@ export interface Systemd {
   stop(): Promise<void>
 }
 
-const hierarchies = ['/sys/fs/cgroup/unified', '/sys/fs/cgroup/systemd', '/sys/fs/cgroup']
+/** Where groups of our own can be made: the first that is there is of version 2, if any is. */
+export const hierarchies = ['/sys/fs/cgroup/unified', '/sys/fs/cgroup/systemd', '/sys/fs/cgroup']
 
 /** undefined where none can be run: not root, no systemd, no control groups of ours, no namespaces. */
 export async function startSystemd(): Promise<Systemd | undefined> {
@@ -78,7 +79,7 @@ exec /lib/systemd/systemd --user >${log} 2>&1`
   }
 }
 
-function removeGroup(path: string): void {
+export function removeGroup(path: string): void {
   try {
     for (const each of execFileSync('find', [path, '-depth', '-type', 'd'], { encoding: 'utf8' }).trim().split('\n')) {
       rmdirSync(each)

@@ -80,6 +80,8 @@ export interface Project {
 export interface ProjectOptions {
   /** With nginx before the app: the whole sandbox. */
   nginx?: boolean
+  /** A host that is there already. */
+  server?: Server
   sshd?: SshdOptions
 }
 
@@ -93,7 +95,7 @@ export async function createProject(options: ProjectOptions = {}): Promise<Proje
     '[pony]\ntitle = {{ deployment }} of {{ release }}\nkey = {{ generate:KEY }}\n',
   )
   writeFileSync(join(dir, '.env'), 'PONY_ADMIN_PASSWORD=quite-secret-password\n')
-  const server = options.nginx ? await sandboxOf(dir) : await sshdOf(options.sshd)
+  const server = options.server ?? (options.nginx ? await sandboxOf(dir) : await sshdOf(options.sshd))
   if (options.nginx) writeFileSync(join(dir, 'config/deploy.ini'), `${baseConfig}\n[domains]\nprovider = nginx\n`)
   return {
     dir,
@@ -135,7 +137,7 @@ export async function createProject(options: ProjectOptions = {}): Promise<Proje
   }
 }
 
-interface Server {
+export interface Server {
   home: string
   sshConfigFile: string
   httpPort?: number
