@@ -99,7 +99,13 @@ export function refusals(gathered: Gathered, connections?: number): SlipwayError
     )
   }
   const { timeoutSeconds } = facts.site
-  if (facts.data === 'copy' && facts.old && facts.hold && timeoutSeconds < leastDeadline + reserveSeconds) {
+  if (
+    facts.data === 'copy' &&
+    facts.old &&
+    facts.hold &&
+    !facts.adopt &&
+    timeoutSeconds < leastDeadline + reserveSeconds
+  ) {
     found.push(
       new SlipwayError(
         'hold-timeout',
