@@ -3,11 +3,8 @@
  * agrees, wherever they are. Left out of copies. An app without Postgres (or a machine without psql) has the weaker
  * way: files on this machine, which other machines don't see.
  */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
 import { LockedError, summaryOf } from '../../engine/index.ts'
-import { isDead, isGone, unlockedLine } from '../../engine/locks.ts'
+import { isDead, unlockedLine } from '../../engine/locks.ts'
 import type {
   AuditLine,
   ChangeStore,
@@ -21,6 +18,7 @@ import type {
 } from '../../engine/types.ts'
 import { SlipwayError } from '../../events/errors.ts'
 import { currentRun, type Run } from '../../events/run.ts'
+import { type Aside, asideOf, type Saved } from './aside.ts'
 import { type HerokuContext, herokuContext } from './context.ts'
 import { isNotFound } from './errors.ts'
 import { databaseName, databaseUrl, requireDatabase, transfersEnded } from './postgres.ts'
@@ -63,7 +61,7 @@ export async function storeFor(context: HerokuContext): Promise<HerokuStore> {
     const url = first ?? (keeper.app === context.app ? undefined : await urlOf(context))
     if (url) {
       try {
-        const aside = asideFile(holder)
+        const aside = asideOf(holder, folderOf(holder))
         if (currentRun().options.dryRun) await sql(url, 'SELECT 1')
         else {
           await sql(url, tables)
@@ -96,18 +94,10 @@ export async function filesStore(context: HerokuContext): Promise<HerokuStore> {
   })
 }
 
-/** The store while its database is overwritten: a run that dies meanwhile leaves it here. */
-const asideFile = (holder: HerokuContext): string => {
-  const home = holder.env['SLIPWAY_STATE_HOME'] ?? holder.env['HOME'] ?? homedir()
-  return join(home, '.slipway', folderOf(holder), 'aside.json')
-}
-
 /** What the database's new content lacks of the store, or has from before, is put right once the platform is done. */
-async function putBackLeft(holder: HerokuContext, url: string, aside: string): Promise<void> {
-  const text = await readFile(aside, 'utf8').catch(() => undefined)
-  if (text === undefined) return
-  const { pid, saved } = JSON.parse(text) as { pid: number; saved: Saved }
-  if (!isGone(pid)) return
+async function putBackLeft(holder: HerokuContext, url: string, aside: Aside): Promise<void> {
+  const saved = await aside.left()
+  if (!saved) return
   const attachment = await requireDatabase(holder)
   currentRun().emit({
     type: 'warning',
@@ -116,11 +106,8 @@ async function putBackLeft(holder: HerokuContext, url: string, aside: string): P
   })
   await transfersEnded(holder, attachment)
   await putBack(url, saved)
-  await rm(aside, { force: true })
+  await aside.drop()
 }
-
-/** All rows of the store's tables. */
-type Saved = Record<string, unknown>
 
 async function putBack(url: string, saved: Saved): Promise<void> {
   await sql(
@@ -186,8 +173,8 @@ function busyIn(rows: readonly Busy[]): LockInfo | undefined {
   return { ...row.holder, scope, since, ageSeconds, ...(row.journal ? { journal: row.journal } : {}) }
 }
 
-/** `aside`: the file that has the store while `across` overwrites its database. */
-export function postgresStore(url: string, aside?: string): HerokuStore {
+/** `aside` has the store while `across` overwrites its database. */
+export function postgresStore(url: string, aside?: Aside): HerokuStore {
   const query = async <T>(text: string, values: Record<string, string> = {}): Promise<T[]> =>
     (await sql(url, text, values)).map((line) => JSON.parse(line) as T)
 
@@ -325,16 +312,12 @@ INSERT INTO ${schema}.entries (journal, entry) VALUES (:'id', :'entry'::jsonb);`
   'entries', (SELECT coalesce(jsonb_agg(to_jsonb(e) ORDER BY n), '[]') FROM ${schema}.entries e),
   'audits', (SELECT coalesce(jsonb_agg(to_jsonb(a) ORDER BY n), '[]') FROM ${schema}.audits a));`,
       )
-      if (aside !== undefined) {
-        await mkdir(dirname(aside), { recursive: true, mode: 0o700 })
-        await writeFile(`${aside}.new`, JSON.stringify({ pid: process.pid, saved }), { mode: 0o600 })
-        await rename(`${aside}.new`, aside)
-      }
+      await aside?.keep(saved)
       try {
         return await fn()
       } finally {
         await putBack(url, saved)
-        if (aside !== undefined) await rm(aside, { force: true })
+        await aside?.drop()
       }
     },
   }

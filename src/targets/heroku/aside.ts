@@ -1,0 +1,36 @@
+/** The store while its database is overwritten, in a file of this machine: a run that dies meanwhile leaves it there. */
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { isGone } from '../../engine/locks.ts'
+import type { HerokuContext } from './context.ts'
+
+/** All rows of the store's tables. */
+export type Saved = Record<string, unknown>
+
+export interface Aside {
+  keep(saved: Saved): Promise<void>
+  drop(): Promise<void>
+  /** What a run that is gone left; undefined where there is none, or it is at work still. */
+  left(): Promise<Saved | undefined>
+}
+
+/** `folder`: the app's own below ~/.slipway, or below that of a rehearsal. */
+export function asideOf({ env }: HerokuContext, folder: string): Aside {
+  const home = env['SLIPWAY_STATE_HOME'] ?? env['HOME'] ?? homedir()
+  const file = join(home, '.slipway', folder, 'aside.json')
+  return {
+    async keep(saved) {
+      await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+      await writeFile(`${file}.new`, JSON.stringify({ pid: process.pid, saved }), { mode: 0o600 })
+      await rename(`${file}.new`, file)
+    },
+    drop: () => rm(file, { force: true }),
+    async left() {
+      const text = await readFile(file, 'utf8').catch(() => undefined)
+      if (text === undefined) return undefined
+      const { pid, saved } = JSON.parse(text) as { pid: number; saved: Saved }
+      return isGone(pid) ? saved : undefined
+    },
+  }
+}
