@@ -7,11 +7,11 @@ import { join } from 'node:path'
 import { setIniValue } from './config/edit.ts'
 import { configFile, loadConfig } from './config/load.ts'
 import { resolveSecret } from './config/secrets.ts'
-import { didYouMean } from './config/suggest.ts'
 import type { Config, DeploymentConfig } from './config/types.ts'
 import type { AuditLine, LockInfo } from './engine/types.ts'
 import { currentRun, maybeRun, UsageError } from './events/index.ts'
 import type { Secret } from './shell/index.ts'
+import { meantInstead } from './suggest.ts'
 import type { Deployment, LogLine } from './targets/deployment.ts'
 import type { HerokuDeployment } from './targets/heroku/deployment.ts'
 import { lazyHeroku } from './targets/heroku-lazy.ts'
@@ -125,7 +125,7 @@ function deploymentNamed(name: string): Deployment {
     const found = config.deployments[name]
     if (!found) {
       const known = Object.keys(config.deployments)
-      throw new UsageError('no-deployment', `${configFile} has no section [${name}]${didYouMean(name, known)}`, {
+      throw new UsageError('no-deployment', `${configFile} has no section [${name}]${meantInstead(name, known)}`, {
         state: 'Nothing has connected.',
         next: `It has ${known.join(', ')}; the names in the task file's application() must be among them.`,
       })
@@ -150,7 +150,7 @@ function deploymentParam(names: readonly string[]): ParamType<Deployment> {
 
 function parseDeployment(names: readonly string[], text: string): Deployment {
   if (names.includes(text)) return deploymentNamed(text)
-  throw new UsageError('no-deployment', `there is no deployment "${text}"${didYouMean(text, names)}`, {
+  throw new UsageError('no-deployment', `there is no deployment "${text}"${meantInstead(text, names)}`, {
     next: `There ${names.length === 1 ? 'is' : 'are'} ${names.join(', ')}.`,
   })
 }

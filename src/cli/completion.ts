@@ -1,6 +1,6 @@
 /** `slipway completion SHELL`: the scripts that teach shells to ask `tasks --complete`. */
 import { UsageError } from '../events/errors.ts'
-import { didYouMean } from '../tasks/suggest.ts'
+import { didYouMean } from '../suggest.ts'
 import type { Io } from './io.ts'
 
 const bash = `# Completion of tasks and slipway for bash. In ~/.bashrc: eval "$(slipway completion bash)"

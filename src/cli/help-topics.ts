@@ -1,6 +1,6 @@
 /** `slipway help TOPIC`: what a person wants to know at a prompt, in a screenful each. The guide in docs/ has the rest. */
 import { UsageError } from '../events/errors.ts'
-import { didYouMean } from '../tasks/suggest.ts'
+import { didYouMean } from '../suggest.ts'
 
 export interface HelpTopic {
   about: string

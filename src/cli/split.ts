@@ -3,8 +3,8 @@
  * commander, which reads one command a call, where several tasks may be named here.
  */
 import { UsageError } from '../events/errors.ts'
+import { didYouMean } from '../suggest.ts'
 import type { ParamInfo } from '../tasks/collect.ts'
-import { didYouMean } from '../tasks/suggest.ts'
 import { type CoreOption, coreOptions } from './options.ts'
 import { toolCommands } from './tool-commands.ts'
 

@@ -1,4 +1,6 @@
 /** From ini entries to a checked Config, collecting every mistake instead of stopping at the first. Pure. */
+
+import { meantInstead, near } from '../suggest.ts'
 import type { IniEntry, IniFile, IniMistake } from './ini.ts'
 import {
   appKeys,
@@ -14,7 +16,6 @@ import {
   vpsKeys,
   vpsTables,
 } from './keys.ts'
-import { didYouMean, nearest } from './suggest.ts'
 import type {
   AppConfig,
   Config,
@@ -104,7 +105,7 @@ function isDeployment(pass: Pass, section: string): boolean {
 
 /** What was probably meant to say where it runs. */
 function misspelt(pass: Pass, section: string): string {
-  const slip = entriesOf(pass, section).find(({ key }) => nearest(key, ['target']))
+  const slip = entriesOf(pass, section).find(({ key }) => near(key, ['target']).length > 0)
   return slip === undefined ? '' : ` (line ${slip.line} says ${slip.key})`
 }
 
@@ -122,7 +123,7 @@ function checkSections(pass: Pass, deployments: readonly string[]): void {
     const [owner, ...rest] = name.split('.')
     if (owner === 'notify' && rest.length === 1) continue
     if (rest.length === 0) {
-      const suggestion = didYouMean(name, [...standAlone, ...deployments])
+      const suggestion = meantInstead(name, [...standAlone, ...deployments])
       complain(
         pass,
         line,
@@ -130,7 +131,7 @@ function checkSections(pass: Pass, deployments: readonly string[]): void {
           ? `there is no section [${name}]${suggestion}`
           : `[${name}] is not known; a deployment needs \`target = vps\` or \`target = heroku\`${misspelt(pass, name)}`,
       )
-    } else complain(pass, line, `there is no section [${name}]${didYouMean(name, known)}`)
+    } else complain(pass, line, `there is no section [${name}]${meantInstead(name, known)}`)
   }
 }
 
@@ -151,7 +152,7 @@ function readKeys(pass: Pass, section: string, keys: Keys, optional: Keys): Valu
   for (const entry of entriesOf(pass, section)) {
     const key = all[entry.key]
     if (!key) {
-      complain(pass, entry.line, `[${section}] has no key ${entry.key}${didYouMean(entry.key, Object.keys(all))}`)
+      complain(pass, entry.line, `[${section}] has no key ${entry.key}${meantInstead(entry.key, Object.keys(all))}`)
       continue
     }
     const read = value(pass, entry, key)
@@ -176,7 +177,7 @@ function readTables(pass: Pass, owner: string, tables: Readonly<Record<string, K
       const type = table === 'workers' ? workerKey(pass, entry, entries) : key
       if (!type) continue
       if (table === 'hooks' && !(hookNames as readonly string[]).includes(entry.key)) {
-        complain(pass, entry.line, `there is no hook ${entry.key}${didYouMean(entry.key, hookNames)}`)
+        complain(pass, entry.line, `there is no hook ${entry.key}${meantInstead(entry.key, hookNames)}`)
         continue
       }
       if (table !== 'hooks') checkTableKey(pass, table, entry)
@@ -209,7 +210,7 @@ function workerKey(pass: Pass, entry: IniEntry, entries: readonly IniEntry[]): P
   complain(
     pass,
     entry.line,
-    `[${entry.section}] ${entry.key}: a worker${owners.includes(name as string) ? ` such as ${name}` : ''} has processes, drain and health${didYouMean(aspect, workerAspects)}`,
+    `[${entry.section}] ${entry.key}: a worker${owners.includes(name as string) ? ` such as ${name}` : ''} has processes, drain and health${meantInstead(aspect, workerAspects)}`,
   )
   return undefined
 }
@@ -394,7 +395,7 @@ function checkClone(pass: Pass, name: string, each: DeploymentConfig, names: rea
     line,
     from === name
       ? `[${name}] clone_on_deploy = ${from}: it can't be cloned from itself`
-      : `[${name}] clone_on_deploy = ${from}: there is no deployment ${from}${didYouMean(from, names)}`,
+      : `[${name}] clone_on_deploy = ${from}: there is no deployment ${from}${meantInstead(from, names)}`,
   )
 }
 

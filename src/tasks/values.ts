@@ -1,8 +1,8 @@
 /** From what a call gives to what a task gets: text is parsed, values are taken as they are, the rest falls back. */
 import { SlipwayError, UsageError } from '../events/errors.ts'
+import { didYouMean } from '../suggest.ts'
 import type { ParamType } from './params.ts'
 import { hidden, secretName, withoutValue } from './shown.ts'
-import { didYouMean } from './suggest.ts'
 import type { Params } from './task.ts'
 
 export type AnyParam = ParamType<unknown, boolean>

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { didYouMean } from '../../../src/tasks/suggest.ts'
+import { didYouMean, meantInstead } from '../../src/suggest.ts'
 
 const names = ['start_app', 'stop_app', 'restart_app', 'deploy_staging', 'ps']
 
@@ -14,4 +14,9 @@ it.each([
   ['', undefined],
 ])('%s → %s', (typed, expected) => {
   expect(didYouMean(typed, names)).toBe(expected)
+})
+
+it('behind a wrong name only a slip is corrected: what merely contains it may be something else', () => {
+  expect(meantInstead('prodcution', ['staging', 'production'])).toBe(' (did you mean production?)')
+  expect(meantInstead('prod', ['staging', 'production'])).toBe('')
 })
