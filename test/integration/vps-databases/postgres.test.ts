@@ -414,11 +414,8 @@ describe('a fence', () => {
     }
     await gone
     await until(() => server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'slipway'") === '0')
-    const state = execFileSync('/bin/sh', ['-c', postgres.commands.fenceState(at).render()], {
-      encoding: 'utf8',
-    }).trim()
-    expect(['open', 'fenced']).toContain(state)
-    const database = state === 'open' ? at.database : fencedName(at.database)
+    const fenced = (await done(() => postgres.beside(local(), at))).some(({ what }) => what === 'fenced')
+    const database = fenced ? fencedName(at.database) : at.database
     expect((await done(() => postgres.inspect(local(), { ...at, database }))).accepts).toBe(true)
     expect(count(database)).toBe(1000)
   })

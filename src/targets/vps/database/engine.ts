@@ -111,8 +111,6 @@ export interface EngineCommands {
   /** Exit 0 where it is fenced already. */
   fence(at: DatabaseAddress): Command
   unfence(at: DatabaseAddress): Command
-  /** Prints `open`, `fenced` or `none`. */
-  fenceState(at: DatabaseAddress): Command
   drop(at: DatabaseAddress, name: string): Command
   inspect(at: DatabaseAddress): Command
   verifyDump(file: string): Command

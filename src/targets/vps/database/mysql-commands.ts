@@ -362,8 +362,6 @@ const state = (at: DatabaseAddress): Command => sh`state=none
 if exists ${fencedName(at.database)} && [ -n "$(tables ${fencedName(at.database)})" ]; then state=fenced
 elif exists ${at.database}; then state=open; fi`
 
-export const fenceState = (at: DatabaseAddress): Command => program(at, state(at), 'echo "$state"')
-
 export const fence = (at: DatabaseAddress): Command =>
   program(
     at,

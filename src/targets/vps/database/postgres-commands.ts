@@ -257,8 +257,6 @@ export const swap = (at: DatabaseAddress, fresh: string, kept: string): Command 
     'fi',
   )
 
-export const fenceState = (at: DatabaseAddress): Command => program(at, 'need psql', state(at), 'echo "$state"')
-
 const isOpen = "SELECT datallowconn FROM pg_database WHERE datname = :'db'"
 
 export const fence = (at: DatabaseAddress): Command =>
