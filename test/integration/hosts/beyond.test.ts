@@ -1,7 +1,7 @@
 /**
- * Hosts that only the system's ssh can log in to. There is no security key here, and no KDC (kerberos.test.ts has one):
- * an `ssh` on the path stands in for them. It notes that it was asked to connect, and connects with a key that the
- * configuration lacks.
+ * When it is the system's ssh that logs in, without a security key and a KDC (security-key.test.ts and kerberos.test.ts
+ * have them): an `ssh` on the path stands in for them. It notes that it was asked to connect, and connects with a key
+ * that the configuration lacks.
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
