@@ -1,4 +1,5 @@
 /** Which client takes a host: ssh2, unless its configuration asks for what only the system's ssh can do. */
+import { execFile } from 'node:child_process'
 import type { HostKeyCheck } from './host-key.ts'
 import { readOnce } from './read-once.ts'
 import type { SshConfig } from './ssh-config.ts'
@@ -18,11 +19,12 @@ export async function needsOpenssh(config: SshConfig, check: HostKeyCheck): Prom
   return undefined
 }
 
-/** Whether Kerberos could be used where keys were not accepted. */
+/** Whether Kerberos could be used where keys were not accepted: `klist` knows of every kind of cache, and of expiry. */
 export async function hasKerberosTicket(config: SshConfig): Promise<boolean> {
   if (config.all.get('gssapiauthentication')?.[0] !== 'yes') return false
-  const cache = process.env.KRB5CCNAME?.replace(/^FILE:/, '') ?? `/tmp/krb5cc_${process.getuid?.() ?? ''}`
-  return there(cache)
+  return await new Promise((resolve) => {
+    execFile('klist', ['-s'], (error) => resolve(!error))
+  })
 }
 
 const there = async (file: string) => !((await readOnce(file)) instanceof Error)

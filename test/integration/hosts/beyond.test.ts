@@ -1,7 +1,6 @@
 /**
- * When it is the system's ssh that logs in, without a security key and a KDC (security-key.test.ts and kerberos.test.ts
- * have them): an `ssh` on the path stands in for them. It notes that it was asked to connect, and connects with a key
- * that the configuration lacks.
+ * When it is the system's ssh that logs in, without a security key (security-key.test.ts has one): an `ssh` on the path
+ * stands in for it. It notes that it was asked to connect, and connects with a key that the configuration lacks.
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -15,7 +14,7 @@ import { failure, inRun, until } from './inrun.ts'
 import { clientConfig, type Sshd, startSshd } from './sshd.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'slipway-beyond-'))
-const { PATH, KRB5CCNAME } = process.env
+const { PATH } = process.env
 const calls = join(dir, 'calls')
 let sshd: Sshd
 let agent: Server | undefined
@@ -55,7 +54,6 @@ beforeEach(() => {
 })
 afterEach(() => {
   Object.assign(process.env, { PATH })
-  if (KRB5CCNAME === undefined) delete process.env.KRB5CCNAME
   agent?.close()
 })
 afterAll(async () => {
@@ -100,16 +98,6 @@ describe('the system’s ssh takes a host', () => {
     const error = await failure(connected(config('/none', `IdentityAgent ${await startAgent()}`)))
     expect(error).toMatchObject({ code: 'auth-failed' })
     expect(readFileSync(calls, 'utf8')).toBe('')
-  })
-
-  it('for a Kerberos ticket, where GSSAPI is configured, and not without one', async () => {
-    const options = config('/none', 'GSSAPIAuthentication yes')
-    process.env.KRB5CCNAME = `FILE:${join(dir, 'no-ticket')}`
-    expect(await failure(connected(options))).toMatchObject({ code: 'auth-failed' })
-    expect(readFileSync(calls, 'utf8')).toBe('')
-    writeFileSync(join(dir, 'ticket'), 'a ticket')
-    process.env.KRB5CCNAME = `FILE:${join(dir, 'ticket')}`
-    expect(await connected(options)).toMatchObject([{ transport: 'openssh', why: 'there is a Kerberos ticket' }])
   })
 
   it('and a command there has a terminal of our size, which changes as ours does', async () => {
