@@ -6,7 +6,7 @@
 import type { HookName } from '../../config/types.ts'
 import { currentRun, OutcomeUnknownError, restated, SlipwayError, UsageError } from '../../events/index.ts'
 import { ScriptError } from '../../hosts/errors.ts'
-import type { Host, ScriptStep } from '../../hosts/host.ts'
+import type { Host, ScriptStep, StepResult } from '../../hosts/host.ts'
 import { type Command, sh } from '../../shell/index.ts'
 import type { InstallOptions, Version } from '../deployment.ts'
 import { type AuditNote, audited, beginChange, type ChangeOn } from './change.ts'
@@ -124,6 +124,7 @@ async function readySteps(
     ...prepareSteps(context, change, record, options),
     ...(await releaseFileSteps(context, host, facts, release, record.id)),
     ...installSteps(context, release, record.id),
+    ...sharedWritesStep(context, change, record.id),
   ]
 }
 
@@ -133,7 +134,7 @@ function schemaSteps(context: VpsContext, { change: { facts, release }, record }
     ...(facts.current !== undefined && facts.current !== record.id
       ? recordMigrations(context, release, facts.current)
       : []),
-    ...migrateSteps(context, release, record.id),
+    ...migrateSteps(context, release, record.id, migrateCommand),
     ...recordMigrations(context, release, record.id),
   ]
 }
@@ -172,6 +173,7 @@ async function installOn(context: VpsContext, host: Host, options: InstallOption
   try {
     await inStep(installTitle(installing), host.name, async () => {
       const results = await host.script(steps, { guard: change.guard })
+      tellSharedWrites(host, results)
       if (log && note && !currentRun().options.dryRun) note.left = results.at(-1)?.exitCode === 0
     })
   } catch (error) {
@@ -200,7 +202,8 @@ async function installOnSeveral(context: VpsContext, options: InstallOptions): P
     if (steps.length === 0) return
     try {
       await inStep(`${installTitle(installing)}: ${part}`, installing.host.name, async () => {
-        await installing.host.script(steps, { guard: installing.change.guard })
+        const results = await installing.host.script(steps, { guard: installing.change.guard })
+        tellSharedWrites(installing.host, results)
       })
     } catch (error) {
       failed.push({ installing, error })
@@ -321,12 +324,40 @@ function installSteps(context: VpsContext, release: ReleaseLayout, id: string): 
   ]
 }
 
-function migrateSteps(context: VpsContext, release: ReleaseLayout, id: string): ScriptStep[] {
+const sharedWrites = 'look for files that were written in place'
+
+/** Unchanged files are links to those of the version before: what a command writes into one is changed there, too. */
+function sharedWritesStep(context: VpsContext, { facts, release }: ChangeOn, id: string): ScriptStep[] {
+  const { app } = context.deployment
+  if (facts.current === undefined || app.install.length + app.build.length === 0) return []
+  const command = sh`cd ${release.version(id)}; find . -type f -links +1 -newer ${release.versionRecord(id)} | head -n 5`
+  return [{ name: sharedWrites, command, nothrow: true, hidden: true }]
+}
+
+function tellSharedWrites(host: Host, results: readonly StepResult[]): void {
+  if (currentRun().options.dryRun) return
+  const said = results.find(({ name }) => name === sharedWrites)?.stdout.trim() ?? ''
+  if (said === '') return
+  const files = said.split('\n').map((path) => path.replace(/^\.\//, ''))
+  currentRun().emit({
+    type: 'warning',
+    host: host.name,
+    text: `install or build wrote into uploaded files, which the version before has too, and now has like that: ${files.join(', ')}. Have them removed and made anew, or leave them out of the upload (exclude).`,
+  })
+}
+
+/** The migration between its hooks; none where no command is configured. */
+export function migrateSteps(
+  context: VpsContext,
+  release: ReleaseLayout,
+  id: string,
+  command: typeof migrateCommand = (_, ...of) => inVersion(...of),
+): ScriptStep[] {
   const { migrate } = context.deployment.app
   if (migrate === undefined) return []
   return [
     ...hook(context, release, id, 'before_migrate'),
-    { name: `migrate: ${migrate}`, command: migrateCommand(context, release, id, migrate) },
+    { name: `migrate: ${migrate}`, command: command(context, release, id, migrate) },
     ...hook(context, release, id, 'after_migrate'),
   ]
 }

@@ -51,7 +51,8 @@ function takeHooks(): string[] {
 test('hooks run in the new version, in the order of what they are about', async () => {
   takeHooks()
   const before = readlinkSync(join(project.release, 'current'))
-  const { value: version } = await project.run((staging) => staging.deploy())
+  const { value: version, events } = await project.run((staging) => staging.deploy())
+  expect(told(events).join('\n')).not.toContain('wrote into')
   expect(takeHooks()).toEqual([
     'before_install',
     `install ${before}`,
@@ -64,6 +65,8 @@ test('hooks run in the new version, in the order of what they are about', async 
     `before_restart ${version.id}`,
     `after_restart ${version.id}`,
   ])
+  await project.run((staging) => staging.database.migrate())
+  expect(takeHooks()).toEqual(['before_migrate', 'after_migrate'])
 }, 60_000)
 
 test('assets are of each version its own, and where their build fails the version before serves on with its own', async () => {
@@ -87,6 +90,15 @@ test('assets are of each version its own, and where their build fails the versio
   expect(css()).toBe(`of ${id}\n`)
   const answer = await ask(join(project.home, '.slipway/pony/sites/staging/current.sock'), '/up')
   expect(answer).toMatchObject({ status: 200, release: `ponyr2/${id}` })
+}, 60_000)
+
+test('a build that writes into an uploaded file, which the version before has too, is told of with the file', async () => {
+  const plain = readFileSync(join(project.dir, 'config/deploy.ini'), 'utf8')
+  project.configure((text) => text.replace(/^build = .*$/m, '$& && echo "# built" >> pony/pages.py'))
+  const { events } = await project.run((staging) => staging.deploy())
+  expect(told(events).join('\n')).toMatch(/install or build wrote into uploaded files, .*: pony\/pages\.py\. Have them/)
+  project.configure(() => plain)
+  takeHooks()
 }, 60_000)
 
 test('a hook that fails stops the install before the switch, and the one for failures runs', async () => {

@@ -94,6 +94,28 @@ test('after a restore: the data is that of the backup, the app and its workers r
   rmSync(shared('ponyr2', 'hook'))
 }, 90_000)
 
+test('a hook before it that fails counts as that migration: it stops it, and the app runs', async () => {
+  const plain = readFileSync(join(project.dir, 'config/deploy.ini'), 'utf8')
+  const { value: backup } = await project.run((staging) => staging.database.backup())
+  project.configure((text) =>
+    text.replace('[app.hooks]\n', '[app.hooks]\nbefore_migrate = echo cron runs on >&2; exit 4\n'),
+  )
+  for (const operation of [
+    (staging: VpsDeployment) => staging.database.migrate(),
+    (staging: VpsDeployment) => staging.database.restore(backup.id),
+  ]) {
+    await expect(project.run(operation)).rejects.toMatchObject({
+      code: 'migrate-failed',
+      message: expect.stringMatching(/^before migrate: .* failed on pony-host$/),
+      detail: expect.stringContaining('cron runs on'),
+      next: expect.stringContaining('tasks migrate:release=staging'),
+    })
+    expect(await runs()).toEqual(running)
+  }
+  project.configure(() => plain)
+  await project.run((staging) => staging.database.migrate())
+}, 90_000)
+
 test('after a clone: staging has the data and not yet the media, runs with it, and cloning again brings all', async () => {
   const { error, kept } = await failing(clone)
   expect(error.state).toMatch(/Its media are as they were\. The hook after_clone was not run\.$/)

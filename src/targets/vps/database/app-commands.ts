@@ -9,9 +9,10 @@ const says = /No space left on device|disk is full|could not extend file|Errcode
 export const fullDisk = (said: string | undefined): string =>
   says.test(said ?? '') ? ' (the disk is full)' : /printf: I\/O error/.test(said ?? '') ? ' (is the disk full?)' : ''
 
-/** `error` of a script whose step `migrate: …` failed, told as that; other errors as they are. */
+/** `error` of a script whose step `migrate: …`, or a hook around it, failed, told as that; other errors as they are. */
 export function migrationFailed(error: unknown, deployment: string, state: string): unknown {
-  if (!(error instanceof ScriptError) || !error.step?.name.startsWith('migrate: ')) return error
+  if (!(error instanceof ScriptError) || error.step === undefined) return error
+  if (!/^((before|after) )?migrate: /.test(error.step.name)) return error
   const detail = error.detail ?? (`${error.step.stdout}${error.step.stderr}`.trim() || undefined)
   return new SlipwayError('migrate-failed', `${error.step.name} failed on ${error.host}${fullDisk(detail)}`, {
     host: error.host,

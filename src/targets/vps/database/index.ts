@@ -8,7 +8,7 @@ import type { Database } from '../../deployment.ts'
 import { audited, beginChange, type ChangeOn, requireVersion } from '../change.ts'
 import type { VpsContext } from '../context.ts'
 import { hostFacts, requireRelease } from '../facts.ts'
-import { inVersion, recordMigrations } from '../install.ts'
+import { inVersion, migrateSteps, recordMigrations } from '../install.ts'
 import type { ReleaseLayout } from '../layout.ts'
 import { inStep, lostDuring } from '../step.ts'
 import { initFailed, migrationFailed } from './app-commands.ts'
@@ -166,10 +166,7 @@ async function migrate(context: VpsContext): Promise<void> {
   await audited(context, 'migrate', async () => {
     await host
       .script(
-        [
-          { name: `migrate: ${app.migrate}`, command: inVersion(change.release, version, app.migrate as string) },
-          ...recordMigrations(context, change.release, version),
-        ],
+        [...migrateSteps(context, change.release, version), ...recordMigrations(context, change.release, version)],
         { guard: change.guard },
       )
       .catch((error: unknown) => {

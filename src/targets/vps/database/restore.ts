@@ -7,7 +7,7 @@ import { sh } from '../../../shell/index.ts'
 import { audited, beginChange, type ChangeOn } from '../change.ts'
 import type { VpsContext } from '../context.ts'
 import { findDaemon } from '../daemon.ts'
-import { inVersion, recordMigrations } from '../install.ts'
+import { inVersion, migrateSteps, recordMigrations } from '../install.ts'
 import { serverOf } from '../server.ts'
 import { evenIfAborted, inStep, lostDuring } from '../step.ts'
 import { isUp } from '../supervisor.ts'
@@ -130,10 +130,7 @@ export async function replaceData(
     if (migrate === undefined || facts.current === undefined) return
     await host
       .script(
-        [
-          { name: `migrate: ${migrate}`, command: inVersion(release, facts.current, migrate) },
-          ...recordMigrations(context, release, facts.current),
-        ],
+        [...migrateSteps(context, release, facts.current), ...recordMigrations(context, release, facts.current)],
         { guard },
       )
       .catch((error: unknown) => {
