@@ -160,6 +160,8 @@ export async function bootMachine(): Promise<Machine | undefined> {
     process.removeListener('exit', abandon)
     end()
     await gone
+    // Its processes end with the first one, each in its own time.
+    for (const deadline = Date.now() + 5000; Date.now() < deadline && populated(group); ) await delay(20)
     clean()
   }
   await up().catch(async (error) => {
@@ -187,6 +189,8 @@ export async function bootMachine(): Promise<Machine | undefined> {
     stop,
   }
 }
+
+const populated = (group: string) => readFileSync(join(group, 'cgroup.events'), 'utf8').includes('populated 1')
 
 const answers = (port: number): Promise<boolean> =>
   new Promise((resolve) => {
