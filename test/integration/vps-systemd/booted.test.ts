@@ -22,7 +22,7 @@ afterAll(() => project?.stop())
 /** Links there lead where they lead there. */
 const up = () =>
   ask(join(machine.root, readlinkSync(join(project.home, '.slipway/pony/sites/staging/current.sock'))), '/up')
-const programs = () => processesOf(`/home/${machine.user}/webapps/ponyr2`)
+const programs = (release = 'ponyr2') => processesOf(`/home/${machine.user}/webapps/${release}`)
 
 describe.runIf(machine)('on a machine that systemd has booted', () => {
   test('without linger a deploy is refused, and what it says to type makes it right', async () => {
@@ -92,5 +92,26 @@ describe.runIf(machine)('on a machine that systemd has booted', () => {
     const said = () => machine.run('journalctl', '-q', '--no-pager', '-t', 'CRON', '--since', since)
     await expect.poll(said, { timeout: 60_000 }).toMatch(/bin\/boot [\s\S]*session closed for user pony/)
     expect(programs()).toEqual({})
+  }, 240_000)
+
+  test('so it does a release with a supervisord of its own', async () => {
+    project.configure((text) => text.replace('name = pony\n', 'name = apart\n').replace('services = systemd\n', ''))
+    await project.run(async (staging) => {
+      await staging.upload()
+      await staging.install()
+      await staging.database.init()
+      await staging.server.start()
+      await staging.workers.start()
+      await staging.schedule.push()
+    })
+    expect(machine.run('crontab', '-u', machine.user, '-l').match(/^@reboot /gm)).toHaveLength(2)
+    const ran = programs('apartr2')
+    expect(Object.keys(ran).sort()).toEqual(['app-a', 'mailer-1'])
+    await machine.reboot()
+    await expect.poll(() => Object.keys(programs('apartr2')).sort(), { timeout: 60_000 }).toEqual(['app-a', 'mailer-1'])
+    for (const [name, pid] of Object.entries(programs('apartr2'))) expect(pid).not.toBe(ran[name])
+    const healthy = async () => (await project.run((staging) => staging.status())).value.healthy
+    await expect.poll(healthy, { timeout: 60_000 }).toBe(true)
+    await project.run((staging) => staging.supervisor.stop())
   }, 240_000)
 })
