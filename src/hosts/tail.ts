@@ -141,7 +141,7 @@ async function* followGroup(
       const cut =
         error instanceof ConnectError
           ? lostAt !== undefined
-          : error instanceof SlipwayError && error.code === 'connection-lost'
+          : error instanceof SlipwayError && /^(connection-lost|channel-unanswered)$/.test(error.code)
       if (!cut || !follow) throw error
       if (lostAt === undefined) {
         lostAt = Date.now()

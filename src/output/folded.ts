@@ -27,6 +27,8 @@ export function folded(sink: Sink): Sink {
   const open = new Set<string>()
   const steps = new Map<string, { host: string; title: string }>()
   const lines = createWholeLines()
+  /** In the order of the call: which answer comes first is chance. */
+  const order: string[] = []
   let columns = new Map<string, Piece[]>()
   let since: number | undefined
   let chars = 0
@@ -36,7 +38,7 @@ export function folded(sink: Sink): Sink {
     clearTimeout(timer)
     since = undefined
     chars = 0
-    const told = [...columns.values()]
+    const told = [...columns].sort(([a], [b]) => order.indexOf(a) - order.indexOf(b)).map(([, column]) => column)
     columns = new Map()
     for (let row = 0; told.some((column) => row < column.length); row++) {
       const pieces = told.flatMap((column) => column[row] ?? [])
@@ -75,6 +77,7 @@ export function folded(sink: Sink): Sink {
       if (event.type === 'hosts.started') {
         flush()
         open.add(event.id)
+        order.push(...event.hosts.filter((host) => !order.includes(host)))
         return sink.event(event)
       }
       if (open.size === 0 || seenBelow.has(event.type)) return sink.event(event)

@@ -24,7 +24,7 @@ describe('what several hosts do', () => {
     const { err } = plain(
       begin(...web),
       ...all((host, id) => command(id, host, 'cat /etc/motd')),
-      ...all((host, id) => output(id, host, host === 'web2' ? 'other\n' : 'one\ntwo\n')),
+      ...all((host, id) => output(id, host, host === 'web2' ? 'other\n' : 'one\ntwo\n')).reverse(),
       ...all((host, id) => ended(id, host)),
       end(...web.map((host) => ({ host }))),
     )
