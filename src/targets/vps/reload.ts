@@ -12,7 +12,7 @@ import { logTail } from './daemon.ts'
 import { checkHealth, type HealthResult } from './health.ts'
 import { program, type Slot } from './layout.ts'
 import { goLive, makeCurrentAgain, servingVersion } from './live.ts'
-import { inStep, until } from './step.ts'
+import { besideTheApp, inStep, until } from './step.ts'
 import { hasFailed, isUp, type Supervisor } from './supervisor.ts'
 
 /** Has the server of each web host reload, one host after the other. */
@@ -40,7 +40,13 @@ export async function reloadServer(context: VpsContext): Promise<void> {
           throw await unhealthy(context, host, change, failed, 'It runs on, or its daemon starts it again.')
       },
       { parallel: false, maxFailures: 0 },
-    )
+    ).catch((error: unknown) => {
+      throw besideTheApp(error, context.deployment.name, {
+        lost: 'The app server has been told to reload, or has not.',
+        full: 'It is not known whether the app server has reloaded.',
+        look: 'status',
+      })
+    })
   })
 }
 

@@ -2,6 +2,9 @@
 import { copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { RunEvent } from '../../../src/events/index.ts'
+import { cutAway } from '../../servers/cut.ts'
+import { cutAt, unlock } from './cut-at.ts'
 import { ask, createProject, type Project } from './host.ts'
 import { preforkFile, processesOf } from './life.ts'
 
@@ -37,6 +40,27 @@ test('a reload is taken up by the same process, which answers its health check',
   expect(await master()).toBe(pid)
   await expect.poll(async () => (await front()).headers['x-worker']).not.toBe(before.headers['x-worker'])
 }, 30_000)
+
+test('the line is lost in a reload: the app runs on, it is said, and reloading again is right', async () => {
+  const { line, sshConfigFile } = await cutAway(project.sshConfigFile, project.dir)
+  try {
+    const at = (event: RunEvent) => event.type === 'step.started' && /^reload app-/.test(event.title)
+    const { error, cut } = await cutAt(project, { line, sshConfigFile }, at, (staging) => staging.reload(), {
+      back: true,
+    })
+    expect(cut).toBe(true)
+    expect(error).toMatchObject({
+      code: expect.stringMatching(/^connection-lost/),
+      state: 'The app server has been told to reload, or has not. The app runs on.',
+      next: expect.stringContaining('tasks status:release=staging'),
+    })
+  } finally {
+    line.close()
+  }
+  expect((await front()).status).toBe(200)
+  await unlock(project)
+  await project.run((staging) => staging.reload())
+}, 60_000)
 
 test('a deploy by reload serves the new version from the same process, and records it as live', async () => {
   project.configure((text) => text.replace('reload = HUP', 'reload = HUP\nrestart = reload'))
