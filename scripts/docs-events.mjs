@@ -1,13 +1,13 @@
 // The page on `--json`: every event, its fields and what they are, from the types and comments in src/events.
 import { readFileSync } from 'node:fs'
 import ts from 'typescript'
+import { docComment } from './docs-comments.mjs'
 
 /** The page's text, from the file that declares `EventBody`. */
 export function eventsPage(file) {
-  const text = readFileSync(file, 'utf8')
-  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true)
+  const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest, true)
   const alias = (name) => source.statements.find((each) => ts.isTypeAliasDeclaration(each) && each.name.text === name)
-  const events = alias('EventBody').type.types.map((member) => described(member, text))
+  const events = alias('EventBody').type.types.map(described)
   const record = source.statements.find((each) => ts.isInterfaceDeclaration(each) && each.name.text === 'ErrorRecord')
   return `# Events: \`--json\`
 
@@ -27,23 +27,20 @@ Each has \`v\` (the version of the form, now 1), \`type\`, \`at\` (milliseconds 
 ${events.map(section).join('\n')}
 An \`error\` has:
 
-${fieldTable(record.members.map((member) => field(member)))}`
+${fieldTable(record.members.map(field))}`
 }
 
-function described(member, text) {
-  const comments = (ts.getLeadingCommentRanges(text, member.getFullStart()) ?? [])
-    .map(({ pos, end }) => text.slice(pos, end))
-    .filter((comment) => comment.startsWith('/**'))
-    .map((comment) => comment.replace(/^\/\*\*\s*|\s*\*\/$/g, '').replace(/\s*\n\s*\*?\s*/g, ' '))
+function described(member) {
   const fields = member.members.map(field)
   const type = fields.find(({ name }) => name === 'type').type.replaceAll("'", '')
-  return { type, about: comments.join(' '), fields: fields.filter(({ name }) => name !== 'type') }
+  return { type, about: docComment(member), fields: fields.filter(({ name }) => name !== 'type') }
 }
 
 const field = (member) => ({
   name: member.name.getText(),
   optional: member.questionToken !== undefined,
   type: member.type.getText().replace(/\s+/g, ' '),
+  about: docComment(member),
 })
 
 const section = ({ type, about, fields }) => `## \`${type}\`\n${about ? `\n${about}\n` : ''}\n${fieldTable(fields)}`
@@ -51,6 +48,7 @@ const section = ({ type, about, fields }) => `## \`${type}\`\n${about ? `\n${abo
 const fieldTable = (fields) =>
   `| field | |\n|---|---|\n${fields
     .map(
-      ({ name, optional, type }) => `| \`${name}\`${optional ? ', if any' : ''} | \`${type.replaceAll('|', '\\|')}\` |`,
+      ({ name, optional, type, about }) =>
+        `| \`${name}\`${optional ? ', if any' : ''} | ${`\`${type}\`${about && `: ${about}`}`.replaceAll('|', '\\|')} |`,
     )
     .join('\n')}\n`

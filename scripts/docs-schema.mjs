@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
+import { docComment } from './docs-comments.mjs'
 
 /** File name below schemas/ → the schema's text. */
 export function schemas(src) {
@@ -128,16 +129,8 @@ function typeSchema(node) {
   throw new Error(`a schema cannot be made of ${node.getText()}`)
 }
 
-/** The doc comment before a node, as its description. */
+/** The doc comment before a node, as its description; the first declaration of a file has the file's own before it. */
 function about(node) {
-  const source = node.getSourceFile().text
-  const comment = (ts.getLeadingCommentRanges(source, node.getFullStart()) ?? [])
-    .map(({ pos, end }) => source.slice(pos, end))
-    .findLast((each) => each.startsWith('/**'))
-  if (!comment) return {}
-  const description = comment
-    .replace(/^\/\*\*\s*|\s*\*\/$/g, '')
-    .replace(/\s*\n\s*\*?\s*/g, ' ')
-    .trim()
-  return description === '' || /^What a run tells\./.test(description) ? {} : { description }
+  const description = docComment(node)
+  return description === '' || description.startsWith('What a run tells. Everything') ? {} : { description }
 }

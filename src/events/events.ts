@@ -21,6 +21,7 @@ export type EventBody =
   | { type: 'run.started'; argv: string[]; version: string; user: string; dryRun: boolean; taskFile?: string }
   | { type: 'run.finished'; outcome: Outcome; exitCode: number; durationMs: number }
   | { type: 'task.started'; id: string; parent?: string; name: string; params: Record<string, string> }
+  /** `reused`: it is `once`, and had run before. */
   | { type: 'task.finished'; id: string; outcome: Outcome; durationMs: number; error?: ErrorRecord; reused?: boolean }
   | { type: 'host.connecting'; host: string; endpoint: string }
   | {
@@ -29,11 +30,13 @@ export type EventBody =
       endpoint: string
       transport: 'ssh2' | 'openssh' | 'local'
       durationMs: number
+      /** Why the system's ssh took over. */
       why?: string
     }
   | { type: 'host.lost'; host: string; reason: string }
   /** The same is begun on several hosts; `hosts.finished` with its `id` ends it. */
   | { type: 'hosts.started'; id: string; label: string; hosts: string[] }
+  /** How it ended on each of them. `not-begun`: too many others had failed, or the run was interrupted. */
   | {
       type: 'hosts.finished'
       id: string
@@ -70,7 +73,8 @@ export type EventBody =
       type: 'step.started'
       id: string
       title: string
-      host?: string /** Part of a promotion's window. */
+      host?: string
+      /** Part of a promotion's window. */
       window?: boolean
     }
   /** `held-back`: of a dry run, in which nothing or not all of the step was done. */

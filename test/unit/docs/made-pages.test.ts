@@ -17,6 +17,15 @@ test.each([
   expect(readFileSync(join(repository, 'docs', page), 'utf8') === (await madePages())[page]).toBe(true)
 })
 
+test('the page on events, and their schema, have what the comments say of an event and of a field', () => {
+  const page = readFileSync(join(repository, 'docs/guide/events.md'), 'utf8')
+  const schema = readFileSync(join(repository, 'schemas/events.schema.json'), 'utf8')
+  for (const text of [page, schema]) {
+    expect(text).toContain('A write that a dry run held back.')
+    expect(text).toContain('The total is an estimate.')
+  }
+})
+
 describe('the catalogue of failures', () => {
   test('has codes in kebab case', () => {
     expect(errors.length).toBeGreaterThan(200)
