@@ -126,9 +126,11 @@ function opensshTransport(
     const giveUp = Date.now() + 10_000
     for (let pause = 20; ; pause = Math.min(pause * 2, 250)) {
       const child = start()
+      const failed = new Promise<never>((_resolve, reject) => child.once('error', reject))
+      failed.catch(() => {})
       const alone = sessions++ === 0
       child.once('close', () => sessions--)
-      const refusal = alone ? undefined : await refusedSession(child)
+      const refusal = alone ? undefined : await Promise.race([failed, refusedSession(child)])
       if (refusal === undefined) return child
       if (Date.now() > giveUp) throw refused(config, 'a command channel', new Error(refusal))
       await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random())))
@@ -245,7 +247,7 @@ function opensshTransport(
   }
 }
 
-/** What ssh says where the server had no room for the session; undefined once something else is known of it. */
+/** What ssh says where the server had no room for the session; undefined once its command has said that it began. */
 async function refusedSession(child: ChildProcess): Promise<string | undefined> {
   const { stdout, stderr } = child as { stdout: Readable; stderr: Readable }
   const readable = (stream: Readable) => new Promise<void>((resolve) => stream.once('readable', resolve))

@@ -1,21 +1,25 @@
 /**
  * The exit status of a command, told at the end of its standard error, for a way of reaching a host that tells it too
- * late or not at all: the system's ssh waits for whoever holds the output, and has one status for every signal. Pure.
+ * late or not at all: the system's ssh waits for whoever holds the output, and has one status for every signal. That
+ * it began is told first, before it reads anything. Pure.
  */
 import { quoteForAnyShell } from './wire.ts'
 
 /** The kernel takes 128 KiB as one argument, and quoting makes a command longer: such a one goes without a mark. */
 const longestLine = 130_000
 
-/** `command`, and then its status behind `\x1e<nonce> `. A signal is 128 and its number, as a shell counts. */
+/** What the mark says in place of a status where the command begins. */
+const begun = 'begun'
+
+/** `\x1e<nonce> begun`, `command`, and its status behind `\x1e<nonce> `. A signal is 128 and its number, as a shell counts. */
 export function withStatusMark(command: string, nonce: string): string {
   // What the outer shell itself would say of a signal (`Killed`, with the command) is not the command's.
-  const body = `exec 3>&2 2>/dev/null; ( ${command} ) 2>&3 3>&-; s=$?; printf '\\036${nonce} %s\\n' "$s" >&3; exit $s`
+  const body = `exec 3>&2 2>/dev/null; printf '\\036${nonce} ${begun}\\n' >&3; ( ${command} ) 2>&3 3>&-; s=$?; printf '\\036${nonce} %s\\n' "$s" >&3; exit $s`
   const line = `sh -c ${quoteForAnyShell(body)}`
   return Buffer.byteLength(line) > longestLine ? command : line
 }
 
-/** Takes the mark out of a stream, wherever its pieces are cut. What a background job writes behind it is let through. */
+/** Takes the marks out of a stream, wherever its pieces are cut. What a background job writes behind it is let through. */
 export class StatusMarkFilter {
   readonly #head: Buffer
   #held: Buffer = Buffer.alloc(0)
@@ -36,9 +40,12 @@ export class StatusMarkFilter {
     const at = all.indexOf(this.#head)
     const end = at < 0 ? -1 : all.indexOf(10, at)
     if (end >= 0) {
-      this.#status = Number(all.toString('latin1', at + this.#head.length, end))
+      const said = all.toString('latin1', at + this.#head.length, end)
+      const others = Buffer.concat([all.subarray(0, at), all.subarray(end + 1)])
       this.#held = Buffer.alloc(0)
-      return Buffer.concat([all.subarray(0, at), all.subarray(end + 1)])
+      if (said === begun) return this.push(others)
+      this.#status = Number(said)
+      return others
     }
     const from = at >= 0 ? at : this.#beginning(all)
     // A copy: the memory of a chunk may be used again.

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { noPrompter, type Prompter } from '../../../src/events/index.ts'
 import { forward, host, local } from '../../../src/hosts/index.ts'
 import { reach } from '../../../src/hosts/reach.ts'
+import { Secret } from '../../../src/shell/index.ts'
 import { failure, inRun, until } from './inrun.ts'
 import { beginLogin, certifiedConfig, clientConfig, freePort, type Sshd, startSshd } from './sshd.ts'
 
@@ -582,6 +583,19 @@ describe('the system’s ssh takes a host', () => {
       expect(await Promise.all(names.map((name, index) => host(name).$`echo ${index}`.text()))).toEqual(
         names.map((_name, index) => String(index)),
       )
+      expect(told.of('host.connected')).toMatchObject([{ transport: 'openssh' }])
+    })
+  }, 60_000)
+
+  it('while another command runs, with a secret that is sent where nobody sees it', async () => {
+    await inRun({ sshConfigFile: certifiedConfig(sshd) }, async (told) => {
+      const hidden = async () => {
+        await until(() => told.of('command.started').length === 1)
+        const there = host('test').env({ WORD: new Secret('nobody sees it') })
+        return (await there.run('echo "$WORD" | tr a-z A-Z', { timeoutMs: 20_000 })).stdout
+      }
+      const [said] = await Promise.all([hidden(), host('test').$`sleep 2`])
+      expect(said).toBe('NOBODY SEES IT\n')
       expect(told.of('host.connected')).toMatchObject([{ transport: 'openssh' }])
     })
   }, 60_000)

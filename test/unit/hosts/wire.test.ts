@@ -125,7 +125,7 @@ it('needs no octal for ordinary commands', () => {
   expect(execFileSync('sh', ['-c', `echo ${quoteForAnyShell("it's")}`]).toString()).toBe("it's\n")
 })
 
-describe('a status told at the end of standard error', () => {
+describe('a beginning and a status told in standard error', () => {
   const run = (command: string, shell = 'sh') =>
     spawnSync(shell, ['-c', withStatusMark(command, 'abc')], { encoding: 'buffer' })
 
@@ -147,7 +147,7 @@ describe('a status told at the end of standard error', () => {
   })
 
   it('is found wherever it is cut, and what only looks like it is let through', () => {
-    const text = Buffer.from('a\x1eb\x1eabd 7\n\x1eabc 12\nlate')
+    const text = Buffer.from('\x1eabc begun\na\x1eb\x1eabd 7\n\x1eabc 12\nlate')
     for (let cut = 0; cut <= text.length; cut++) {
       for (const width of [1, 3, text.length]) {
         const filter = new StatusMarkFilter('abc')
