@@ -329,8 +329,11 @@ const sharedWrites = 'look for files that were written in place'
 /** Unchanged files are links to those of the version before: what a command writes into one is changed there, too. */
 function sharedWritesStep(context: VpsContext, { facts, release }: ChangeOn, id: string): ScriptStep[] {
   const { app } = context.deployment
-  if (facts.current === undefined || app.install.length + app.build.length === 0) return []
-  const command = sh`cd ${release.version(id)}; find . -type f -links +1 -newer ${release.versionRecord(id)} | head -n 5`
+  const before = facts.current
+  if (before === undefined || before === id || app.install.length + app.build.length === 0) return []
+  // Package managers and compilers make links of their own: what counts is that the other version has the same file.
+  const command = sh`cd ${release.version(id)}; find . -type f -links +1 -newer ${release.versionRecord(id)} | while IFS= read -r f; do
+[ ! "$f" -ef ${release.version(before)}/"$f" ] || printf '%s\n' "$f"; done | head -n 5`
   return [{ name: sharedWrites, command, nothrow: true, hidden: true }]
 }
 
