@@ -35,7 +35,12 @@ export const appKeys: Keys = {
   ),
   build: key(kind.commands, 'Commands that make assets: after install, before the switch.', 'npm run build'),
   migrate: key(kind.text, 'Schema migration: after build, before the switch.', 'python3 manage.py migrate --noinput'),
-  migrations: key(kind.migrations, 'How applied migrations are recorded and reversed.', 'django', { standard: 'none' }),
+  migrations: key(
+    kind.migrations,
+    'How applied migrations are listed and reversed: django, alembic, or two lines, `list: COMMAND` (prints them, oldest first) and `reverse: COMMAND` (gets the last one that is to stay, or zero).',
+    'django',
+    { standard: 'none' },
+  ),
   init_db: key(kind.text, 'Creates and fills a new database.', 'python3 -m pony.initialize_db'),
   server: key(
     kind.text,
@@ -53,7 +58,7 @@ export const appKeys: Keys = {
   ),
   restart: key(
     kind.oneOf('slots', 'reload'),
-    "How a deploy has the new version served: a second server that takes over, or the running one's own reload.",
+    "How a deploy has the new version served: a second server that takes over (slots), or the running one's own reload.",
     'reload',
     { standard: 'slots' },
   ),
@@ -97,7 +102,7 @@ export const appTables: Readonly<Record<string, Key>> = {
   ),
   databases: key(
     kind.database,
-    'Databases: NAME = sqlite PATH | postgres NAME | mysql NAME, then "queue" for a queue, host=, port=, user=.',
+    'Databases: NAME = sqlite PATH (in the shared folder) | postgres NAME | mysql NAME, then "queue" for a queue, host=, port=, user=.',
     'main = sqlite db/pony.sqlite',
   ),
   shared: key(
@@ -132,7 +137,7 @@ export const appTables: Readonly<Record<string, Key>> = {
 
 /** Keys of any deployment's section. */
 export const deploymentKeys: Keys = {
-  target: key(kind.oneOf('vps', 'heroku'), 'Where it runs.', 'vps', { required: true }),
+  target: key(kind.oneOf('vps', 'heroku'), 'Where it runs: vps, or heroku.', 'vps', { required: true }),
   domain: key(kind.domain, 'The domain it answers at.', 'staging.pony.example.org'),
   settings: key(kind.innerPath, "The app's own settings: a file in config/.", 'staging.ini'),
   branch: key(kind.text, 'The branch that may be deployed here; a dirty tree is refused then.', 'main'),
@@ -235,18 +240,23 @@ export const herokuKeys: Keys = {
     "The app's own setting that means maintenance, for maintenance_on, in place of the platform's page: NAME, or NAME=VALUE.",
     'MAINTENANCE_MODE=on',
   ),
-  strategy: key(kind.oneOf('pipeline', 'swap'), 'How a promotion to it works.', 'swap', { standard: 'pipeline' }),
+  strategy: key(
+    kind.oneOf('pipeline', 'swap'),
+    'How a promotion to it works: by the pipeline, or by a swap of the two apps.',
+    'swap',
+    { standard: 'pipeline' },
+  ),
 }
 
 export const herokuTables: Readonly<Record<string, Key>> = {
-  addons: key(kind.text, 'Add-ons: NAME = plan.', 'heroku-postgresql = essential-0'),
+  addons: key(kind.text, 'Add-ons: SERVICE = plan, then its options, NAME=VALUE.', 'heroku-postgresql = essential-0'),
 }
 
 /** Sections that stand alone. */
 export const domainsKeys: Keys = {
   provider: key(
     kind.oneOf('nginx', 'opalstack', 'uberspace', 'webfaction', 'none'),
-    'What attaches domains to sites.',
+    'What attaches domains to sites: nginx, opalstack, uberspace, webfaction, or none.',
     'nginx',
     {
       standard: 'none',
@@ -270,7 +280,12 @@ export const domainsKeys: Keys = {
 
 /** Keys of [notify.NAME]. */
 export const notifyKeys: Keys = {
-  kind: key(kind.oneOf('slack', 'discord', 'generic'), 'The form of the message.', 'slack', { standard: 'generic' }),
+  kind: key(
+    kind.oneOf('slack', 'discord', 'generic'),
+    'The form of the message: slack, discord, or generic.',
+    'slack',
+    { standard: 'generic' },
+  ),
   url: key(kind.text, 'The webhook; may be secret:NAME.', 'secret:SLACK_URL', { required: true }),
   message: key(
     kind.text,
