@@ -19,8 +19,8 @@ export const visitUrl = ({ domain, tls, port, path }: Visit): string =>
 const bodyLimit = 64 * 1024
 
 /** What answers, within 5 s. Rejects where nothing does: a name that leads nowhere, a refused connection, a certificate. */
-export function visit(of: Visit): Promise<HttpAnswer> {
-  return ask(visitUrl(of), currentRun().options.sandbox ? lookupHere : undefined)
+export function visit(of: Visit, withinMs = 5000): Promise<HttpAnswer> {
+  return ask(visitUrl(of), withinMs, currentRun().options.sandbox ? lookupHere : undefined)
 }
 
 /** Sites of the sandbox have real names, and only this machine has the sites. */
@@ -29,26 +29,24 @@ const lookupHere: LookupFunction = (_name, options, found) => {
   else found(null, '127.0.0.1', 4)
 }
 
-function ask(url: string, lookup?: LookupFunction): Promise<HttpAnswer> {
+function ask(url: string, withinMs: number, lookup?: LookupFunction): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
+    // All of it, body and all: one that goes on for ever is no answer.
+    const signal = AbortSignal.timeout(withinMs)
+    const failed = (error: Error) => reject(signal.aborted ? new Error(`no answer within ${withinMs / 1000} s`) : error)
     const send = url.startsWith('https:') ? requestHttps : requestHttp
-    const sent = send(
-      url,
-      { headers: { connection: 'close' }, timeout: 5000, ...(lookup ? { lookup } : {}) },
-      (answer) => {
-        let body = ''
-        answer.setEncoding('utf8').on('data', (text: string) => {
-          if (body.length < bodyLimit) body += text
-        })
-        answer.on('error', reject)
-        answer.on('end', () => {
-          const headers = Object.entries(answer.headers).map(([name, value]) => [name, String(value)])
-          resolve({ status: answer.statusCode ?? 0, headers: Object.fromEntries(headers), body })
-        })
-      },
-    )
-    sent.on('timeout', () => sent.destroy(new Error('no answer within 5 s')))
-    sent.on('error', reject)
+    const sent = send(url, { headers: { connection: 'close' }, signal, ...(lookup ? { lookup } : {}) }, (answer) => {
+      let body = ''
+      answer.setEncoding('utf8').on('data', (text: string) => {
+        if (body.length < bodyLimit) body += text
+      })
+      answer.on('error', failed)
+      answer.on('end', () => {
+        const headers = Object.entries(answer.headers).map(([name, value]) => [name, String(value)])
+        resolve({ status: answer.statusCode ?? 0, headers: Object.fromEntries(headers), body })
+      })
+    })
+    sent.on('error', failed)
     sent.end()
   })
 }
