@@ -1,7 +1,8 @@
 /**
  * What several hosts do at the same time, passed on once where it is the same. From `hosts.started` to
  * `hosts.finished`, what hosts tell is kept for two seconds at most, and passed on with the names of all that told it.
- * What differs, and what comes later, is passed on as each host's own; nothing is lost, and a host's order is kept.
+ * What differs, and what comes later, is passed on as each host's own; nothing is lost, and a host's order is kept, but
+ * for what was printed by turns meanwhile: a command's output is one piece, and so are notes.
  */
 import type { RunEvent } from '../events/events.ts'
 import { type FoldedHosts, foldBy, foldNames } from '../events/fold.ts'
@@ -82,10 +83,12 @@ export function folded(sink: Sink): Sink {
       }
       if (open.size === 0 || seenBelow.has(event.type)) return sink.event(event)
       if (event.type === 'hosts.finished') {
-        for (const rest of lines.end()) keep(rest.host, rest)
-        flush()
         open.delete(event.id)
-        if (open.size === 0) steps.clear()
+        if (open.size === 0) {
+          for (const rest of lines.end()) keep(rest.host, rest)
+          steps.clear()
+        }
+        flush()
         return sink.event(event)
       }
       if (event.type === 'step.started' && event.host !== undefined)

@@ -84,6 +84,24 @@ describe('what several hosts do', () => {
     expect({ out, err }).toEqual({ out: '[web[1-2]] one\n[web[1-2]] two\n', err: '[web[1-2]] careful\n' })
   })
 
+  it('loses no half of a line where others are done meanwhile', () => {
+    const { err } = plain(
+      begin('web1', 'web2'),
+      { type: 'hosts.started', id: 'g', label: 'db', hosts: ['db1', 'db2'] },
+      command('0', 'web1', 'make'),
+      command('1', 'web2', 'make'),
+      output('0', 'web1', 'built '),
+      output('1', 'web2', 'built '),
+      { type: 'hosts.finished', id: 'g', outcomes: [] },
+      output('0', 'web1', 'one\n'),
+      output('1', 'web2', 'two\n'),
+      ended('0', 'web1'),
+      ended('1', 'web2'),
+      end({ host: 'web1' }, { host: 'web2' }),
+    )
+    expect(err).toBe('[web[1-2]] $ make\n[web1] built one\n[web2] built two\n')
+  })
+
   it('as steps takes the longest of the times', () => {
     const step = (host: string, id: string): EventBody => ({ type: 'step.started', id, title: 'send', host })
     const done = (_host: string, id: string): EventBody => ({
