@@ -22,6 +22,7 @@ import ports
 import reading
 import servers
 from adopted import processes_of
+from journal import may_have_happened
 from processes import (POLL, Daemon, Demand, Failure, Watch, ask, clean_environment, command_environment, connection_to,
                        cpu_ms_of, health_fault, healthy_on, marked, send, top_of, wait_for)
 from sockets import connections_to
@@ -284,14 +285,9 @@ class Fence(Step):
                          lambda: '%s is still open in %s' % (path, ', '.join(databases.openers(path))))
             elif not os.path.exists(path):
                 os.makedirs(path)
-            self.rename(item, path, self.fenced(path))
+            rename(item, path, self.fenced(path))
         for folder in sorted({os.path.dirname(item['path']) for item in self.spec['items']}):
             databases.sync_folder(folder)
-
-    def rename(self, item, source, target):
-        for companion in reversed(databases.COMPANIONS) if item['kind'] == 'sqlite' else ('',):
-            if os.path.lexists(source + companion):
-                os.rename(source + companion, target + companion)
 
     def undo(self, kept):
         for item in self.spec['items']:
@@ -300,18 +296,43 @@ class Fence(Step):
                 continue
             if os.path.lexists(path):
                 # Made by somebody while it was fenced: kept, and not served.
-                self.rename(item, path, '%s.stray-%s' % (path, self.change.id))
-            self.rename(item, self.fenced(path), path)
+                rename(item, path, '%s.stray-%s' % (path, self.change.id))
+            rename(item, self.fenced(path), path)
+
+
+def rename(item, source, target):
+    for companion in reversed(databases.COMPANIONS) if item['kind'] == 'sqlite' else ('',):
+        if os.path.lexists(source + companion):
+            os.rename(source + companion, target + companion)
 
 
 class Copy(Step):
-    """Copies what was fenced to its new place, checked, then renamed there."""
+    """Copies what was fenced to its new place, checked, then renamed there. What somebody has made in that place meanwhile
+    goes aside: it is not the copy."""
 
     def state(self):
+        record = self.change.journal.records().get(self.spec['id'])
+        if not may_have_happened(record) or list(self.in_the_way(record['data'])):
+            return 'todo'
         return 'done' if all(os.path.exists(item['to']) for item in self.spec['items']) else 'todo'
+
+    def prepare(self):
+        found = [item['to'] for item in self.spec['items'] if os.path.lexists(item['to'])]
+        return {'stray': {path: '%s.stray-%s-%d' % (path, self.change.id, time.time()) for path in found}}
+
+    def in_the_way(self, kept):
+        for item in self.spec['items']:
+            stray = kept.get('stray', {}).get(item['to'])
+            if stray and not os.path.lexists(stray):
+                yield item, stray
+
+    def put_aside(self, kept):
+        for item, stray in self.in_the_way(kept):
+            rename(item, item['to'], stray)
 
     def do(self, kept):
         began, total, written, parts = time.monotonic(), 0, 0, {}
+        self.put_aside(kept)
         for item in self.spec['items']:
             item_began = time.monotonic()
             source = '%s.fenced-%s' % (item['from'], self.change.id)
@@ -328,6 +349,7 @@ class Copy(Step):
         return {'copyMs': ms(began), 'bytes': total, 'written': written, 'parts': parts}
 
     def undo(self, kept):
+        self.put_aside(kept)
         for item in self.spec['items']:
             discard(item['to'])
             discard(item['to'] + '.new')
