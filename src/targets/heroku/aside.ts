@@ -11,9 +11,12 @@ export type Saved = Record<string, unknown>
 export interface Aside {
   keep(saved: Saved): Promise<void>
   drop(): Promise<void>
-  /** What a run that is gone left; undefined where there is none, or it is at work still. */
-  left(): Promise<Saved | undefined>
+  /** What a run that is gone left, and when it kept it; undefined where there is none, or it is at work still. */
+  left(): Promise<{ at: string; saved: Saved } | undefined>
 }
+
+/** Files of this very process, whose number a run that is gone may have had too: in a container it is mostly the same. */
+const own = new Set<string>()
 
 /** `folder`: the app's own below ~/.slipway, or below that of a rehearsal. */
 export function asideOf({ env }: HerokuContext, folder: string): Aside {
@@ -22,15 +25,20 @@ export function asideOf({ env }: HerokuContext, folder: string): Aside {
   return {
     async keep(saved) {
       await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-      await writeFile(`${file}.new`, JSON.stringify({ pid: process.pid, saved }), { mode: 0o600 })
+      const at = new Date().toISOString()
+      await writeFile(`${file}.new`, JSON.stringify({ pid: process.pid, at, saved }), { mode: 0o600 })
       await rename(`${file}.new`, file)
+      own.add(file)
     },
-    drop: () => rm(file, { force: true }),
+    async drop() {
+      await rm(file, { force: true })
+      own.delete(file)
+    },
     async left() {
       const text = await readFile(file, 'utf8').catch(() => undefined)
       if (text === undefined) return undefined
-      const { pid, saved } = JSON.parse(text) as { pid: number; saved: Saved }
-      return isGone(pid) ? saved : undefined
+      const { pid, at, saved } = JSON.parse(text) as { pid: number; at: string; saved: Saved }
+      return (pid === process.pid ? !own.has(file) : isGone(pid)) ? { at, saved } : undefined
     },
   }
 }

@@ -64,8 +64,9 @@ export async function storeFor(context: HerokuContext): Promise<HerokuStore> {
         const aside = asideOf(holder, folderOf(holder))
         if (currentRun().options.dryRun) await sql(url, 'SELECT 1')
         else {
-          await sql(url, tables)
+          // First: while the platform still writes there, it alone makes what is there.
           await putBackLeft(holder, url, aside)
+          await sql(url, tables)
         }
         return postgresStore(url, aside)
       } catch (error) {
@@ -94,18 +95,32 @@ export async function filesStore(context: HerokuContext): Promise<HerokuStore> {
   })
 }
 
-/** What the database's new content lacks of the store, or has from before, is put right once the platform is done. */
+/**
+ * What the database's new content lacks of the store, or has from before, is put right once the platform is done;
+ * where others, on another machine, have recorded something since, that is what holds.
+ */
 async function putBackLeft(holder: HerokuContext, url: string, aside: Aside): Promise<void> {
-  const saved = await aside.left()
-  if (!saved) return
+  const left = await aside.left()
+  if (!left) return
   const attachment = await requireDatabase(holder)
-  currentRun().emit({
-    type: 'warning',
-    host: holder.app,
-    text: `a run died while it overwrote ${databaseName(attachment)}: its journal is put back`,
-  })
+  const tell = (how: string): void =>
+    currentRun().emit({
+      type: 'warning',
+      host: holder.app,
+      text: `a run died while it overwrote ${databaseName(attachment)}: ${how}`,
+    })
   await transfersEnded(holder, attachment)
-  await putBack(url, saved)
+  const since = await sql(
+    url,
+    `${tables} SELECT 1 FROM (SELECT line AS one FROM ${schema}.audits UNION ALL SELECT entry FROM ${schema}.entries) AS said
+  WHERE (one->>'at')::timestamptz > (:'at')::timestamptz LIMIT 1;`,
+    { at: left.at },
+  )
+  if (since.length > 0) tell('others have gone on since, and its journal is not put back')
+  else {
+    tell('its journal is put back')
+    await putBack(url, left.saved)
+  }
   await aside.drop()
 }
 

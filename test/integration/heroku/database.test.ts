@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { herokuContext } from '../../../src/targets/heroku/context.ts'
 import * as postgres from '../../../src/targets/heroku/postgres.ts'
+import { storeFor } from '../../../src/targets/heroku/store.ts'
 import { makeApps, type Stage, setStage } from './stage.ts'
 
 let stage: Stage
@@ -73,6 +74,34 @@ describe('a database', () => {
     expect(await stage.heroku.sql('pony-production', 'SELECT result FROM slipway.journals')).toBe('done')
     expect(stage.heroku.state.apps.get('pony-production')!.maintenance).toBe(false)
   }, 60_000)
+
+  test.each([
+    // In a container, the dead run's number is that of the next one.
+    ['put back', process.pid, true],
+    ['left out where others have gone on', 2 ** 22 + 1, false],
+  ])(
+    'has what a dead run kept of its journal %s',
+    async (_how, pid, back) => {
+      const context = herokuContext(stage.production.config, {
+        config: stage.config,
+        env: { ...stage.heroku.env, HOME: stage.dir, SLIPWAY_STATE_HOME: stage.dir, PATH: process.env['PATH'] },
+      })
+      const line = { at: '2019-12-31T00:00:00.000Z', run: 'r', who: 'Ada', what: 'restore', deployment: 'production' }
+      const at = back ? new Date().toISOString() : '2020-01-01T00:00:00.000Z'
+      const saved = { locks: [], journals: [], entries: [], audits: [{ n: 1, line }] }
+      const folder = join(stage.dir, '.slipway', 'heroku-pony-production')
+      mkdirSync(folder, { recursive: true })
+      writeFileSync(join(folder, 'aside.json'), JSON.stringify({ pid, at, saved }))
+      await stage.run(async () => (await storeFor(context)).audits(1))
+      const audits = () => stage.heroku.sql('pony-production', 'SELECT count(*) FROM slipway.audits')
+      expect(Number(await audits()) === 1).toBe(back)
+      expect(existsSync(join(folder, 'aside.json'))).toBe(false)
+      await stage.run(async () =>
+        (await storeFor(context)).audit({ ...line, at: new Date().toISOString(), outcome: 'ok' }),
+      )
+    },
+    60_000,
+  )
 
   test('is not overwritten unless its own name is typed', async () => {
     const asked: string[] = []
