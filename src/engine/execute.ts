@@ -169,7 +169,7 @@ async function perform(step: Step, journal: Journal, record: StepRecord | undefi
       await step.undo(record.data)
     } else if (state === 'unclear') {
       throw new SlipwayError('step-unclear', `it can't be told whether this was done: ${step.title}`, {
-        next: 'Go back with --undo, or put it right by hand and --resume.',
+        next: 'Look at what is in the place of what this makes, and begin again.',
       })
     }
     // What was read for undo before an interrupted attempt is the truth; now it might be our own doing.

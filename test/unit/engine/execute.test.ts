@@ -57,6 +57,17 @@ describe('a change', () => {
     expect((await store.list())[0]?.result).toBe('undone')
   })
 
+  it('does not say to go back with --undo where all is back as it was: what it finds in its way is to be looked at', async () => {
+    const world = newWorld()
+    const strange = switchStep(world, 'b', { check: async () => 'unclear', undo: async () => {} })
+    const plan = planOf([switchStep(world, 'a'), strange])
+    const error = await inRun(() => execute(plan, memoryStore(), ownerNamed('r1'))).catch((thrown) => thrown)
+    expect(error).toMatchObject({ undone: true, cause: { code: 'step-unclear' } })
+    expect(error.next).not.toMatch(/--undo|--resume/)
+    expect(error.next).toContain('begin again')
+    expect([...world.on]).toEqual([])
+  })
+
   it('takes back a step that did its work and could not be verified', async () => {
     const world = newWorld()
     const unproved = switchStep(world, 'b', {
