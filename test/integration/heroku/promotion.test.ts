@@ -156,8 +156,16 @@ describe('a promotion by the pipeline', () => {
       stage.heroku.faults.on.promotionDelayMs = 1000
       const controller = new AbortController()
       const promoting = stage.run(() => promote(), {}, { signal: controller.signal })
-      while (!stage.heroku.state.promotions.some((each) => each.targets.some((target) => target.status === 'pending')))
-        await new Promise((resolve) => setTimeout(resolve, 10))
+      // Asked for, and known to the journal by its id: its end is asked for then.
+      const isAwaited = () =>
+        stage.heroku.state.promotions.some(
+          ({ id, targets }) =>
+            targets.some((target) => target.status === 'pending') &&
+            stage.heroku.seen.some(
+              (call) => call.method === 'GET' && call.path.startsWith(`/pipeline-promotions/${id}`),
+            ),
+        )
+      while (!isAwaited()) await new Promise((resolve) => setTimeout(resolve, 10))
       controller.abort()
       await expect(promoting).rejects.toMatchObject({ code: 'aborted', state: expect.stringContaining('unfinished') })
       stage.heroku.faults.on.promotionDelayMs = 0
