@@ -156,6 +156,20 @@ describe('operators', () => {
     },
   )
 
+  it('are told of that backup where only what comes after it failed', { timeout: 90_000 }, async () => {
+    asIfMigrated()
+    const file = `${world.dir}/config/deploy.ini`
+    const ini = readFileSync(file, 'utf8')
+    const none = ini.replace(/migrations = list: .*\n +reverse: .*\n/, '')
+    writeFileSync(file, `${none}\n[app.hooks]\nafter_backup = echo the vault is away >&2; exit 3\n`)
+    const mark = world.events.length
+    const refused = await world.run((from, to) => demote(from, to)).catch((error: SlipwayError) => error)
+    writeFileSync(file, ini)
+    expect(refused).toMatchObject({ code: 'schema-unknown' })
+    const warnings = world.events.slice(mark).flatMap((event) => (event.type === 'warning' ? [event.text] : []))
+    expect(warnings.join('\n')).toMatch(/^after backup: .* failed\. The backup production-\S+ is there, and whole\.$/m)
+  })
+
   it('go back past a migration, which is reversed on the copy', { timeout: 90_000 }, async () => {
     const oldCode = `${world.release('pony2026r1')}/versions`
     const version = readdirSync(oldCode)[0] as string

@@ -64,7 +64,11 @@ async function refused(to: VpsContext, former: string, cause: SlipwayError): Pro
     })
   } catch (error) {
     currentRun().signal.throwIfAborted()
-    const text = `no backup could be taken of what ${name} has: ${(error as Error).message}`
+    // The backup is there where only what comes after it failed.
+    const after = error instanceof SlipwayError && error.code === 'after-backup'
+    const text = after
+      ? `${error.message}. ${error.state}`
+      : `no backup could be taken of what ${name} has: ${(error as Error).message}`
     currentRun().emit({ type: 'warning', host: to.home().name, text })
     return cause
   }
