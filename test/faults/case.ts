@@ -144,9 +144,7 @@ async function through(world: Ground, tool: string, test: Case, share: number, o
       await stands(() => output.includes('paused'))
     }
     if (test.when === 'during') {
-      const pattern = inWindow
-        ? /window\.py (forward|back|recover)/
-        : new RegExp(`window\\.py do ${test.step.split('@')[0]}$`)
+      const pattern = inWindow ? /window\.py (forward|back|recover)/ : new RegExp(`window\\.py do ${test.step}$`)
       // Looked for while it stands still: looking takes longer than some steps.
       let found = scripts(world, pattern)
       if (!inWindow) {
