@@ -19,12 +19,19 @@ export async function needsOpenssh(config: SshConfig, check: HostKeyCheck): Prom
   return undefined
 }
 
-/** Whether Kerberos could be used where keys were not accepted: `klist` knows of every kind of cache, and of expiry. */
+/**
+ * Whether Kerberos could be used where keys were not accepted: `klist` knows of every kind of cache, and of expiry. Where
+ * it is not installed, a ticket that came with the login may be there all the same: in a cache of any kind that is named.
+ */
 export async function hasKerberosTicket(config: SshConfig): Promise<boolean> {
   if (config.all.get('gssapiauthentication')?.[0] !== 'yes') return false
-  return await new Promise((resolve) => {
-    execFile('klist', ['-s'], (error) => resolve(!error))
+  const found = await new Promise<boolean | undefined>((resolve) => {
+    execFile('klist', ['-s'], (error) => resolve(error?.code === 'ENOENT' ? undefined : !error))
   })
+  if (found !== undefined) return found
+  const cache = process.env.KRB5CCNAME ?? `/tmp/krb5cc_${process.getuid?.() ?? ''}`
+  const [, kind = 'FILE', path = cache] = /^([A-Z]+):(.*)$/.exec(cache) ?? []
+  return kind !== 'FILE' || there(path)
 }
 
 const there = async (file: string) => !((await readOnce(file)) instanceof Error)
