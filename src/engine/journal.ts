@@ -51,10 +51,12 @@ function checksum(json: string): string {
 /** What the journal says of one step. */
 export interface StepRecord {
   readonly step: string
-  /** The last thing begun with it. */
+  /** The last thing done with it. */
   readonly direction: 'do' | 'undo'
   /** Whether that was finished, and how; undefined is an intent without an outcome. */
   readonly ok?: boolean
+  /** Whether something of it may be in the world: begun, or found done, and not wholly undone. */
+  readonly begun: boolean
   /** Everything kept for undo: from the intent, and from what `do` returned. */
   readonly data: UndoData
   readonly durationMs?: number
@@ -62,7 +64,10 @@ export interface StepRecord {
   readonly error?: string
 }
 
-/** The records of all steps that were begun, in the order in which they were begun first. */
+/**
+ * The records of all steps that the journal names, in that order. A step can fail before it is begun, where it looks
+ * at what is there: what it finds then is not its own doing, and not for it to take back.
+ */
 export function stepRecords(entries: readonly JournalEntry[]): Map<string, StepRecord> {
   const records = new Map<string, StepRecord>()
   for (const entry of entries) {
@@ -70,7 +75,7 @@ export function stepRecords(entries: readonly JournalEntry[]): Map<string, StepR
       const before = records.get(entry.step)
       const data = { ...before?.data, ...entry.data }
       const error = entry.direction === 'undo' && before?.error !== undefined ? { error: before.error } : {}
-      records.set(entry.step, { step: entry.step, direction: entry.direction, data, ...error })
+      records.set(entry.step, { step: entry.step, direction: entry.direction, begun: true, data, ...error })
     } else if (entry.entry === 'outcome') {
       const before = records.get(entry.step)
       const error = entry.error ?? (entry.direction === 'undo' ? before?.error : undefined)
@@ -78,6 +83,7 @@ export function stepRecords(entries: readonly JournalEntry[]): Map<string, StepR
         step: entry.step,
         direction: entry.direction,
         ok: entry.ok,
+        begun: entry.direction === 'undo' ? !entry.ok : entry.ok || before?.begun === true,
         data: { ...before?.data, ...entry.data },
         durationMs: entry.durationMs,
         ...(error === undefined ? {} : { error }),
@@ -87,9 +93,9 @@ export function stepRecords(entries: readonly JournalEntry[]): Map<string, StepR
   return records
 }
 
-/** Whether something of the step may be in the world: begun, and not wholly undone. */
+/** Whether something of the step may be in the world. */
 export function mayHaveHappened(record: StepRecord | undefined): record is StepRecord {
-  return record !== undefined && !(record.direction === 'undo' && record.ok === true)
+  return record?.begun === true
 }
 
 export function beginOf(entries: readonly JournalEntry[]): BeginEntry | undefined {

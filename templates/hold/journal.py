@@ -57,14 +57,18 @@ class Journal:
         for entry in self.read():
             if entry['entry'] not in ('intent', 'outcome'):
                 continue
-            before = records.get(entry['step'], {}).get('data', {})
+            before = records.get(entry['step'], {'begun': False, 'data': {}})
+            undo, ok = entry['direction'] == 'undo', entry.get('ok')
             records[entry['step']] = {
                 'direction': entry['direction'],
-                'ok': entry.get('ok'),
-                'data': dict(before, **entry.get('data', {})),
+                'ok': ok,
+                # A step can fail before it is begun, where it looks at what is there: that is not its own doing.
+                'begun': ok is None or (not ok if undo else ok or before['begun']),
+                'data': dict(before['data'], **entry.get('data', {})),
             }
         return records
 
 
 def may_have_happened(record):
-    return record is not None and not (record['direction'] == 'undo' and record['ok'] is True)
+    """Whether something of the step may be in the world: begun, or found done, and not wholly undone."""
+    return record is not None and record['begun']

@@ -3,6 +3,7 @@ import {
   beginOf,
   type ChangeResult,
   execute,
+  mayHaveHappened,
   type Plan,
   planText,
   resume,
@@ -249,7 +250,7 @@ export async function recordOf(store: ChangeStore, kind: string, step: string): 
 export function journalled(store: ChangeStore, kind: string, step: string): () => Promise<StepState> {
   return async () => {
     const record = await recordOf(store, kind, step)
-    if (!record || (record.direction === 'undo' && record.ok === true)) return 'todo'
+    if (!mayHaveHappened(record)) return 'todo'
     return record.direction === 'do' && record.ok === true ? 'done' : 'unclear'
   }
 }

@@ -68,6 +68,28 @@ describe('a change', () => {
     expect([...world.on]).toEqual([])
   })
 
+  it('takes nothing back of a step that failed before it was begun: what it looked at is not its own', async () => {
+    const world = newWorld()
+    const store = memoryStore()
+    const taken: string[] = []
+    const strange = (check: 'unclear' | 'todo') =>
+      switchStep(world, 'b', {
+        check: async () => (taken.length > 0 ? 'todo' : check),
+        prepare: async () => {
+          throw new Error('nobody can read it')
+        },
+        undo: async () => void taken.push('b'),
+      })
+    const plan = (check: 'unclear' | 'todo') => planOf([switchStep(world, 'a'), strange(check), switchStep(world, 'c')])
+    const stop = { onFailure: 'stop' } as const
+    await expect(inRun(() => execute(plan('unclear'), store, ownerNamed('r1'), stop))).rejects.toThrow('be told')
+    await expect(inRun(() => resume('r1', plan('unclear'), store, ownerNamed('r2'), stop))).rejects.toThrow('be told')
+    await expect(inRun(() => resume('r1', plan('todo'), store, ownerNamed('r3'), stop))).rejects.toThrow('can read it')
+    await inRun(() => undo('r1', plan('unclear'), store, ownerNamed('r4')))
+    expect(taken).toEqual([])
+    expect(world.history).toEqual(['+a', '-a'])
+  })
+
   it('takes back a step that did its work and could not be verified', async () => {
     const world = newWorld()
     const unproved = switchStep(world, 'b', {

@@ -1,0 +1,55 @@
+/** The window's script by itself, without a promotion around it: what going back leaves alone. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { decodeEntries, encodeEntry, mayHaveHappened, stepRecords } from '../../../src/engine/index.ts'
+import type { JournalEntry } from '../../../src/engine/types.ts'
+import { scriptFiles } from '../../../src/targets/vps/promotion/window.ts'
+
+let dir: string
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'slipway-window-'))
+  for (const [name, text] of Object.entries(scriptFiles())) writeFileSync(join(dir, name), text)
+  writeFileSync(join(dir, 'closed'), '')
+})
+afterEach(() => rmSync(dir, { recursive: true }))
+
+const at = new Date().toISOString()
+const step = (id: string, kind: string, more: object) => ({ id, kind, window: true, ...more })
+const flip = () => step('flip', 'flip', { links: [{ path: join(dir, 'current'), target: 'new' }] })
+
+/** Runs the script on a journal; resolves with what it printed to standard error. */
+function run(verb: string, steps: ReturnType<typeof step>[], journal?: JournalEntry[]): string {
+  const path = join(dir, 'change.journal')
+  if (journal) writeFileSync(path, journal.map(encodeEntry).join(''))
+  const spec = { id: 'c1', journal: path, deadline: 1, pointOfNoReturn: 'flip', steps: [...steps, flip()] }
+  writeFileSync(join(dir, 'spec.json'), JSON.stringify(spec))
+  return spawnSync('/usr/bin/python3', [join(dir, 'window.py'), verb], { encoding: 'utf8' }).stderr
+}
+const entries = () => decodeEntries(readFileSync(join(dir, 'change.journal'), 'utf8'))
+
+it('takes nothing back of a step that failed before it was begun: what lies in its place is not its own', () => {
+  const to = join(dir, 'stray.sqlite')
+  writeFileSync(to, 'from somebody else')
+  const steps = [
+    step('hold', 'close', { file: join(dir, 'closed') }),
+    step('copy', 'copy', { items: [{ kind: 'sqlite', from: join(dir, 'old.sqlite'), to }] }),
+  ]
+  // Held so long ago that the window is over before it copies.
+  const held: JournalEntry[] = [
+    { entry: 'intent', at, step: 'hold', direction: 'do', data: { heldAt: 0 } },
+    { entry: 'outcome', at, step: 'hold', direction: 'do', ok: true, durationMs: 1 },
+  ]
+  expect(run('forward', steps, held)).toContain('the window was open for longer than 1 s')
+  expect(readFileSync(to, 'utf8')).toBe('from somebody else')
+  expect(existsSync(join(dir, 'closed'))).toBe(false)
+  const records = stepRecords(entries())
+  expect(records.get('copy')?.error).toContain('open for longer')
+  expect(['hold', 'copy', 'flip'].filter((id) => mayHaveHappened(records.get(id)))).toEqual([])
+  // As a script that was not done going back left its journal.
+  const failed = { entry: 'outcome', at, step: 'copy', direction: 'do', ok: false, durationMs: 0 } as const
+  expect(run('back', steps, [...held, failed])).toBe('')
+  expect(readFileSync(to, 'utf8')).toBe('from somebody else')
+})
