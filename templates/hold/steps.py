@@ -295,9 +295,13 @@ class Fence(Step):
             if not os.path.exists(self.fenced(path)):
                 continue
             if os.path.lexists(path):
-                # Made by somebody while it was fenced: kept, and not served.
-                rename(item, path, '%s.stray-%s' % (path, self.change.id))
+                rename(item, path, stray_of(self, path))
             rename(item, self.fenced(path), path)
+
+
+def stray_of(step, path):
+    """Where that goes which somebody has made in a place meanwhile: kept, and not served."""
+    return '%s.stray-%s-%d' % (path, step.change.id, time.time())
 
 
 def rename(item, source, target):
@@ -318,7 +322,7 @@ class Copy(Step):
 
     def prepare(self):
         found = [item['to'] for item in self.spec['items'] if os.path.lexists(item['to'])]
-        return {'stray': {path: '%s.stray-%s-%d' % (path, self.change.id, time.time()) for path in found}}
+        return {'stray': {path: stray_of(self, path) for path in found}}
 
     def in_the_way(self, kept):
         for item in self.spec['items']:
@@ -376,7 +380,7 @@ class Move(Step):
             if not os.path.lexists(move['to']):
                 continue
             if os.path.lexists(move['from']):
-                discard(move['from'])
+                rename({'kind': 'sqlite'}, move['from'], stray_of(self, move['from']))
             os.makedirs(os.path.dirname(move['from']), exist_ok=True)
             os.rename(move['to'], move['from'])
 

@@ -1,6 +1,6 @@
 /** The window's script by itself, without a promotion around it: what going back leaves alone. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -52,4 +52,25 @@ it('takes nothing back of a step that failed before it was begun: what lies in i
   const failed = { entry: 'outcome', at, step: 'copy', direction: 'do', ok: false, durationMs: 0 } as const
   expect(run('back', steps, [...held, failed])).toBe('')
   expect(readFileSync(to, 'utf8')).toBe('from somebody else')
+})
+
+it('keeps what has come into a place meanwhile, beside what it puts back there', () => {
+  const [from, to] = [join(dir, 'pony.sqlite'), join(dir, 'away.sqlite')]
+  writeFileSync(to, 'what was there')
+  writeFileSync(from, 'from somebody else')
+  writeFileSync(`${from}-journal`, 'and its journal')
+  const done: JournalEntry[] = [
+    { entry: 'intent', at, step: 'archive', direction: 'do' },
+    { entry: 'outcome', at, step: 'archive', direction: 'do', ok: true, durationMs: 1 },
+  ]
+  const moves = ['', '-journal'].map((companion) => ({ from: from + companion, to: to + companion }))
+  expect(run('back', [step('archive', 'move', { moves })], done)).toBe('')
+  expect(readFileSync(from, 'utf8')).toBe('what was there')
+  // A journal that is not its own would spoil a database.
+  expect(existsSync(`${from}-journal`)).toBe(false)
+  const beside = readdirSync(dir).filter((name) => name.startsWith('pony.sqlite.stray-c1-'))
+  expect(beside.map((name) => readFileSync(join(dir, name), 'utf8')).sort()).toEqual([
+    'and its journal',
+    'from somebody else',
+  ])
 })
