@@ -42,11 +42,17 @@ export async function demote(
   }
 }
 
-/** Whether the old release can't have the data: not tried because nobody knows how, or tried and taken back. */
+/** How the host's scripts tell of a command of the app that failed: of these steps, that is what reverses the schema. */
+const commandFailed = /^exit status -?\d+: /
+
+/** Whether the old release can't have the data: nobody knows how to reverse its schema, or that was tried and taken back. */
 function noWayBack(error: unknown): error is SlipwayError {
   const { planOnly, dryRun } = currentRun().options
   if (planOnly || dryRun) return false
-  if (error instanceof StepFailedError) return error.undone && ['trial', 'migrate'].includes(error.step)
+  if (error instanceof StepFailedError) {
+    const why = error.cause instanceof Error ? error.cause.message : ''
+    return error.undone && ['trial', 'migrate'].includes(error.step) && commandFailed.test(why)
+  }
   return error instanceof SlipwayError && error.code === 'schema-unknown'
 }
 
