@@ -4,7 +4,7 @@ import { asSlipwayError } from '../../events/foreign.ts'
 import { currentRun } from '../../events/run.ts'
 import type { DeployOptions, InstallOptions } from '../deployment.ts'
 import { inStep } from '../vps/step.ts'
-import { buildCode, buildLeft } from './builds.ts'
+import { buildCode } from './builds.ts'
 import { type HerokuContext, ofRun } from './context.ts'
 import { dynosUp, formationOf, healthy } from './dynos.ts'
 import { isNotFound } from './errors.ts'
@@ -27,7 +27,7 @@ export async function buildAndRelease(
   }
   tellOfOtherHooks(context)
   const before = await currentRelease(context)
-  const built = (ofRun(context).goesOn && (await buildLeft(context))) || (await buildCode(context, options))
+  const built = await buildCode(context, options)
   const release = await released(context, built.release?.id ?? '', before)
   ofRun(context).released = true
   return proved(context, release, before, options.keepFailed, async () => {

@@ -5,7 +5,7 @@ import type { DeployOptions, InstallOptions } from '../deployment.ts'
 import { inStep } from '../vps/step.ts'
 import { tell } from './change.ts'
 import { ignored } from './client.ts'
-import type { HerokuContext } from './context.ts'
+import { type HerokuContext, ofRun } from './context.ts'
 import * as resource from './resources.ts'
 import { checksumOf, packSource, type Source } from './source.ts'
 import { showStream } from './stream.ts'
@@ -24,6 +24,8 @@ async function bySource(context: HerokuContext, options: DeployOptions & Install
     clocked(context, await packSource(context, options)),
   )
   currentRun().emit({ type: 'note', host: app, text: `${source.what}, ${Math.ceil(source.tarball.length / 1024)} kB` })
+  const left = await buildLeft(context, source)
+  if (left) return left
   await allowed(context, source.commit, options)
   await purged(context, options)
   const url = await inStep('upload the source', app, () => uploadSource(context, source))
@@ -48,6 +50,8 @@ async function byGit(context: HerokuContext, options: DeployOptions & InstallOpt
   const run = currentRun()
   const commit = await commitToPush(context, options)
   run.emit({ type: 'note', host: app, text: commit.what })
+  const left = await buildLeft(context, commit)
+  if (left) return left
   await allowed(context, commit.commit, options)
   await purged(context, options)
   if (run.options.dryRun) {
@@ -157,16 +161,30 @@ export async function followed(context: HerokuContext, made: resource.Build, tai
       )
 }
 
-/** The newest build, of which a run that died did not see the end; one that failed is none. */
-export async function buildLeft(context: HerokuContext): Promise<resource.Build | undefined> {
+/**
+ * The newest build, where the deploy goes on with one of which a run that died did not see the end. One that failed is
+ * none; nor is one of other code than is to be deployed now, which is stopped: its release could come after.
+ */
+async function buildLeft(
+  context: HerokuContext,
+  { commit, checksum }: { commit?: string; checksum?: string },
+): Promise<resource.Build | undefined> {
+  if (!ofRun(context).goesOn) return undefined
   const all = await context.client.list(`${context.path}/builds`, resource.build)
   const newest = all.sort((a, b) => a.created_at.localeCompare(b.created_at)).at(-1)
   if (!newest || newest.status === 'failed') return undefined
+  const of = newest.source_blob
+  if (!(of.version ? of.version === commit : of.checksum && of.checksum === checksum)) {
+    const text = 'the build that is there is of other code than there is now; it is not gone on with'
+    currentRun().emit({ type: 'note', host: context.app, text })
+    if (newest.status === 'pending') await cancelBuilds(context, async () => [newest])
+    return undefined
+  }
   currentRun().emit({ type: 'note', host: context.app, text: 'going on with the build that is there' })
   return followed(context, newest)
 }
 
-/** Ctrl-C: the platform is told to stop, though the run is over. */
+/** The platform is told to stop, after Ctrl-C too. */
 async function cancelBuilds(context: HerokuContext, of: () => Promise<resource.Build[]>): Promise<void> {
   const calm = scoped(currentRun(), { signal: AbortSignal.timeout(10_000) })
   await withRun(calm, async () => {

@@ -32,7 +32,7 @@ const buildSchema = v.object({
   status: v.picklist(['pending', 'succeeded', 'failed']),
   output_stream_url: v.nullish(v.string()),
   release: v.nullish(reference),
-  source_blob: v.object({ url: v.string(), version: v.nullish(v.string()) }),
+  source_blob: v.object({ url: v.string(), version: v.nullish(v.string()), checksum: v.nullish(v.string()) }),
   created_at: v.string(),
 })
 export type Build = v.InferOutput<typeof buildSchema>

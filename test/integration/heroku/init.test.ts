@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { HerokuConfig } from '../../../src/config/types.ts'
-import { type RunOptions, SlipwayError } from '../../../src/events/index.ts'
+import { currentRun, type RunOptions, SlipwayError } from '../../../src/events/index.ts'
 import { Secret } from '../../../src/shell/secret.ts'
 import { herokuContext } from '../../../src/targets/heroku/context.ts'
 import type { InitAppOptions } from '../../../src/targets/heroku/deployment.ts'
@@ -189,6 +189,35 @@ describe('an app from nothing', () => {
     expect(await initialize(second)).toEqual([])
     const { value } = await stage.run(async () => (await storeFor(context)).list())
     expect(value.find((each) => each.id === 'died')).toMatchObject({ result: 'done' })
+  }, 60_000)
+
+  test('whose first deploy died goes on with its build, unless there is other code by now', async () => {
+    const addons = { 'heroku-postgresql': 'essential-0' }
+    const second = { herokuApp: 'pony-second', pipeline: undefined, domain: undefined, settings: undefined, addons }
+    const { context } = contextOf(second)
+    const died = (id: string) =>
+      stage.run(async () => {
+        const store = await storeFor(context)
+        const by = { run: id, user: 'ben', machine: 'elsewhere', command: 'init' }
+        const at = new Date().toISOString()
+        const step = 'first deploy'
+        const begin = { kind: 'init', title: '', by, facts: {}, steps: [step], locks: ['pony-second.init', 'staging'] }
+        await store.lock(begin.locks, by)
+        const journal = await store.begin({ entry: 'begin', at, id, ...begin })
+        await stage.heroku.sql('pony-second', `UPDATE slipway.locks SET run = '${currentRun().id}'`)
+        await journal.append({ entry: 'intent', at, step, direction: 'do' })
+        await stage.heroku.sql('pony-second', 'DELETE FROM slipway.locks')
+      })
+    const { builds } = stage.heroku.state.apps.get('pony-second')!
+    const before = builds.length
+    await died('same-code')
+    expect(await initialize(second)).toEqual(['first deploy'])
+    expect(builds).toHaveLength(before)
+    stage.commit({ 'version.txt': 'mended' })
+    await died('other-code')
+    expect(await initialize(second)).toEqual(['first deploy'])
+    expect(builds).toHaveLength(before + 1)
+    expect((await stage.get('pony-second', '/up')).version).toBe('mended')
   }, 60_000)
 
   test('makes anew what it had made, where that is gone by the next run', async () => {
