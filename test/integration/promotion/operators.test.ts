@@ -39,6 +39,9 @@ function asIfMigrated(): void {
   }
 }
 
+/** The same is asked of single failures in test/unit/promotion. */
+const itLong = it.skipIf(!process.env['SLIPWAY_TEST_LONG'])
+
 describe('operators', () => {
   it('are told who promotes already, and since when', { timeout: 90_000 }, async () => {
     const controller = new AbortController()
@@ -156,25 +159,29 @@ describe('operators', () => {
     },
   )
 
-  it('have no backup, and are told what it was, where going back failed of something else', {
-    timeout: 90_000,
-  }, async () => {
-    asIfMigrated()
-    const file = `${world.dir}/config/deploy.ini`
-    const ini = readFileSync(file, 'utf8')
-    writeFileSync(file, ini.replace(/^health = .*$/m, 'health = /nowhere\nhealth_deadline = 1s'))
-    const before = readdirSync(`${world.home}/.slipway/pony/backups`)
-    const failed = await world.run((from, to) => demote(from, to)).catch((error: SlipwayError) => error)
-    writeFileSync(file, ini)
-    expect(failed).toMatchObject({
-      code: 'step-failed',
-      step: 'trial',
-      undone: true,
-      message: expect.stringMatching(/is not healthy: .*404/),
-    })
-    expect(readdirSync(`${world.home}/.slipway/pony/backups`)).toEqual(before)
-    expect(world.site()).toBe('pony2026r2/run/app-a.sock')
-  })
+  itLong(
+    'have no backup, and are told what it was, where going back failed of something else',
+    {
+      timeout: 90_000,
+    },
+    async () => {
+      asIfMigrated()
+      const file = `${world.dir}/config/deploy.ini`
+      const ini = readFileSync(file, 'utf8')
+      writeFileSync(file, ini.replace(/^health = .*$/m, 'health = /nowhere\nhealth_deadline = 1s'))
+      const before = readdirSync(`${world.home}/.slipway/pony/backups`)
+      const failed = await world.run((from, to) => demote(from, to)).catch((error: SlipwayError) => error)
+      writeFileSync(file, ini)
+      expect(failed).toMatchObject({
+        code: 'step-failed',
+        step: 'trial',
+        undone: true,
+        message: expect.stringMatching(/is not healthy: .*404/),
+      })
+      expect(readdirSync(`${world.home}/.slipway/pony/backups`)).toEqual(before)
+      expect(world.site()).toBe('pony2026r2/run/app-a.sock')
+    },
+  )
 
   it('are told of that backup where only what comes after it failed', { timeout: 90_000 }, async () => {
     asIfMigrated()

@@ -46,7 +46,7 @@ export async function demote(
 const commandFailed = /^exit status -?\d+: /
 
 /** Whether the old release can't have the data: nobody knows how to reverse its schema, or that was tried and taken back. */
-function noWayBack(error: unknown): error is SlipwayError {
+export function noWayBack(error: unknown): error is SlipwayError {
   const { planOnly, dryRun } = currentRun().options
   if (planOnly || dryRun) return false
   if (error instanceof StepFailedError) {
