@@ -237,19 +237,33 @@ async function audited<T>(
   }
 }
 
-/** What the journal of the unfinished change says of a step. */
-export async function recordOf(store: ChangeStore, kind: string, step: string): Promise<StepRecord | undefined> {
-  const open = (await store.list()).find((each) => each.result === 'unfinished' && each.kind === kind)
-  return open && stepRecords(await (await store.open(open.id)).entries()).get(step)
+/** What the journal of the unfinished change of `deployment` says of a step: others may have one of that kind too. */
+export async function recordOf(
+  store: ChangeStore,
+  { kind, step, deployment }: StepOf,
+): Promise<StepRecord | undefined> {
+  for (const { id, result, kind: its } of await store.list()) {
+    if (result !== 'unfinished' || its !== kind) continue
+    const entries = await (await store.open(id)).entries()
+    if (beginOf(entries)?.locks?.includes(deployment)) return stepRecords(entries).get(step)
+  }
+  return undefined
+}
+
+export interface StepOf {
+  kind: string
+  step: string
+  /** The name of one that the change locks. */
+  deployment: string
 }
 
 /**
  * Where a step stands whose effect can't be seen in the world (data that was overwritten): what the journal of the
  * unfinished change says. Begun and not finished is unclear: the way out is back.
  */
-export function journalled(store: ChangeStore, kind: string, step: string): () => Promise<StepState> {
+export function journalled(store: ChangeStore, of: StepOf): () => Promise<StepState> {
   return async () => {
-    const record = await recordOf(store, kind, step)
+    const record = await recordOf(store, of)
     if (!mayHaveHappened(record)) return 'todo'
     return record.direction === 'do' && record.ok === true ? 'done' : 'unclear'
   }

@@ -108,7 +108,7 @@ export async function clone(context: HerokuContext, target: HerokuConfig, option
               id: 'transfer',
               title: `copy ${facts.from.addon.name} over ${facts.to.addon.name}; backup schedules are put back`,
               undoTitle: `restore what ${to.app} had, from the backup just made`,
-              check: journalled(store, 'clone', 'transfer'),
+              check: journalled(store, { kind: 'clone', step: 'transfer', deployment: to.deployment.name }),
               prepare: async () => ({ before }),
               do: async () => {
                 await ((await keepsStore(to)) ? store.across(copy) : copy())

@@ -200,7 +200,8 @@ function promoteSteps(to: HerokuContext, facts: PromotionFacts, store: ChangeSto
     (await releasesOf(to, 5)).find((release) => release.version > Number(version) && release.slug?.id === slug)
   /** The release of the promotion that was sent; undefined where none was. */
   const sent = async (): Promise<string | undefined> => {
-    const data = (await recordOf(store, 'promote', 'promote'))?.data ?? {}
+    const data =
+      (await recordOf(store, { kind: 'promote', step: 'promote', deployment: to.deployment.name }))?.data ?? {}
     if (data['promotion']) return targetRelease(to, String(data['promotion']))
     return data['newest'] === undefined ? undefined : (await since(data['newest']))?.id
   }
@@ -223,7 +224,9 @@ function promoteSteps(to: HerokuContext, facts: PromotionFacts, store: ChangeSto
         version: facts.to.release?.version,
         newest: (await releasesOf(to, 1))[0]?.version ?? 0,
       }),
-      async do({ newest }) {
+      async do() {
+        // Of an earlier attempt there may be a release that failed.
+        const newest = (await releasesOf(to, 1))[0]?.version ?? 0
         const made = await client.write('POST', '/pipeline-promotions', resource.promotion, {
           variant: 'sdk',
           body: {
@@ -232,9 +235,11 @@ function promoteSteps(to: HerokuContext, facts: PromotionFacts, store: ChangeSto
             source: { app: { id: facts.from.id }, release: { id: facts.from.release.id } },
             targets: [{ app: { id: facts.to.id } }],
           },
+          // Beyond the reach of Ctrl-C: without its id nobody could tell what became of it.
+          evenAborted: true,
           reread: async () => ((await since(newest)) ? { id: '', status: 'pending' } : undefined),
         })
-        return { promotion: made.id }
+        return { promotion: made.id, newest }
       },
       async undo(data) {
         const back = await rollbackTo(to, String(data['before']))

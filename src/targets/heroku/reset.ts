@@ -49,7 +49,7 @@ export async function reset(context: HerokuContext, options: ChangeOptions = {})
               id: 'reset',
               title: `empty ${postgres.databaseName(attachment)}`,
               undoTitle: 'restore what was there before, from the backup just made',
-              check: journalled(store, 'reset', 'reset'),
+              check: journalled(store, { kind: 'reset', step: 'reset', deployment: context.deployment.name }),
               prepare: async () => ({ before }),
               do: async () => {
                 await store.across(() => postgres.resetDatabase(context, attachment))

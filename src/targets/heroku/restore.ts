@@ -62,7 +62,7 @@ export async function restore(context: HerokuContext, backup: string, options: C
               id: 'restore',
               title: `restore ${facts.backup.name} over ${postgres.databaseName(facts.attachment)}; backup schedules are put back`,
               undoTitle: 'restore what was there before, from the backup just made',
-              check: journalled(store, 'restore', 'restore'),
+              check: journalled(store, { kind: 'restore', step: 'restore', deployment: context.deployment.name }),
               prepare: async () => ({ before }),
               do: async () => {
                 await from(facts.backup.name)

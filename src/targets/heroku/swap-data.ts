@@ -60,7 +60,7 @@ function attached({ from, to, facts, store, command }: DataMove): Step[] {
             ...commandStep(from, 'migrate', command, "migrate production's data"),
             undoTitle: 'restore the backup just made: nothing was written since',
             prepare: async () => ({ backup }),
-            check: journalled(store, 'swap', 'migrate'),
+            check: journalled(store, { kind: 'swap', step: 'migrate', deployment: to.deployment.name }),
             // The journal is in the database that is overwritten.
             undo: (data: UndoData) =>
               store.across(() =>
@@ -90,7 +90,7 @@ function transferred({ from, to, facts, store, command }: DataMove): Step[] {
       id: 'transfer',
       title: `copy ${facts.toDatabase.addon.name} (${facts.plans.to}) over ${facts.fromDatabase.addon.name} (${facts.plans.from})`,
       undoTitle: `restore what ${from.app} had, from the backup just made`,
-      check: journalled(store, 'swap', 'transfer'),
+      check: journalled(store, { kind: 'swap', step: 'transfer', deployment: to.deployment.name }),
       prepare: async () => ({ before }),
       async do() {
         await postgres.copyDatabase(

@@ -165,7 +165,13 @@ function moveDomain(store: HerokuStore, from: HerokuContext, to: HerokuContext, 
       if ((await domainsOf(from)).some((each) => each.hostname === hostname)) return 'done'
       if ((await domainsOf(to)).some((each) => each.hostname === hostname)) return 'todo'
       // Removed from the one and not added to the other: only undo can tell that there is something to do.
-      return (await journalled(store, 'swap', `domain-${hostname}`)()) === 'todo' ? 'todo' : 'unclear'
+      return (await journalled(store, {
+        kind: 'swap',
+        step: `domain-${hostname}`,
+        deployment: to.deployment.name,
+      })()) === 'todo'
+        ? 'todo'
+        : 'unclear'
     },
     async do() {
       await detachDomain(to, hostname)

@@ -25,6 +25,8 @@ const stageVersion = async (version: string, files: Record<string, string> = {})
   await stage.run(() => stage.staging.deploy())
 }
 
+const testLong = test.skipIf(!process.env['SLIPWAY_TEST_LONG'])
+
 describe('a promotion by the pipeline', () => {
   test('shows its steps with real values, and changes nothing, when only the plan is wanted', async () => {
     await stageVersion('2')
@@ -183,6 +185,47 @@ describe('a promotion by the pipeline', () => {
     expect(stage.heroku.state.promotions).toHaveLength(sent)
     expect((await stage.get('pony-production', '/up')).version).toBe('4')
   }, 60_000)
+
+  testLong(
+    'that is interrupted as it is sent has its id kept, and one that is done again is not taken for one that failed',
+    async () => {
+      const { faults, state } = stage.heroku
+      await stageVersion('4b')
+      let letGo = (): void => undefined
+      const until = new Promise<void>((resolve) => {
+        letGo = resolve
+      })
+      const path = /^\/pipeline-promotions$/
+      faults.add('POST', path, { kind: 'hold', until })
+      faults.on.failRelease = true
+      const controller = new AbortController()
+      const promoting = stage.run(() => promote(), {}, { signal: controller.signal })
+      const isHeld = () => faults.rules.every((rule) => rule.times === 0)
+      while (!isHeld()) await new Promise((resolve) => setTimeout(resolve, 10))
+      controller.abort()
+      letGo()
+      await expect(promoting).rejects.toMatchObject({ code: 'aborted', state: expect.stringContaining('unfinished') })
+      const outcome = `entry->>'entry' = 'outcome' AND entry->>'step' = 'promote'
+  AND journal IN (SELECT id FROM slipway.journals WHERE result IS NULL)`
+      expect(
+        await stage.heroku.sql(
+          'pony-production',
+          `SELECT entry->'data'->>'promotion' FROM slipway.entries WHERE ${outcome}`,
+        ),
+      ).toBe(state.promotions.at(-1)!.id)
+      while (state.promotions.at(-1)!.targets[0]!.status === 'pending')
+        await new Promise((resolve) => setTimeout(resolve, 10))
+      faults.on.failRelease = false
+      // As if it had been killed before that: it is sent again, and its reply is lost while the platform is at it.
+      await stage.heroku.sql('pony-production', `DELETE FROM slipway.entries WHERE ${outcome}`)
+      faults.add('POST', path, { kind: 'lose-reply' })
+      faults.on.promotionDelayMs = 300
+      await stage.run(() => promote({ resume: true }))
+      faults.on.promotionDelayMs = 0
+      expect((await stage.get('pony-production', '/up')).version).toBe('4b')
+    },
+    60_000,
+  )
 
   test('keeps its table out of what the app sees, and lets one run at a time', async () => {
     await stageVersion('5')
