@@ -340,8 +340,9 @@ export const demote = task({
   params: {
     resume: flag().about('go on with one that stopped on its way'),
     undo: flag().about('take back one that stopped on its way'),
+    close: flag().about('requests are answered 503 meanwhile, instead of waiting'),
   },
-  run: (options) => app.demote(app.staging, app.production, options),
+  run: ({ close, ...options }) => app.demote(app.staging, app.production, { ...options, hold: !close }),
 })
 
 export const promotions = task({

@@ -1,29 +1,55 @@
-import { writeFileSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { copyFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { promote } from '../../../src/targets/vps/promotion/index.ts'
-import { audit } from '../../faults/load.ts'
+import { type Built, buildSlipway, repository } from '../../built.ts'
+import { audit, type LoadReport } from '../../faults/load.ts'
 import { makeWorld, marksIn, type World } from '../../faults/world.ts'
 
+const isLong = process.env['SLIPWAY_TEST_LONG'] !== undefined
+const itLong = it.skipIf(!isLong)
+
 let world: World
+let built: Built
+const reports: LoadReport[] = []
 beforeAll(async () => {
+  if (isLong) built = await buildSlipway()
   world = await makeWorld()
 }, 120_000)
-afterAll(() => world?.remove())
+afterAll(async () => {
+  await world?.remove()
+  built?.remove()
+})
+
+/** Under load: each request is answered, or told 503 with Retry-After; then `release` has all that was ever written. */
+async function closed(release: string, work: () => Promise<unknown>): Promise<void> {
+  const load = world.load({
+    connections: 8,
+    allow: (status, headers) => status === 503 && headers['retry-after'] !== undefined,
+  })
+  await load.reached(200)
+  await work()
+  await load.reached(load.report.requests + 200)
+  const client = await load.stop()
+  reports.push(client)
+  expect(client.failed).toEqual([])
+  expect(client.allowed).toBeGreaterThan(0)
+  for (const each of reports) expect(audit(each, marksIn(world, release))).toEqual({ missing: [], twice: [] })
+  expect(world.site()).toBe(`${release}/run/app-a.sock`)
+}
 
 describe('a promotion without holding requests', () => {
   it('has them answered 503 with Retry-After in the window, and by nothing else', { timeout: 120_000 }, async () => {
-    const load = world.load({
-      connections: 8,
-      allow: (status, headers) => status === 503 && headers['retry-after'] !== undefined,
-    })
-    await load.reached(200)
-    await world.run((from, to) => promote(from, to, { hold: false }))
-    await load.reached(load.report.requests + 200)
-    const client = await load.stop()
-    expect(client.failed).toEqual([])
-    expect(client.allowed).toBeGreaterThan(0)
-    expect(audit(client, marksIn(world, 'pony2026r2'))).toEqual({ missing: [], twice: [] })
-    expect(world.site()).toBe('pony2026r2/run/app-a.sock')
+    await closed('pony2026r2', () => world.run((from, to) => promote(from, to, { hold: false })))
+  })
+
+  itLong('can be gone back from in the same way', { timeout: 120_000 }, async () => {
+    copyFileSync(join(repository, 'tasks.ts'), join(world.dir, 'tasks.ts'))
+    const env = { PATH: process.env['PATH'], HOME: world.dir, XDG_CACHE_HOME: join(world.dir, 'cache') }
+    const words = [built.tasks, '--sandbox', '--yes', 'demote:close=true']
+    await closed('pony2026r1', () => promisify(execFile)(process.execPath, words, { cwd: world.dir, env }))
   })
 
   it('can be taken back by a failing step, and leaves staging and production as they were', {

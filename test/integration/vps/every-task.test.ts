@@ -302,6 +302,7 @@ test('a second promotion, and back', { timeout: minutes(4) }, async () => {
   expect(scheduled().length).toBeGreaterThan(1)
   expect(scheduled().filter((line) => !line.includes('/pony2026r3/'))).toEqual([])
   expect(runNightly()).toBe('pony2026r3')
+  expect(await done('demote:close=true', '--plan')).toContain(`have ${production} answer 503 with Retry-After`)
   await done('demote', '--yes')
   expect(await visit(production)).toMatchObject({ release: expect.stringMatching(/^pony2026r2\//) })
   expect(scheduled().filter((line) => !line.includes('/pony2026r2/'))).toEqual([])

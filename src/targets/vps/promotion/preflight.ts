@@ -93,7 +93,7 @@ export function refusals(gathered: Gathered, connections?: number): SlipwayError
         {
           host,
           state: 'Nothing was changed.',
-          next: 'Give the account a shorter home or the app a shorter name, or promote with close=true: requests are answered 503 meanwhile.',
+          next: 'Give the account a shorter home or the app a shorter name, or add close=true: requests are answered 503 meanwhile.',
         },
       ),
     )
@@ -113,7 +113,7 @@ export function refusals(gathered: Gathered, connections?: number): SlipwayError
         {
           host,
           state: 'Nothing was changed.',
-          next: 'Raise proxy_read_timeout and proxy_send_timeout in the site, or promote with close=true: requests are answered 503 meanwhile.',
+          next: 'Raise proxy_read_timeout and proxy_send_timeout in the site, or add close=true: requests are answered 503 meanwhile.',
         },
       ),
     )
@@ -138,7 +138,7 @@ export function refuseTooLong(facts: PromotionFacts, predictedMs: number): void 
   throw new SlipwayError('window-too-long', text, {
     host: facts.host,
     state: 'No request was held.',
-    next: 'Raise proxy_read_timeout and proxy_send_timeout in the site (60 s give 45), or promote with close=true: requests are answered 503 meanwhile.',
+    next: 'Raise proxy_read_timeout and proxy_send_timeout in the site (60 s give 45), or add close=true: requests are answered 503 meanwhile.',
   })
 }
 
