@@ -80,7 +80,7 @@ export function rollbackTarget(
       .filter((record) => record.id !== current)
       .sort((a, b) => ((a.liveAt ?? a.id) < (b.liveAt ?? b.id) ? 1 : -1))[0]
     if (before) return before
-    throw new SlipwayError('no-rollback', 'there is no earlier version that was live', {
+    throw new SlipwayError('no-rollback', 'there is no earlier version that was live and is still there', {
       state: 'Nothing was changed.',
       next: 'See what there is: `tasks versions`.',
     })

@@ -33,8 +33,11 @@ export async function rollback(
   const home = context.home()
   const facts = await hostFacts(context.deployment, home)
   requireRelease(context.deployment, facts, home)
-  const target = rollbackTarget(facts.records, facts.current, options.to)
-  await onEach(context.hosts, (host) => requireCode(context, host, target))
+  const incomplete = await incompleteOn(context, facts.records)
+  const whole = facts.records.filter(({ id }) => !incomplete.has(id))
+  const target = rollbackTarget(options.to === undefined ? whole : facts.records, facts.current, options.to)
+  const lacking = incomplete.get(target.id)
+  if (lacking) throw versionGone(context, lacking, target)
   const goBack = async () => {
     if (options.migrate) await rollbackWithSchema(context, target)
     else await switchTo(context, target)
@@ -44,11 +47,23 @@ export async function rollback(
   return audited(context, `rollback to ${target.id}`, goBack, () => target.commit)
 }
 
-/** Before anything is changed: of a version that a prune had begun to remove, there is no folder any more. */
-async function requireCode({ deployment }: VpsContext, host: Host, { id }: VersionRecord): Promise<void> {
-  const release = requireRelease(deployment, await hostFacts(deployment, host), host)
-  if (await host.exists(release.version(id))) return
-  throw new SlipwayError('version-gone', `the code of ${id} is not there any more on ${host.name}`, {
+/** Of these, the versions whose code a host has no more, and which: a prune that began to remove one takes its folder first. */
+async function incompleteOn(
+  { deployment, hosts }: VpsContext,
+  records: readonly VersionRecord[],
+): Promise<Map<string, Host>> {
+  const incomplete = new Map<string, Host>()
+  await onEach(hosts, async (host) => {
+    const release = requireRelease(deployment, await hostFacts(deployment, host), host)
+    const there = await host.run(sh`ls ${release.versions}`, { kind: 'probe', quiet: true }).text()
+    const folders = new Set(there.split('\n'))
+    for (const { id } of records) if (!folders.has(id)) incomplete.set(id, host)
+  })
+  return incomplete
+}
+
+function versionGone({ deployment }: VpsContext, host: Host, { id }: VersionRecord): SlipwayError {
+  return new SlipwayError('version-gone', `the code of ${id} is not there any more on ${host.name}`, {
     host: host.name,
     state: 'Nothing was changed; the app runs on.',
     next: `Go back to another one: \`tasks versions:release=${deployment.name}\`; or clear its record away: \`tasks prune:release=${deployment.name}\`.`,

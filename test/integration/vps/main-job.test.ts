@@ -1,4 +1,13 @@
-import { existsSync, lstatSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ask, createProject, type Project, told } from './host.ts'
@@ -122,10 +131,19 @@ test('an install command that fails leaves the running app untouched and nothing
   project.configure((text) => text.replace(/install = echo.*\n.*\n/, ''))
 }, 60_000)
 
-test('rollback goes to the version that was live before, never to a failed one', async () => {
+test('rollback goes to the version that was live before, never to a failed one or one that is not whole', async () => {
   const { value: versions } = await project.run((staging) => staging.versions())
   const live = versions.filter((version) => version.wasLive)
+  // What a prune leaves that was cut short: the record of a version whose folder is gone.
+  const record = (id: string) => join(project.release, `.slipway/versions/${id}.json`)
+  const gone = { ...JSON.parse(readFileSync(record(live[1]!.id), 'utf8')), liveAt: new Date().toISOString() }
+  gone.id = gone.id.replace(/.$/, (last: string) => (last === '0' ? '1' : '0'))
+  writeFileSync(record(gone.id), `${JSON.stringify(gone)}\n`)
   const { value: version } = await project.run((staging) => staging.rollback())
+  await expect(project.run((staging) => staging.rollback({ to: gone.id }))).rejects.toMatchObject({
+    code: 'version-gone',
+  })
+  rmSync(record(gone.id))
   expect(version.id).toBe(live[1]?.id)
   expect((await get('/up')).release).toBe(`ponyr2/${version.id}`)
   await expect(project.run((staging) => staging.rollback({ to: versions[0]?.id }))).rejects.toMatchObject({
