@@ -8,11 +8,21 @@ import type { HerokuContext } from './context.ts'
 /** All rows of the store's tables. */
 export type Saved = Record<string, unknown>
 
+export interface Kept {
+  at: string
+  /** The id of the add-on whose content it is: the app's DATABASE may be another by now. */
+  database: string
+  saved: Saved
+}
+
 export interface Aside {
-  keep(saved: Saved): Promise<void>
+  readonly file: string
+  keep(database: string, saved: Saved): Promise<void>
   drop(): Promise<void>
-  /** What a run that is gone left, and when it kept it; undefined where there is none, or it is at work still. */
-  left(): Promise<{ at: string; saved: Saved } | undefined>
+  /** It stays for the next run: this one does nothing more with it. */
+  leave(): void
+  /** What a run that is gone, or done with it, left; undefined where there is none, or it is at work still. */
+  left(): Promise<Kept | undefined>
 }
 
 /** Files of this very process, whose number a run that is gone may have had too: in a container it is mostly the same. */
@@ -23,10 +33,11 @@ export function asideOf({ env }: HerokuContext, folder: string): Aside {
   const home = env['SLIPWAY_STATE_HOME'] ?? env['HOME'] ?? homedir()
   const file = join(home, '.slipway', folder, 'aside.json')
   return {
-    async keep(saved) {
+    file,
+    async keep(database, saved) {
       await mkdir(dirname(file), { recursive: true, mode: 0o700 })
       const at = new Date().toISOString()
-      await writeFile(`${file}.new`, JSON.stringify({ pid: process.pid, at, saved }), { mode: 0o600 })
+      await writeFile(`${file}.new`, JSON.stringify({ pid: process.pid, at, database, saved }), { mode: 0o600 })
       await rename(`${file}.new`, file)
       own.add(file)
     },
@@ -34,11 +45,12 @@ export function asideOf({ env }: HerokuContext, folder: string): Aside {
       await rm(file, { force: true })
       own.delete(file)
     },
+    leave: () => void own.delete(file),
     async left() {
       const text = await readFile(file, 'utf8').catch(() => undefined)
       if (text === undefined) return undefined
-      const { pid, at, saved } = JSON.parse(text) as { pid: number; at: string; saved: Saved }
-      return (pid === process.pid ? !own.has(file) : isGone(pid)) ? { at, saved } : undefined
+      const { pid, ...kept } = JSON.parse(text) as Kept & { pid: number }
+      return (pid === process.pid ? !own.has(file) : isGone(pid)) ? kept : undefined
     },
   }
 }

@@ -1,5 +1,5 @@
 /** Heroku Postgres through the data API: an API without a schema, so all that is known of it is in this file. */
-import { SlipwayError, UsageError } from '../../events/errors.ts'
+import { AbortedError, OutcomeUnknownError, SlipwayError, UsageError } from '../../events/errors.ts'
 import { currentRun, scoped, withRun } from '../../events/run.ts'
 import { ignored } from './client.ts'
 import type { HerokuContext } from './context.ts'
@@ -28,6 +28,20 @@ export async function requireDatabase(context: HerokuContext, name?: string): Pr
     })
   }
   return found
+}
+
+/** The attachment of which `is` holds, with the URL that the app's variables have for it. */
+export async function attachedAs(
+  context: HerokuContext,
+  is: (attachment: Attachment, url: string | undefined) => boolean,
+): Promise<{ attachment: Attachment; url: string | undefined } | undefined> {
+  const [all, settings] = await Promise.all([
+    context.client.list(`${context.path}/addon-attachments`, resource.attachment),
+    readSettings(context),
+  ])
+  return all
+    .map((attachment) => ({ attachment, url: settings[`${attachment.name}_URL`] }))
+    .find(({ attachment, url }) => is(attachment, url))
 }
 
 /** `pony::DATABASE`: how a database is named where something overwrites it. */
@@ -178,19 +192,36 @@ async function start(
     })
     return run.options.dryRun ? made : await finished(context, attachment, made, what)
   } catch (error) {
-    if (run.signal.aborted) await cancelled(context, attachment, newest)
-    throw error
+    if (!run.signal.aborted || (await cancelled(context, attachment, newest))) throw error
+    throw new AbortedError('interrupted', { cause: endUnknown(context, what, error) })
   }
 }
 
+/** It may go on at the platform: what it writes into is not to be touched before its end. */
+const endUnknown = (context: HerokuContext, what: string, cause: unknown): OutcomeUnknownError =>
+  new OutcomeUnknownError(
+    'heroku-transfer-unknown',
+    `${what}: its end could not be seen: ${cause instanceof Error ? cause.message : String(cause)}`,
+    {
+      host: context.app,
+      cause,
+      state: 'It may still be going on at Heroku.',
+      next: 'Type the same command again on this machine: it waits until Heroku is done, and goes on from there.',
+    },
+  )
+
+/** Whether that is so of an error, or of what it comes from. */
+export const leavesGoing = (error: unknown): boolean =>
+  error instanceof OutcomeUnknownError || (error instanceof AbortedError && error.cause instanceof OutcomeUnknownError)
+
 /**
  * Ctrl-C: what was begun is cancelled, and its end waited for, so that nothing is written into the database after
- * whoever called has gone on.
+ * whoever called has gone on. False: it may go on all the same.
  */
-async function cancelled(context: HerokuContext, attachment: Attachment, newest: number): Promise<void> {
+async function cancelled(context: HerokuContext, attachment: Attachment, newest: number): Promise<boolean> {
   const { client } = context
   const calm = scoped(currentRun(), { signal: AbortSignal.timeout(120_000) })
-  await withRun(calm, async () => {
+  return withRun(calm, async () => {
     const open = async (): Promise<Transfer[]> =>
       (await transfersOf(context, attachment)).filter((each) => each.num > newest && !each.finished_at)
     try {
@@ -205,10 +236,12 @@ async function cancelled(context: HerokuContext, attachment: Attachment, newest:
         deadlineMs: 100_000,
         late: () => new SlipwayError('heroku-transfer-late', 'the transfer did not end after it was cancelled'),
       })
+      return true
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
       const text = `a transfer into ${databaseName(attachment)} may still be going on: ${why}`
       currentRun().emit({ type: 'warning', host: context.app, text })
+      return false
     }
   })
 }
@@ -242,7 +275,9 @@ async function finished(
       late: () =>
         new SlipwayError('heroku-transfer-late', `${what}: still going on after six hours`, { host: context.app }),
     },
-  )
+  ).catch((error: unknown) => {
+    throw isBackup(made) || error instanceof AbortedError ? error : endUnknown(context, what, error)
+  })
   if (ended.succeeded !== true) throw await transferError(context, path, what)
   if (ended.warnings > 0)
     currentRun().emit({

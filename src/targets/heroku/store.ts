@@ -21,7 +21,7 @@ import { currentRun, type Run } from '../../events/run.ts'
 import { type Aside, asideOf, type Saved } from './aside.ts'
 import { type HerokuContext, herokuContext } from './context.ts'
 import { isNotFound } from './errors.ts'
-import { databaseName, databaseUrl, requireDatabase, transfersEnded } from './postgres.ts'
+import { attachedAs, databaseName, databaseUrl, leavesGoing, requireDatabase, transfersEnded } from './postgres.ts'
 import { sql } from './psql.ts'
 
 export const schema = 'slipway'
@@ -65,10 +65,10 @@ export async function storeFor(context: HerokuContext): Promise<HerokuStore> {
         if (currentRun().options.dryRun) await sql(url, 'SELECT 1')
         else {
           // First: while the platform still writes there, it alone makes what is there.
-          await putBackLeft(holder, url, aside)
+          await putBackLeft(holder, aside)
           await sql(url, tables)
         }
-        return postgresStore(url, aside)
+        return postgresStore(url, { aside, holder })
       } catch (error) {
         if (!(error instanceof SlipwayError) || error.code !== 'no-psql') throw error
         weaker(keeper, 'psql is not installed here')
@@ -96,22 +96,26 @@ export async function filesStore(context: HerokuContext): Promise<HerokuStore> {
 }
 
 /**
- * What the database's new content lacks of the store, or has from before, is put right once the platform is done;
+ * What a database's new content lacks of the store, or has from before, is put right once the platform is done;
  * where others, on another machine, have recorded something since, that is what holds.
  */
-async function putBackLeft(holder: HerokuContext, url: string, aside: Aside): Promise<void> {
+async function putBackLeft(holder: HerokuContext, aside: Aside): Promise<void> {
   const left = await aside.left()
   if (!left) return
-  const attachment = await requireDatabase(holder)
+  const warn = (text: string): void => currentRun().emit({ type: 'warning', host: holder.app, text })
+  // An exchange of databases may have begun or ended since: it is put back where it is from.
+  const of = await attachedAs(holder, ({ addon }) => addon.id === left.database)
+  if (!of?.url) {
+    warn(
+      `a run did not see the end of overwriting the database ${left.database}, which ${holder.app} has no more: its journal is not put back. Remove it, once nobody wants it: rm ${aside.file}`,
+    )
+    return
+  }
   const tell = (how: string): void =>
-    currentRun().emit({
-      type: 'warning',
-      host: holder.app,
-      text: `a run died while it overwrote ${databaseName(attachment)}: ${how}`,
-    })
-  await transfersEnded(holder, attachment)
+    warn(`a run did not see the end of overwriting ${databaseName(of.attachment)}: ${how}`)
+  await transfersEnded(holder, of.attachment)
   const since = await sql(
-    url,
+    of.url,
     `${tables} SELECT 1 FROM (SELECT line AS one FROM ${schema}.audits UNION ALL SELECT entry FROM ${schema}.entries) AS said
   WHERE (one->>'at')::timestamptz > (:'at')::timestamptz LIMIT 1;`,
     { at: left.at },
@@ -119,7 +123,7 @@ async function putBackLeft(holder: HerokuContext, url: string, aside: Aside): Pr
   if (since.length > 0) tell('others have gone on since, and its journal is not put back')
   else {
     tell('its journal is put back')
-    await putBack(url, left.saved)
+    await putBack(of.url, left.saved)
   }
   await aside.drop()
 }
@@ -188,8 +192,22 @@ function busyIn(rows: readonly Busy[]): LockInfo | undefined {
   return { ...row.holder, scope, since, ageSeconds, ...(row.journal ? { journal: row.journal } : {}) }
 }
 
-/** `aside` has the store while `across` overwrites its database. */
-export function postgresStore(url: string, aside?: Aside): HerokuStore {
+/** What has the store while its database is overwritten, which is one of `holder`'s. */
+interface Keeping {
+  aside: Aside
+  holder: HerokuContext
+}
+
+function leave({ aside, holder: { app } }: Keeping): void {
+  aside.leave()
+  const text = `Heroku may still be overwriting a database of ${app}, so its locks and journals are not put back yet: they are in ${aside.file}. Type the same command again on this machine: it waits until Heroku is done, and puts them back first`
+  currentRun().emit({ type: 'warning', host: app, text })
+}
+
+/** `kept`: where the store is while `across` overwrites its database. */
+export function postgresStore(url: string, kept?: Keeping): HerokuStore {
+  /** The platform may be overwriting the database still: nothing is written there any more. */
+  let away = false
   const query = async <T>(text: string, values: Record<string, string> = {}): Promise<T[]> =>
     (await sql(url, text, values)).map((line) => JSON.parse(line) as T)
 
@@ -314,6 +332,7 @@ INSERT INTO ${schema}.entries (journal, entry) VALUES (:'id', :'entry'::jsonb);`
       return was
     },
     async audit(line: AuditLine) {
+      if (away) return
       await sql(url, `INSERT INTO ${schema}.audits (line) VALUES (:'line'::jsonb);`, { line: tag(line) })
     },
     async audits(limit) {
@@ -327,12 +346,24 @@ INSERT INTO ${schema}.entries (journal, entry) VALUES (:'id', :'entry'::jsonb);`
   'entries', (SELECT coalesce(jsonb_agg(to_jsonb(e) ORDER BY n), '[]') FROM ${schema}.entries e),
   'audits', (SELECT coalesce(jsonb_agg(to_jsonb(a) ORDER BY n), '[]') FROM ${schema}.audits a));`,
       )
-      await aside?.keep(saved)
+      if (kept) {
+        const { aside, holder } = kept
+        const of = (await attachedAs(holder, (_, its) => its === url))?.attachment ?? (await requireDatabase(holder))
+        // A run that doesn't see the end is over when this is put back: it holds no lock then.
+        const locks = (saved['locks'] as { run: string }[]).filter(({ run }) => run !== currentRun().id)
+        await aside.keep(of.addon.id, { ...saved, locks })
+      }
       try {
         return await fn()
+      } catch (error) {
+        away = kept !== undefined && leavesGoing(error)
+        throw error
       } finally {
-        await putBack(url, saved)
-        await aside?.drop()
+        if (kept && away) leave(kept)
+        else {
+          await putBack(url, saved)
+          await kept?.aside.drop()
+        }
       }
     },
   }

@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { herokuContext } from '../../../src/targets/heroku/context.ts'
 import * as postgres from '../../../src/targets/heroku/postgres.ts'
 import { storeFor } from '../../../src/targets/heroku/store.ts'
@@ -30,6 +30,8 @@ beforeAll(async () => {
 afterAll(() => stage.close())
 
 const names = async (app: string): Promise<unknown> => (await stage.get(app, '/pledges')).body
+
+const testLong = test.skipIf(!process.env['SLIPWAY_TEST_LONG'])
 
 describe('a database', () => {
   test("is filled by the app's own command, once", async () => {
@@ -91,7 +93,8 @@ describe('a database', () => {
       const saved = { locks: [], journals: [], entries: [], audits: [{ n: 1, line }] }
       const folder = join(stage.dir, '.slipway', 'heroku-pony-production')
       mkdirSync(folder, { recursive: true })
-      writeFileSync(join(folder, 'aside.json'), JSON.stringify({ pid, at, saved }))
+      const { id: database } = stage.heroku.state.addons.find((each) => each.app.name === 'pony-production')!
+      writeFileSync(join(folder, 'aside.json'), JSON.stringify({ pid, at, database, saved }))
       await stage.run(async () => (await storeFor(context)).audits(1))
       const audits = () => stage.heroku.sql('pony-production', 'SELECT count(*) FROM slipway.audits')
       expect(Number(await audits()) === 1).toBe(back)
@@ -192,6 +195,85 @@ describe('a database', () => {
     expect(await names('pony-production')).toEqual(['Ada', 'Brita'])
     expect(stage.heroku.state.apps.get('pony-production')!.maintenance).toBe(false)
   }, 90_000)
+
+  // A short one beside: what is kept is put back where it is from.
+  testLong(
+    'whose restore nobody saw the end of is not written to before that, and restored when it is run again',
+    async () => {
+      const { value: backup } = await stage.run(() => stage.production.database.backup())
+      const { faults, state, seen } = stage.heroku
+      await stage.post('pony-production', 'Unseen')
+      // The platform took it, and does not say so, nor what it does.
+      faults.add('POST', /\/restores$/, { kind: 'lose-reply' })
+      let from = Number.POSITIVE_INFINITY
+      const told: string[] = []
+      await expect(
+        stage.run((run) => {
+          run.bus.on((event) => {
+            if (event.type === 'warning') told.push(event.text)
+            // Its end can be asked for, and is not answered.
+            if (event.type !== 'note' || !event.text.includes('/restores was lost')) return
+            from = seen.length
+            faults.add('GET', /\/transfers\/[^/]+$/, { kind: 'status', status: 403, id: 'forbidden', message: 'No.' })
+          })
+          return stage.production.database.restore(backup.id)
+        }),
+      ).rejects.toMatchObject({
+        cause: { code: 'heroku-transfer-unknown' },
+        state: expect.stringContaining('unfinished'),
+      })
+      expect(seen.slice(from).filter((call) => call.method !== 'GET')).toEqual([])
+      const aside = join(stage.dir, '../.slipway/heroku-pony-production/aside.json')
+      expect(told.at(-1)).toContain(aside)
+      const ours = state.transfers.at(-1)!
+      await vi.waitFor(() => expect(ours.finishedAt).not.toBe(null), { timeout: 20_000 })
+      // What the backup had of it, and nothing of the restore itself.
+      const here =
+        "SELECT count(*) FROM slipway.entries WHERE entry->>'step' = 'restore' AND entry->>'direction' = 'do' AND entry->>'entry' = 'intent'"
+      const before = Number(await stage.heroku.sql('pony-production', here))
+      const { events } = await stage.run(() => stage.production.database.restore(backup.id))
+      const warned = events.flatMap((event) => (event.type === 'warning' ? [event.text] : []))
+      expect(warned[0]).toContain(
+        'did not see the end of overwriting pony-production::DATABASE: its journal is put back',
+      )
+      expect(warned[1]).toContain('taking back first')
+      expect(Number(await stage.heroku.sql('pony-production', here))).toBe(before + 2)
+      expect(await names('pony-production')).toEqual(['Ada', 'Brita'])
+      expect(existsSync(aside)).toBe(false)
+    },
+    90_000,
+  )
+
+  test('has its journal put back wherever it is attached by now, and nothing put into the one in its place', async () => {
+    const context = herokuContext(stage.production.config, {
+      config: stage.config,
+      env: { ...stage.heroku.env, HOME: stage.dir, SLIPWAY_STATE_HOME: stage.dir, PATH: process.env['PATH'] },
+    })
+    const of = (name: string) => stage.heroku.state.addons.find((each) => each.app.name === name)!
+    const [its, other] = [of('pony-production'), of('pony-staging')]
+    const line = { at: '2019-12-31T00:00:00.000Z', run: 'r', who: 'Ada', what: 'exchange', deployment: 'production' }
+    const saved = { locks: [], journals: [], entries: [], audits: [{ n: 1, line }] }
+    const kept = { pid: 2 ** 22 + 1, at: new Date().toISOString(), saved }
+    const aside = join(stage.dir, '.slipway/heroku-pony-production/aside.json')
+    const exchanges = "SELECT count(*) FROM slipway.audits WHERE line->>'what' = 'exchange'"
+    const store = () => stage.run(() => storeFor(context))
+    mkdirSync(dirname(aside), { recursive: true })
+    await stage.run(() => postgres.attachDatabase(context, other.name))
+    try {
+      writeFileSync(aside, JSON.stringify({ ...kept, database: its.id }))
+      await store()
+      expect(await stage.heroku.sql('pony-staging', exchanges)).toBe('0')
+      expect(existsSync(aside)).toBe(false)
+    } finally {
+      await stage.run(() => postgres.attachDatabase(context, its.name))
+    }
+    expect(await stage.heroku.sql('pony-production', exchanges)).toBe('1')
+    writeFileSync(aside, JSON.stringify({ ...kept, database: 'gone' }))
+    const { events } = await store()
+    expect(events.some((event) => event.type === 'warning' && event.text.includes(`rm ${aside}`))).toBe(true)
+    rmSync(aside)
+    await stage.heroku.sql('pony-staging', 'DROP SCHEMA slipway CASCADE')
+  }, 60_000)
 
   test('is left alone while a transfer of a run that died overwrites it', async () => {
     const { transfers } = stage.heroku.state

@@ -333,7 +333,7 @@ testLong(
     await killedAt(restore, 'POST', /\/restores$/)
     expect(app('pony-live')?.maintenance).toBe(true)
     const text = await well('--yes', restore)
-    expect(text).toContain('a run died while it overwrote pony-live::DATABASE: its journal is put back')
+    expect(text).toContain('a run did not see the end of overwriting pony-live::DATABASE: its journal is put back')
     expect(text).toContain('taking back first what was left unfinished')
     expect(app('pony-live')?.maintenance).toBe(false)
     expect((await live()).body).toEqual(before)
