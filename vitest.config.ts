@@ -23,7 +23,8 @@ export default defineConfig({
     exclude: process.env['SLIPWAY_TEST_LONG'] ? [] : long,
     // Servers, signals and working folders are a process's own: a file a process.
     pool: 'forks',
-    maxWorkers: 2,
+    // They wait for servers most of the time: three keep two processors busy.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     // Real servers on a busy machine: a test has to fail three times in a row to stop a change. Locally, once is enough.
