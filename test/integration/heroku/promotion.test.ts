@@ -219,7 +219,7 @@ describe('a promotion by the pipeline', () => {
       // As if it had been killed before that: it is sent again, and its reply is lost while the platform is at it.
       await stage.heroku.sql('pony-production', `DELETE FROM slipway.entries WHERE ${outcome}`)
       faults.add('POST', path, { kind: 'lose-reply' })
-      faults.on.promotionDelayMs = 300
+      faults.on.promotionDelayMs = 2000
       await stage.run(() => promote({ resume: true }))
       faults.on.promotionDelayMs = 0
       expect((await stage.get('pony-production', '/up')).version).toBe('4b')
