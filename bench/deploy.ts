@@ -13,7 +13,7 @@ import { loadConfig } from '../src/config/load.ts'
 import type { VpsConfig } from '../src/config/types.ts'
 import { createRun, withRun } from '../src/events/index.ts'
 import { createVpsDeployment } from '../src/targets/vps/create.ts'
-import { createProject, type Project } from '../test/integration/vps/host.ts'
+import { bringUp, createProject, type Project } from '../test/integration/vps/host.ts'
 import { farAway } from '../test/servers/far.ts'
 
 /** What `deploy_staging` does. */
@@ -92,13 +92,7 @@ async function compare(rounds: number): Promise<void> {
 
 async function started(): Promise<Project> {
   const project = await createProject()
-  await project.run(async (staging) => {
-    await staging.upload()
-    await staging.install()
-    await staging.database.init()
-    await staging.server.start()
-    await staging.workers.start()
-  })
+  await project.run(bringUp)
   return project
 }
 

@@ -10,6 +10,7 @@ import { audit, type LoadReport } from '../../faults/load.ts'
 import { makeWorld, marksIn, type World } from '../../faults/world.ts'
 import { type Front, startFront } from '../../servers/front.ts'
 import { freePort } from '../../servers/ports.ts'
+import { bringUp } from '../vps/host.ts'
 
 /**
  * An app that was deployed by hand on a port, with a worker, to which a provider leads the domain: taken over, and the
@@ -112,11 +113,7 @@ it('is followed by the next release as any other', { timeout: 180_000 }, async (
     async (from) => {
       const staging = createVpsDeployment(from.config, from.deployment)
       await staging.initApp()
-      await staging.upload()
-      await staging.install()
-      await staging.database.init()
-      await staging.server.start()
-      await staging.workers.start()
+      await bringUp(staging)
     },
     { sandbox: true },
   )

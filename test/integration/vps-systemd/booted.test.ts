@@ -3,7 +3,7 @@ import { readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bootMachine, type Machine } from '../../servers/machine.ts'
-import { ask, createProject, type Project } from '../vps/host.ts'
+import { ask, bringUp, createProject, type Project } from '../vps/host.ts'
 import { processesOf } from '../vps/life.ts'
 
 const machine = (await bootMachine()) as Machine
@@ -97,11 +97,7 @@ describe.runIf(machine)('on a machine that systemd has booted', () => {
   test('so it does a release with a supervisord of its own', async () => {
     project.configure((text) => text.replace('name = pony\n', 'name = apart\n').replace('services = systemd\n', ''))
     await project.run(async (staging) => {
-      await staging.upload()
-      await staging.install()
-      await staging.database.init()
-      await staging.server.start()
-      await staging.workers.start()
+      await bringUp(staging)
       await staging.schedule.push()
     })
     expect(machine.run('crontab', '-u', machine.user, '-l').match(/^@reboot /gm)).toHaveLength(2)

@@ -20,26 +20,16 @@ import type { VpsDeployment } from '../../../src/targets/vps/deployment.ts'
 import { type Cut, cutAway } from '../../servers/cut.ts'
 import { freePort } from '../../servers/ports.ts'
 import { cutAt as lineCutAt, unlock } from './cut-at.ts'
-import { ask, createProject, type Project } from './host.ts'
+import { ask, bringUp, createProject, type Project } from './host.ts'
 import { processesOf } from './life.ts'
 
 let project: Project
 let line: Cut
 let sshConfigFile: string
 
-async function running(of: Project): Promise<void> {
-  await of.run(async (staging) => {
-    await staging.upload()
-    await staging.install()
-    await staging.database.init()
-    await staging.server.start()
-    await staging.workers.start()
-  })
-}
-
 beforeAll(async () => {
   project = await createProject()
-  await running(project)
+  await project.run(bringUp)
   ;({ line, sshConfigFile } = await cutAway(project.sshConfigFile, project.dir))
 }, 60_000)
 afterAll(async () => {
@@ -221,7 +211,7 @@ test.runIf(process.getuid?.() === 0)(
       return
     }
     try {
-      await running(full)
+      await full.run(bringUp)
       const before = await up(full)
       const versions = readdirSync(join(full.release, 'versions'))
       const filling = join(full.release, 'shared/fill')

@@ -137,6 +137,15 @@ export async function createProject(options: ProjectOptions = {}): Promise<Proje
   }
 }
 
+/** A release from nothing to an app and workers that run. */
+export async function bringUp(staging: VpsDeployment): Promise<void> {
+  await staging.upload()
+  await staging.install()
+  await staging.database.init()
+  await staging.server.start()
+  await staging.workers.start()
+}
+
 export interface Server {
   home: string
   sshConfigFile: string

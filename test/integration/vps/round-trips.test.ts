@@ -1,7 +1,7 @@
 /** What a deploy costs over a distance, counted at a proxy between the operator and the host, whatever the channel. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Far, farAway } from '../../servers/far.ts'
-import { createProject, type Project } from './host.ts'
+import { bringUp, createProject, type Project } from './host.ts'
 
 /** So far away that a slow machine, ours or theirs, seldom says late what it could have said at once. */
 const roundTripMs = 200
@@ -11,13 +11,7 @@ let sshConfigFile: string
 
 beforeAll(async () => {
   project = await createProject()
-  await project.run(async (staging) => {
-    await staging.upload()
-    await staging.install()
-    await staging.database.init()
-    await staging.server.start()
-    await staging.workers.start()
-  })
+  await project.run(bringUp)
   ;({ far, sshConfigFile } = await farAway(project.sshConfigFile, project.dir, roundTripMs))
 }, 60_000)
 afterAll(async () => {

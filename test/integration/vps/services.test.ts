@@ -4,18 +4,12 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePort } from '../../servers/ports.ts'
-import { ask, createProject, type Project, told } from './host.ts'
+import { ask, bringUp, createProject, type Project, told } from './host.ts'
 
 let project: Project
 beforeAll(async () => {
   project = await createProject()
-  await project.run(async (staging) => {
-    await staging.upload()
-    await staging.install()
-    await staging.database.init()
-    await staging.server.start()
-    await staging.workers.start()
-  })
+  await project.run(bringUp)
 }, 60_000)
 afterAll(() => project.stop())
 
