@@ -237,6 +237,8 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
   // does for OpenSSH's client): there they go one by one, past those that take long, such as the following of a log.
   const oneByOne = /^dropbear/i.test((client as unknown as { _remoteVer?: string })._remoteVer ?? '')
   const gate = createGate(oneByOne ? 1 : commandChannels)
+  /** For what is urgent and waits for nobody; where commands go one by one, the others wait for it. */
+  const pass = oneByOne ? gate.push : () => () => {}
   const env = { ...sentVariables(config), ...config.setEnv }
   const always: { env?: Record<string, string>; agentForward?: true } = {
     ...(Object.keys(env).length > 0 ? { env } : {}),
@@ -326,7 +328,7 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
   }
 
   async function exec(command: string, options: ExecOptions = {}): Promise<Channel> {
-    const leave = !options.urgent ? await gate.enter(options.signal) : oneByOne ? gate.push() : () => {}
+    const leave = options.urgent ? pass() : await gate.enter(options.signal)
     if (oneByOne) setTimeout(leave, longMs).unref()
     try {
       const pty = options.pty && {
