@@ -53,11 +53,11 @@ export function reportOf(entries: readonly JournalEntry[]): PromotionReport {
     ...(failed?.error ? { error: `${failed.step}: ${failed.error}` } : {}),
     lines: [],
   }
-  report.lines = linesOf(report)
+  report.lines = linesOf(report, facts)
   return report
 }
 
-function linesOf(report: PromotionReport): string[] {
+function linesOf(report: PromotionReport, facts: PromotionFacts): string[] {
   if (report.result === 'undone') return [`${report.title}: taken back`]
   const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`
   return [
@@ -68,7 +68,13 @@ function linesOf(report: PromotionReport): string[] {
           `requests waited for ${seconds(report.windowMs)}${report.predictedMs === undefined ? '' : `; ${seconds(report.predictedMs)} were predicted`}`,
         ]),
     ...(report.former && report.result === 'done'
-      ? [`${report.former} is stopped and kept, with its data: \`tasks demote\` goes back to it`]
+      ? [`${report.former} is stopped and kept, with its data${wayBack(facts)}`]
       : []),
   ]
+}
+
+/** What `demote` takes: not what was gone back from, nor what kept data of its own. */
+function wayBack({ kind, data }: PromotionFacts): string {
+  if (kind === 'demote') return ': `tasks promote_staging_to_production` makes it production again'
+  return data === 'fresh' ? '' : ': `tasks demote` goes back to it'
 }
