@@ -13,7 +13,7 @@ import { visit, visitUrl } from './outside.ts'
 import { readSite } from './promotion/site.ts'
 import { appName, providerOf } from './provider.ts'
 import { folderStep, requireSecrets } from './release-files.ts'
-import { inStep } from './step.ts'
+import { inStep, lostDuring } from './step.ts'
 
 export function domainsOf(context: VpsContext): Domains {
   return {
@@ -34,9 +34,18 @@ export async function initApp(context: VpsContext): Promise<void> {
         host.script(initSteps(context, change), { guard: change.guard }),
       )
       await provideSite(context, host, change)
-    })
+    }).catch(lost)
     await comeBack(context)
   })
+}
+
+/** What is true where the line is lost in what leaves the app itself alone. */
+function lost(error: unknown): never {
+  throw lostDuring(
+    error,
+    'Of the folders, the site and where the domain leads some are made, and the others as they were; what runs was not touched.',
+    'When the host can be reached, do it again: it makes what is missing.',
+  )
 }
 
 /** The crontab's line for reboots, and the scheduled commands; where there is no crontab, that is told. */
@@ -149,7 +158,7 @@ async function attach(context: VpsContext, domain: string): Promise<void> {
   await audited(context, `attach ${domain}`, () =>
     onEach(context.role('web'), async (host) => {
       await provideSite(attached, host, await beginChange(context, host, `attach ${domain}`))
-    }),
+    }).catch(lost),
   )
 }
 

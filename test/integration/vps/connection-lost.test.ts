@@ -187,6 +187,8 @@ test.each<[string, RegExp, (staging: VpsDeployment) => Promise<unknown>, RegExp?
     },
   ],
   ['maintenance', /maintenance on/, (staging) => staging.maintenance.on()],
+  ['the end of maintenance', /maintenance off/, (staging) => staging.maintenance.off()],
+  ['an init of the app', /make the folders/, (staging) => staging.initApp(), /what runs was not touched\.$/],
   [
     'a push of the schedule',
     /write the crontab/,
