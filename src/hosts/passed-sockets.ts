@@ -13,7 +13,11 @@ export const canPassSockets = sendmsg !== undefined
 
 /**
  * For `perl -e`: SCM_RIGHTS over Node's own channel between processes, in the form that `process.send(fd, socket)` has.
- * Then it is there until an exit status comes from descriptor 4, or nothing more can.
+ *
+ * Then it ends. rsync looks every 20 ms whether its remote shell has ended (`wait_process_with_flush` of its main.c) and
+ * would find that out a fifth of the time of a thousand small files too late. Who passed the sockets on has to know how
+ * the other end ended. A child stays until descriptor 4 is closed, so that the number of the process, its group's, is
+ * given to no other: rsync signals it when it fails. Where there can't be a child, it stays itself.
  */
 export const passingProgram = `
 my $pass = sub {
@@ -26,6 +30,9 @@ my $pass = sub {
 };
 open my $status, "<&=", 4 or exit 255;
 $pass->(0) && $pass->(1) or exit 255;
+setpgrp 0, 0;
+my $child = fork;
+exit 0 if $child;
 close STDIN;
 close STDOUT;
 my $code = <$status>;

@@ -59,14 +59,21 @@ async function splice(exec: Transport['exec'], child: RsyncChild, greeting: Gree
   own(status)
   let channel: Channel | undefined
   let over = false
+  let handedOver = false
   // Once rsync is gone nobody reads these; waiting for its `close` would wait for them.
+  let late: NodeJS.Timeout | undefined
   const drop = () => {
     over = true
+    clearTimeout(late)
     for (const stream of mine) stream.destroy()
     if (child.connected) child.disconnect()
     channel?.close()
   }
-  child.once('exit', () => setImmediate(drop))
+  child.once('exit', (code) => {
+    // How it ended there is still to come: rsync did not wait for that.
+    if (code === 0 && handedOver) late = setTimeout(drop, endsWithinMs)
+    else setImmediate(drop)
+  })
   try {
     first.deliver(words.take)
     first.socket.once('end', words.ended)
@@ -82,6 +89,7 @@ async function splice(exec: Transport['exec'], child: RsyncChild, greeting: Gree
             throw error
           })
         : undefined
+    handedOver = sockets !== undefined
     if (child.connected) child.disconnect()
     const opened = await opening.catch((error: unknown) => {
       // rsync would wait for whoever holds the other ends.
@@ -133,13 +141,18 @@ async function splice(exec: Transport['exec'], child: RsyncChild, greeting: Gree
       const text = Buffer.concat(complaints).toString()
       child.remoteStderr = greeting ? text.replace(greeting.prompt, '') : text
     }
+    // Where it is not known, and rsync here has had the last word of the one there, there is nothing to say against it.
+    if (sockets) child.remoteExit = exitCode ?? (late ? 0 : 255)
     status.end(`${exitCode ?? 255}\n`)
     // Nobody takes what rsync may still be writing, and it would wait for ever.
     if (sockets) input.socket.destroy()
   } catch (error) {
     child.remoteStderr = error instanceof Error ? error.message : String(error)
+    if (handedOver && !late) child.remoteExit = 255
     status.end('255\n')
     for (const stream of mine) if (stream !== status) stream.end()
+  } finally {
+    if (late) drop()
   }
 }
 
@@ -147,6 +160,8 @@ async function splice(exec: Transport['exec'], child: RsyncChild, greeting: Gree
 type Take = (chunk: Buffer, done: () => void) => boolean
 
 const chunkBytes = 128 * 1024
+/** How long the host's rsync is waited for once the one here has ended well. */
+const endsWithinMs = 10_000
 
 const handleOf = (stream: unknown) => (stream as { _handle?: Handle })._handle
 

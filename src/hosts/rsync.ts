@@ -344,7 +344,7 @@ async function execute(
   run.signal.addEventListener('abort', abort, { once: true })
   if (run.signal.aborted) abort()
   const spliced = shell.attach(child)
-  const code = await new Promise<number | null>((resolve, reject) => {
+  const ended = await new Promise<number | null>((resolve, reject) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
       run.signal.removeEventListener('abort', abort)
       run.emit({ type: 'step.finished', id, outcome: 'failed', durationMs: performance.now() - startedAt })
@@ -355,6 +355,8 @@ async function execute(
   })
   await spliced
   await new Promise((resolve) => setImmediate(resolve))
+  // As rsync itself would reckon.
+  const code = ended === null ? null : Math.max(ended, child.remoteExit ?? 0)
   run.signal.removeEventListener('abort', abort)
   const durationMs = performance.now() - startedAt
   const failed = code !== 0

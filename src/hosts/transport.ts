@@ -64,5 +64,8 @@ export interface RsyncShell {
   attach(child: RsyncChild): Promise<void>
 }
 
-/** A local rsync. What the host's rsync complained of is put here, or why it was not even started. */
-export type RsyncChild = ChildProcess & { remoteStderr?: string; refused?: Error }
+/**
+ * A local rsync. What the host's rsync complained of is put here, or why it was not even started, and its exit status
+ * where the local one is not told of it.
+ */
+export type RsyncChild = ChildProcess & { remoteStderr?: string; refused?: Error; remoteExit?: number }

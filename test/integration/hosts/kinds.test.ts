@@ -214,6 +214,26 @@ exec "$@"`
     for (const name of ['cat', 'reboot']) rmSync(join(sshd.dir, 'bin', name))
   })
 
+  it('says so where its rsync fails after its last word to the one here', async () => {
+    standIn('rsync', '/usr/bin/rsync "$@"; echo "the disk said no" >&2; exit 11')
+    const source = join(dir, 'failing at the end')
+    mkdirSync(source)
+    writeFileSync(join(source, 'f'), 'there')
+    try {
+      await inRun(sshd, async () => {
+        const up = await failure(host('test').rsync({ source: `${source}/`, destination: join(dir, 'failed up') }))
+        expect(up).toMatchObject({ code: 'rsync-failed', host: 'test' })
+        expect(up.message).toContain('status 11')
+        expect(up.detail).toContain('the disk said no')
+        expect(up.state).toContain('What was copied before it stopped is there')
+        const options = { direction: 'down', source: `${source}/`, destination: join(dir, 'failed down') } as const
+        expect((await failure(host('test').rsync(options))).message).toContain('status 11')
+      })
+    } finally {
+      rmSync(join(sshd.dir, 'bin/rsync'))
+    }
+  })
+
   it('without rsync is copied to and from by SFTP, and what is left out is spared', async () => {
     standIn('rsync', "echo 'sh: 1: rsync: not found' >&2; exit 127")
     const source = join(dir, 'sftp source')
