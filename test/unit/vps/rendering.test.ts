@@ -66,7 +66,8 @@ test("supervisord's own parser reads the configuration as it is meant", async ()
     killasgroup: 'true',
     stdout_logfile: `${layout.logs}/app.out`,
   })
-  expect(sections['program:mailer-2']).toMatchObject({ startsecs: '1', stopwaitsecs: '90' })
+  // A worker that nothing but a full disk kept from starting comes back once there is room.
+  expect(sections['program:mailer-2']).toMatchObject({ startsecs: '1', stopwaitsecs: '90', startretries: '1000000' })
   expect(() => supervisorData({ ...layout, dir: '/home/a b' }, [])).toThrow(
     expect.objectContaining({ code: 'supervisor-path' }),
   )
