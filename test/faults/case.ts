@@ -1,6 +1,9 @@
 /**
  * One case: a promotion under load stands still at a step, something goes wrong, and it is resumed, or taken back. In
  * the end production answers, from one release or the other, and every acknowledged write is in it, once.
+ *
+ * Often the two rounds of a case are two ends of one road: a change that went on by itself is what the first asks for,
+ * and the second demotes it. Then both are judged in one run, each with a load and a ledger to itself.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -32,7 +35,8 @@ const boundSeconds = 30
 /** The step was over before its midst was come to: nothing was tried. */
 export class Missed extends Error {}
 
-export async function runCase(tool: string, world: Ground, test: Case): Promise<CaseResult> {
+/** What became of the case, and of its other round, where the same run comes past what that asks for. */
+export async function runCase(tool: string, world: Ground, test: Case): Promise<CaseResult[]> {
   for (let share = 1; ; share /= 2) {
     try {
       return await once(tool, world, test, share)
@@ -43,67 +47,81 @@ export async function runCase(tool: string, world: Ground, test: Case): Promise<
   }
 }
 
-async function once(tool: string, world: Ground, test: Case, share: number): Promise<CaseResult> {
-  const began = Date.now()
-  const times: Record<string, number> = {}
-  let lapped = began
-  const lap = (what: string) => {
-    times[what] = (Date.now() - lapped) / 1000
-    lapped = Date.now()
-  }
+async function once(tool: string, world: Ground, test: Case, share: number): Promise<CaseResult[]> {
   const fault = faults.find((each) => each.name === test.fault)
   if (!fault) throw new Error(`there is no fault ${test.fault}`)
+  const prepared = Date.now()
   await world.again(test.fault === 'disk-full' ? 120 : undefined)
-  lap('host')
+  const times: Record<string, number> = { host: (Date.now() - prepared) / 1000 }
   const schema = world.schema()
-  const load = world.load({ connections: 6, pauseMs: 15 })
-  let way = ''
-  let problem: string | undefined
-  /** What a fault keeps from working for as long as it is there counts from when it is mended. */
-  let mended = 0
-  try {
-    await load.reached(30)
-    await through(world, tool, test, share, () => {
-      mended = Date.now()
-    })
-    lap('to the fault and after it')
-    way = await operatorGoesOn(world, test)
-    lap('the operator goes on')
-    await load.reached(load.report.requests + 30)
-  } catch (error) {
-    if (error instanceof Missed) {
-      await load.stop()
-      throw error
+  const hurts = world.refuses || (fault.hurts ?? false)
+  const results: CaseResult[] = []
+  const acknowledged: string[] = []
+  let stages: Stage[] = [{ round: test.round, way: '' }]
+  for (let stage = stages.shift(); stage; stage = stages.shift()) {
+    const began = results.length === 0 ? prepared : Date.now()
+    let { round, way } = stage
+    let problem: string | undefined
+    /** What a fault keeps from working for as long as it is there counts from when it is mended. */
+    let mended = 0
+    const load = world.load({ connections: 6, pauseMs: 90 })
+    try {
+      await load.reached(30)
+      if (results.length === 0) {
+        await through(world, tool, test, share, () => {
+          mended = Date.now()
+        })
+        times['to the fault and after it'] = (Date.now() - began) / 1000 - (times['host'] ?? 0)
+        const found = await roundsAhead(world, test)
+        const [first, ...others] = found
+        stages = others
+        round = first.round
+        way = first.way
+        await first.act?.()
+      } else await stage.act?.()
+      await load.reached(load.report.requests + 30)
+    } catch (error) {
+      if (error instanceof Missed) {
+        await load.stop()
+        throw error
+      }
+      problem = told(error as Error)
     }
-    problem = (error as Error).message
-    const failure = error as { detail?: string; state?: string }
-    if (failure.detail) problem += ` | ${failure.detail}`
-    if (failure.state) problem += ` | ${failure.state}`
+    const client = await load.stop()
+    acknowledged.push(...client.acknowledged)
+    const failedAt = client.failed.map((each) => each.at).filter((at) => at >= mended)
+    const outage = failedAt.length > 0 ? (Math.max(...failedAt) - Math.min(...failedAt)) / 1000 : 0
+    try {
+      problem ??= await verdict(world, { ...client, acknowledged: [...acknowledged] }, hurts, outage, {
+        ...test,
+        round,
+      })
+      const now = world.schema()
+      // The old release's code knows no other.
+      if (round === 'undo' && now.join() !== schema.join())
+        problem ??= `production's schema is not what it was: ${now.filter((each) => !schema.includes(each))} were applied`
+    } catch (error) {
+      problem = (error as Error).message
+    }
+    results.push({
+      ...test,
+      round,
+      ok: problem === undefined,
+      way,
+      ...(problem === undefined ? {} : { problem }),
+      failed: client.failed.length,
+      outage,
+      longestMs: client.longestMs,
+      seconds: (Date.now() - began) / 1000,
+      times: results.length === 0 ? times : {},
+    })
+    if (problem !== undefined) break
   }
-  const client = await load.stop()
-  const failedAt = client.failed.map((each) => each.at).filter((at) => at >= mended)
-  const outage = failedAt.length > 0 ? (Math.max(...failedAt) - Math.min(...failedAt)) / 1000 : 0
-  try {
-    problem ??= await verdict(world, client, world.refuses || (fault.hurts ?? false), outage, test)
-    const now = world.schema()
-    // The old release's code knows no other.
-    if (test.round === 'undo' && now.join() !== schema.join())
-      problem ??= `production's schema is not what it was: ${now.filter((each) => !schema.includes(each))} were applied`
-  } catch (error) {
-    problem = (error as Error).message
-  }
-  lap('what it came to')
-  return {
-    ...test,
-    ok: problem === undefined,
-    way,
-    ...(problem === undefined ? {} : { problem }),
-    failed: client.failed.length,
-    outage,
-    longestMs: client.longestMs,
-    seconds: (Date.now() - began) / 1000,
-    times,
-  }
+  return results
+}
+
+function told(error: Error & { detail?: string; state?: string }): string {
+  return [error.message, error.detail, error.state].filter(Boolean).join(' | ')
 }
 
 /** Promotes up to the step, does the fault, and waits until what goes on by itself has come to its end. */
@@ -183,30 +201,42 @@ const isOver = (world: Ground, step: string): boolean =>
     .split('\n')
     .some((line) => line.includes(`"entry":"outcome","step":"${step}"`))
 
-async function operatorGoesOn(world: Ground, test: Case): Promise<string> {
+/** What an operator does in a round, and how the change came to what that asks for. */
+interface Stage {
+  round: Case['round']
+  way: string
+  act?(): Promise<unknown>
+}
+
+/** The rounds that can be judged from where the change stands, in the order in which it comes past them. */
+async function roundsAhead(world: Ground, test: Case): Promise<[Stage, ...Stage[]]> {
+  const demoted = () => world.run((from, to) => demote(from, to))
+  const resumed = () => world.run((from, to) => promote(from, to, { resume: true }))
   const ended = endOf(world)
-  if (test.round === 'resume') {
-    if (ended === 'done') return 'went on by itself'
-    if (ended === 'undone') {
-      await world.run((from, to) => promote(from, to))
-      return 'went back by itself; promoted again'
-    }
-    await world.run((from, to) => promote(from, to, { resume: true }))
-    return 'resumed'
-  }
-  if (ended === 'undone') return 'went back by itself'
-  if (ended === 'done') {
-    await world.run((from, to) => demote(from, to))
-    return 'went on by itself; demoted'
-  }
+  if (ended === 'done')
+    return [
+      { round: 'resume', way: 'went on by itself' },
+      { round: 'undo', way: 'went on by itself; demoted', act: demoted },
+    ]
+  if (ended === 'undone')
+    return [
+      { round: 'undo', way: 'went back by itself' },
+      {
+        round: 'resume',
+        way: 'went back by itself; promoted again',
+        act: () => world.run((from, to) => promote(from, to)),
+      },
+    ]
+  if (test.round === 'resume') return [{ round: 'resume', way: 'resumed', act: resumed }]
   try {
     await world.run((from, to) => promote(from, to, { undo: true }))
-    return 'undone'
+    return [{ round: 'undo', way: 'undone' }]
   } catch (error) {
     if ((error as { code?: string }).code !== 'past-return') throw error
-    await world.run((from, to) => promote(from, to, { resume: true }))
-    await world.run((from, to) => demote(from, to))
-    return 'past its return: resumed, demoted'
+    return [
+      { round: 'resume', way: 'past its return: undo refused, resumed', act: resumed },
+      { round: 'undo', way: 'past its return: resumed, demoted', act: demoted },
+    ]
   }
 }
 
@@ -220,7 +250,11 @@ async function verdict(
   test: Case,
 ): Promise<string | undefined> {
   const production = world.roles()['production'] as string
-  const answer = await ask({ port: world.sandbox.httpPort }, { path: '/up', headers: { host: world.domain } })
+  const asked = () => ask({ port: world.sandbox.httpPort }, { path: '/up', headers: { host: world.domain } })
+  let answer = await asked()
+  // An app that was killed a moment ago is started again by its daemon.
+  for (const end = Date.now() + boundSeconds * 1000; answer.status !== 200 && Date.now() < end; await delay(50))
+    answer = await asked()
   if (answer.status !== 200) return `production answers ${answer.status}`
   if (!String(answer.headers['x-release']).startsWith(`${production}/`))
     return `${answer.headers['x-release']} answers, and ${production} is production`
@@ -252,9 +286,9 @@ async function remains(world: Ground, test: Case): Promise<string | undefined> {
     if (status !== 200) return `staging answers ${status}`
   }
   const now = world.roles()['production'] as string
-  const running = new Set(programs(world).map(({ name }) => name))
-  if (world.workers && ![...running].some((name) => name.startsWith(`${now}:${world.workers}`)))
-    return `the workers of ${now} do not run: ${[...running]}`
+  const works = () => programs(world).some(({ name }) => name.startsWith(`${now}:${world.workers}`))
+  // One that could not start, for a disk that was full, is tried again by its daemon, a few seconds later each time.
+  if (world.workers) await until(works, `the workers of ${now} run`, 20)
   return undefined
 }
 

@@ -4,6 +4,7 @@
  *   --only hold,copy           steps   --grounds sockets,reads,ports,postgres,mysql,handover,elsewhere
  *   --faults kill-app          --rounds resume   --when during   --sample 40
  *   --minutes 30               begins no case after that
+ *   --shard 2/3                the second of three processes that share the cases between them, on one machine or more
  *   --continue                 leaves out what has passed with this very code; with --any-code, with whatever code
  *   --results FILE             .slipway/faults.jsonl unless given   --table prints what is in it, and runs nothing
  */
@@ -28,6 +29,7 @@ const { values } = parseArgs({
     when: { type: 'string' },
     sample: { type: 'string' },
     minutes: { type: 'string' },
+    shard: { type: 'string' },
     continue: { type: 'boolean', default: false },
     'any-code': { type: 'boolean', default: false },
     results: { type: 'string' },
@@ -49,7 +51,12 @@ const chosen = allCases().filter(
 )
 // A sample is spread over all cases, the same each time.
 const every = Math.max(1, chosen.length / Number(values.sample ?? chosen.length))
-const cases = byDanger(chosen.filter((_, index) => Math.floor(index / every) !== Math.floor((index - 1) / every)))
+const sampled = byDanger(chosen.filter((_, index) => Math.floor(index / every) !== Math.floor((index - 1) / every)))
+const [shard = 1, shards = 1] = (values.shard ?? '1/1').split('/').map(Number)
+const pairOf = (each: Case) => keyOf({ ...each, round: 'resume' })
+const pairs = [...new Set(sampled.map(pairOf))]
+// Both rounds of a case are with one process: often one run is enough for them.
+const cases = sampled.filter((each) => pairs.indexOf(pairOf(each)) % shards === shard - 1)
 const earlier = readResults(file)
 const hasPassed = (each: Case): boolean => {
   const last = earlier.get(keyOf(each))
@@ -57,6 +64,7 @@ const hasPassed = (each: Case): boolean => {
 }
 const queue = values.table ? [] : values.continue ? cases.filter((each) => !hasPassed(each)) : [...cases]
 const wanted = queue.length
+const began = new Date().toISOString()
 const end = values.minutes === undefined ? Number.POSITIVE_INFINITY : Date.now() + Number(values.minutes) * 60_000
 // The case under way is brought to its end, so that nothing is left running.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => queue.splice(0))
@@ -72,30 +80,31 @@ let ran = 0
 let bad = 0
 if (wanted > 0) {
   const tool = await bundleTool()
-  for (let test = queue.shift(); test && Date.now() < end; test = queue.shift()) {
-    const nothing = { way: '', failed: 0, outage: 0, longestMs: 0, seconds: 0, times: {} }
+  for (let test = next(); test && Date.now() < end; test = next()) {
     const asked = test
-    const result: CaseResult | undefined = await groundOf(test.ground)
+    const nothing = { way: '', failed: 0, outage: 0, longestMs: 0, seconds: 0, times: {} }
+    const found: CaseResult[] = await groundOf(asked.ground)
       .then((world) => runCase(tool, world, asked))
       .catch((error: Error) =>
-        error instanceof Missed ? undefined : { ...asked, ...nothing, ok: false, problem: error.message },
+        error instanceof Missed ? [] : [{ ...asked, ...nothing, ok: false, problem: error.message }],
       )
-    if (!result) {
+    if (found.length === 0)
       console.log(
         `miss ${asked.fault} ${asked.when} ${asked.step} (${asked.ground}), ${asked.round}: it is over too soon here`,
       )
-      continue
+    for (const result of found) {
+      record(file, { ...result, at: new Date().toISOString(), version })
+      leaveOut(keyOf(result))
+      ran += 1
+      if (!result.ok) {
+        bad += 1
+        keepTraces(result)
+      }
+      const { ground, step, when, fault, round, ok, way, problem, failed, outage, seconds } = result
+      console.log(
+        `${ok ? 'ok  ' : 'FAIL'} ${ran}/${wanted} ${fault} ${when} ${step} (${ground}), ${round}: ${way}${problem ? ` | ${problem}` : ''} | ${failed} failed over ${outage.toFixed(1)} s | ${seconds.toFixed(1)} s`,
+      )
     }
-    record(file, { ...result, at: new Date().toISOString(), version })
-    ran += 1
-    if (!result.ok) {
-      bad += 1
-      keepTraces(result)
-    }
-    const { ground, step, when, fault, round, ok, way, problem, failed, outage, seconds } = result
-    console.log(
-      `${ok ? 'ok  ' : 'FAIL'} ${ran}/${wanted} ${fault} ${when} ${step} (${ground}), ${round}: ${way}${problem ? ` | ${problem}` : ''} | ${failed} failed over ${outage.toFixed(1)} s | ${seconds.toFixed(1)} s`,
-    )
   }
   for (const world of grounds.values()) await world.remove()
   rmSync(tool, { force: true })
@@ -107,6 +116,19 @@ console.log(`\n${table}\n`)
 if (values.out) writeFileSync(values.out, `${table}\n`)
 console.log(`${ran} of ${wanted} ran now, ${bad} failed. ${countsOf(cases, results)}`)
 process.exit(bad > 0 ? 1 : 0)
+
+/** Of a case's two rounds the one that may come past the other first; not what another process has done meanwhile. */
+function next(): Case | undefined {
+  if (values.continue) for (const [key, { ok, at }] of readResults(file)) if (ok && at > began) leaveOut(key)
+  const [first] = queue
+  const at = first ? queue.findIndex((each) => each.round === 'undo' && pairOf(each) === pairOf(first)) : -1
+  return queue.splice(Math.max(0, at), 1)[0]
+}
+
+function leaveOut(key: string): void {
+  const at = queue.findIndex((each) => keyOf(each) === key)
+  if (at >= 0) queue.splice(at, 1)
+}
 
 /** What the host of a failed case knows of it, beside the results: journals, logs, scripts. */
 function keepTraces(result: CaseResult): void {
