@@ -60,6 +60,11 @@ export class AbortedError extends SlipwayError {
   }
 }
 
+/** What ends whatever waits on `signal`, once it is aborted: its own reason, if that is one of these errors. */
+export function abortedBy({ reason }: AbortSignal): SlipwayError {
+  return reason instanceof SlipwayError ? reason : new AbortedError()
+}
+
 /** A connection was lost while something was under way: its outcome is unknown, and it was not sent again. */
 export class OutcomeUnknownError extends SlipwayError {
   override readonly name: string = 'OutcomeUnknownError'

@@ -5,7 +5,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomBytes } from 'node:crypto'
 import { type Bus, createBus } from './bus.ts'
-import { AbortedError, SlipwayError, UsageError } from './errors.ts'
+import { AbortedError, abortedBy, SlipwayError, UsageError } from './errors.ts'
 import type { EventBody } from './events.ts'
 
 /** What narrows and paces fan-out: -H, -R, -x, -P, -z. */
@@ -213,9 +213,7 @@ export async function together<T>(branches: readonly (() => Promise<T>)[]): Prom
 
 /** Throws the abort's reason if this run has been interrupted. */
 export function throwIfAborted(run: Run): void {
-  if (!run.signal.aborted) return
-  const reason: unknown = run.signal.reason
-  throw reason instanceof SlipwayError ? reason : new AbortedError('interrupted')
+  if (run.signal.aborted) throw abortedBy(run.signal)
 }
 
 /** With `--step`, asks before a change on `host`; without it, does nothing. Refused, the run ends before the change. */

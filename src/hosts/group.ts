@@ -1,6 +1,6 @@
 /** Several hosts as easily as one: chosen, paced, all outcomes collected. */
 import { randomBytes } from 'node:crypto'
-import { AbortedError, SlipwayError, UsageError } from '../events/errors.ts'
+import { UsageError } from '../events/errors.ts'
 import { currentRun, type Run, scoped, throwIfAborted, withRun } from '../events/run.ts'
 import { FleetError, hostEnds } from './errors.ts'
 import type { EachOptions, Host, HostGroup, HostOutcome } from './host.ts'
@@ -143,10 +143,7 @@ async function each<T>(
     }),
   )
   if (several) run.emit({ type: 'hosts.finished', id, outcomes: [...hostEnds(ordered, skipped)] })
-  if (run.signal.aborted) {
-    const reason: unknown = run.signal.reason
-    throw reason instanceof SlipwayError ? reason : new AbortedError()
-  }
+  throwIfAborted(run)
   if (failures === 0 || options.nothrow) return ordered
   const only = [...ordered.values()][0]
   // One host is not a fleet: its own error says more.

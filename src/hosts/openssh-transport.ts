@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Duplex, type Readable, Transform, type Writable } from 'node:stream'
 import { currentRun } from '../events/run.ts'
+import { backOff, jittered } from './back-off.ts'
 import { defaultConnectTimeoutMs } from './dial.ts'
 import { ConnectError } from './errors.ts'
 import { createGate } from './gate.ts'
@@ -122,7 +123,7 @@ function opensshTransport(
    * A session that sshd has no room for (MaxSessions) was not begun: it is asked for again for ten seconds, as over
    * ssh2. Whether there was room is waited for where there are others; a lone one need not lose the time.
    */
-  async function startSession(start: () => ChildProcess): Promise<ChildProcess> {
+  async function startSession(start: () => ChildProcess, signal?: AbortSignal): Promise<ChildProcess> {
     const giveUp = Date.now() + 10_000
     for (let pause = 20; ; pause = Math.min(pause * 2, 250)) {
       const child = start()
@@ -133,7 +134,7 @@ function opensshTransport(
       const refusal = alone ? undefined : await Promise.race([failed, refusedSession(child)])
       if (refusal === undefined) return child
       if (Date.now() > giveUp) throw refused(config, 'a command channel', new Error(refusal))
-      await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random())))
+      await backOff(jittered(pause), signal)
     }
   }
 
@@ -146,13 +147,13 @@ function opensshTransport(
     }
     const nonce = randomBytes(6).toString('hex')
     const line = options.pty ? onTerminal(command, options.pty, nonce) : withStatusMark(command, nonce)
-    const child = await startSession(() =>
+    const start = () =>
       spawn('ssh', [...session(socket), options.pty ? '-tt' : '-T', '--', 'host', line], {
         stdio: ['pipe', 'pipe', 'pipe'],
         detached: true,
         ...(options.pty?.term === undefined ? {} : { env: { ...process.env, TERM: options.pty.term } }),
-      }),
-    ).catch((error: unknown) => {
+      })
+    const child = await startSession(start, options.urgent ? undefined : options.signal).catch((error: unknown) => {
       leave()
       throw error
     })

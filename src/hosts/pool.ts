@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream'
 import { UsageError } from '../events/errors.ts'
 import { currentRun, hostsReached, type Run } from '../events/run.ts'
+import { backOff, jittered } from './back-off.ts'
 import { hasKerberosTicket, needsOpenssh } from './choose.ts'
 import { dialProxyCommand, dialTcp } from './dial.ts'
 import { ConnectError, triedFor } from './errors.ts'
@@ -131,8 +132,7 @@ function createPool(run: Run): Pool {
         if (!(error instanceof ConnectError) || error.host !== resolved.destination) throw error
         if (!mayPass(error) || attempt >= attempts || run.signal.aborted)
           throw triedFor(error, performance.now() - startedAt, attempt)
-        const pause = Math.min(100 * 2 ** attempt, 3000) * (0.5 + Math.random())
-        await new Promise((resolve) => setTimeout(resolve, pause))
+        await backOff(jittered(Math.min(100 * 2 ** attempt, 3000)), run.signal)
       }
     }
   }

@@ -1,6 +1,7 @@
 /** Restarts a machine, and waits until it is up under a new boot id. */
 import { SlipwayError } from '../events/errors.ts'
 import { currentRun, throwIfAborted } from '../events/run.ts'
+import { backOff } from './back-off.ts'
 import { humanDuration } from './duration.ts'
 import type { Host } from './host.ts'
 
@@ -23,7 +24,7 @@ export async function reboot(host: Host, deadlineMs = 300_000): Promise<void> {
   )
   for (let pause = 500; ; pause = Math.min(pause * 1.5, 5000)) {
     throwIfAborted(run)
-    await new Promise((resolve) => setTimeout(resolve, pause))
+    await backOff(pause, run.signal)
     const now = await ask().catch(() => undefined)
     if (now !== undefined && now !== before) {
       run.emit({

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
-import { AbortedError, SlipwayError, StubbedResultError } from '../events/errors.ts'
+import { AbortedError, abortedBy, SlipwayError, StubbedResultError } from '../events/errors.ts'
 import { approve, currentRun, type Run, throwIfAborted } from '../events/run.ts'
 import { Secret } from '../shell/index.ts'
 import { Capture, type Captured } from './capture.ts'
@@ -474,11 +474,11 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined
 async function orAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
   if (signal.aborted) {
     promise.catch(() => {})
-    throw signal.reason instanceof SlipwayError ? signal.reason : new AbortedError()
+    throw abortedBy(signal)
   }
   let stop: (() => void) | undefined
   const aborted = new Promise<never>((_resolve, reject) => {
-    stop = () => reject(signal.reason instanceof SlipwayError ? signal.reason : new AbortedError())
+    stop = () => reject(abortedBy(signal))
     signal.addEventListener('abort', stop, { once: true })
   })
   try {

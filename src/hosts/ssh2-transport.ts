@@ -7,6 +7,7 @@ import type { NodeSSH as NodeSshClass } from 'node-ssh'
 import type { Client, ClientChannel, ConnectConfig, ParsedKey, SFTPWrapper } from 'ssh2'
 import { OutcomeUnknownError } from '../events/errors.ts'
 import { currentRun } from '../events/run.ts'
+import { backOff, jittered } from './back-off.ts'
 import type { Complaining } from './dial.ts'
 import { earlyInput } from './early-input.ts'
 import { ConnectError } from './errors.ts'
@@ -271,6 +272,7 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
     what: string,
     start: (done: (error: Error | undefined, value: T) => void) => void,
     kind: 'command' | 'stream' = 'command',
+    signal?: AbortSignal,
   ): Promise<T> {
     const giveUp = Date.now() + (kind === 'command' ? 10_000 : 0)
     for (let pause = 5; ; pause = Math.min(pause * 2, 250)) {
@@ -292,7 +294,7 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
           continue
         }
         if (code === 2 && Date.now() < giveUp) {
-          await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random())))
+          await backOff(jittered(pause), signal)
           continue
         }
         if (/Channel open failure/.test(message)) {
@@ -341,7 +343,7 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
       const fed =
         options.input && !pty ? early.behind(command, options.input.data, options.input.more ?? false) : undefined
       // Adopted within the callback: a quick command's status and close can be in the same packet as its opening.
-      const opened = open<Channel>('a command channel', (done) => {
+      const begin = (done: (error: Error | undefined, channel: Channel) => void) => {
         const started = (error: Error | undefined, channel: ClientChannel) => {
           if (error) return done(error, undefined as never)
           channel.on('close', leave)
@@ -353,7 +355,8 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
         waiting = undefined
         if (onSpare) onSpare(command, started)
         else client.exec(command, { ...(pty ? { pty } : {}), ...always }, started)
-      })
+      }
+      const opened = open('a command channel', begin, 'command', options.urgent ? undefined : options.signal)
       // Where there is one command there may be more.
       spare.refill()
       return await opened

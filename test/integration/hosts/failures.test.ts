@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { host } from '../../../src/hosts/index.ts'
-import { failure, inRun } from './inrun.ts'
+import { failure, inRun, until } from './inrun.ts'
 import { beginLogin, clientConfig, type Sshd, type SshdOptions, startSshd } from './sshd.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'slipway-failures-'))
@@ -105,6 +105,19 @@ describe('a host', () => {
       detail: expect.stringMatching(/given up after \d+(\.\d)? s and 6 attempts$/),
       next: expect.stringContaining('MaxStartups'),
     })
+  }, 40_000)
+
+  it('with no room for commands, and an interrupt meanwhile: it is not asked again', async () => {
+    const noSessions = await server({ config: 'MaxSessions 0' })
+    const [error, waitedMs] = await inRun(noSessions, async (told) => {
+      const asking = failure(host('test').$`true`)
+      await until(() => told.of('host.connected').length > 0)
+      const abortedAt = performance.now()
+      told.abort()
+      return [await asking, performance.now() - abortedAt] as const
+    })
+    expect(error).toMatchObject({ code: 'aborted' })
+    expect(waitedMs).toBeLessThan(5000)
   }, 40_000)
 
   it('that has had enough of wrong keys: which were tried, and not again', async () => {
