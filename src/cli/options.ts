@@ -21,7 +21,7 @@ export const coreOptions: readonly CoreOption[] = [
   { short: 'v', long: 'verbose', about: 'Show quiet commands and timings too' },
   { long: 'debug', about: 'Show everything, with stack traces' },
   { long: 'json', about: 'Print events as JSON lines' },
-  { short: 'H', long: 'hosts', value: 'HOSTS', about: 'Only these hosts, separated by commas' },
+  { short: 'H', long: 'hosts', value: 'HOSTS', about: 'Only these hosts: web1,db1 or web[1-40]' },
   { short: 'R', long: 'roles', value: 'ROLES', about: 'Only hosts with one of these roles' },
   { short: 'x', long: 'exclude', value: 'HOSTS', about: 'Not these hosts' },
   { short: 'P', long: 'parallel', about: 'Hosts at the same time, as tasks do unless they say otherwise' },

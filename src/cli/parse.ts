@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import type { Command, Help } from 'commander'
 import { UsageError } from '../events/errors.ts'
 import type { RunOptions, Selection } from '../events/run.ts'
+import { unfoldNames } from '../events/unfold.ts'
 import type { TaskInfo } from '../tasks/collect.ts'
 import { misuse } from './failure.ts'
 import { coreOptions } from './options.ts'
@@ -21,13 +22,7 @@ export interface CoreValues {
   run: RunOptions
 }
 
-const listOf = (value: string, before: string[] = []) => [
-  ...before,
-  ...value
-    .split(/[,;]/)
-    .map((each) => each.trim())
-    .filter(Boolean),
-]
+const listOf = (value: string, before: string[] = []) => [...before, ...unfoldNames(value)]
 
 function coreCommand(): Command {
   const command = new commander.Command('tasks')

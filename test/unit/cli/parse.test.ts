@@ -13,7 +13,7 @@ describe('the options before a task', () => {
   })
 
   test('choose hosts: by name, by role, without some, together or one after the other', () => {
-    expect(run(['-H', 'web1,web2', '-H', 'db1', '-R', 'worker', '-x', 'web2', '-P', '-z', '3']).selection).toEqual({
+    expect(run(['-H', 'web[1-2]', '-H', 'db1', '-R', 'worker', '-x', 'web2', '-P', '-z', '3']).selection).toEqual({
       hosts: ['web1', 'web2', 'db1'],
       roles: ['worker'],
       exclude: ['web2'],
