@@ -60,6 +60,7 @@ async function splice(exec: Transport['exec'], child: RsyncChild, greeting: Gree
   let channel: Channel | undefined
   let over = false
   let handedOver = false
+  let isTold = false
   // Once rsync is gone nobody reads these; waiting for its `close` would wait for them.
   let late: NodeJS.Timeout | undefined
   const drop = () => {
@@ -70,8 +71,8 @@ async function splice(exec: Transport['exec'], child: RsyncChild, greeting: Gree
     channel?.close()
   }
   child.once('exit', (code) => {
-    // How it ended there is still to come: rsync did not wait for that.
-    if (code === 0 && handedOver) late = setTimeout(drop, endsWithinMs)
+    // How it ended there may be still to come: rsync did not wait for that.
+    if (code === 0 && handedOver && !isTold) late = setTimeout(drop, endsWithinMs)
     else setImmediate(drop)
   })
   try {
@@ -152,6 +153,7 @@ async function splice(exec: Transport['exec'], child: RsyncChild, greeting: Gree
     status.end('255\n')
     for (const stream of mine) if (stream !== status) stream.end()
   } finally {
+    isTold = true
     if (late) drop()
   }
 }

@@ -129,6 +129,15 @@ describe('this machine', () => {
     else expect(existsSync(join(own, 'perl'))).toBe(false)
   })
 
+  it('leaves nothing that would keep this process, whichever rsync ends first', async () => {
+    const timers = () => process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length
+    const before = timers()
+    await inRun({ sshConfigFile: sshd.sshConfigFile, projectDir: root }, async () => {
+      for (let round = 0; round < 8; round++) await host('test').rsync({ source: 'tree/', destination: '~/often' })
+    })
+    await vi.waitFor(() => expect(timers()).toBeLessThanOrEqual(before), 3000)
+  })
+
   it('with an rsync that knows no --info copies without progress', async () => {
     const calls = join(root, 'calls')
     writeFileSync(
