@@ -16,7 +16,11 @@ export async function promotions(to: VpsContext): Promise<PromotionReport[]> {
   const store = vpsStore(to.home(), to.deployment.app.name)
   const all = (await store.list()).filter((each) => promotionKinds.includes(each.kind))
   const reports: PromotionReport[] = []
-  for (const { id } of all) reports.push(reportOf(await (await store.open(id)).entries()))
+  let isLast = true
+  for (const { id, result } of all) {
+    reports.push(reportOf(await (await store.open(id)).entries(), isLast))
+    if (result === 'done') isLast = false
+  }
   return reports
 }
 

@@ -22,7 +22,8 @@ export interface PromotionReport {
   lines: string[]
 }
 
-export function reportOf(entries: readonly JournalEntry[]): PromotionReport {
+/** `isLast`: no promotion after it was done, so that what it kept is what can be gone back to. */
+export function reportOf(entries: readonly JournalEntry[], isLast = true): PromotionReport {
   const begin = beginOf(entries)
   if (!begin) throw new Error('a journal without a beginning')
   const facts = begin.facts as unknown as PromotionFacts
@@ -53,11 +54,11 @@ export function reportOf(entries: readonly JournalEntry[]): PromotionReport {
     ...(failed?.error ? { error: `${failed.step}: ${failed.error}` } : {}),
     lines: [],
   }
-  report.lines = linesOf(report, facts)
+  report.lines = linesOf(report, facts, isLast)
   return report
 }
 
-function linesOf(report: PromotionReport, facts: PromotionFacts): string[] {
+function linesOf(report: PromotionReport, facts: PromotionFacts, isLast: boolean): string[] {
   if (report.result === 'undone') return [`${report.title}: taken back`]
   const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`
   return [
@@ -68,7 +69,11 @@ function linesOf(report: PromotionReport, facts: PromotionFacts): string[] {
           `requests waited for ${seconds(report.windowMs)}${report.predictedMs === undefined ? '' : `; ${seconds(report.predictedMs)} were predicted`}`,
         ]),
     ...(report.former && report.result === 'done'
-      ? [`${report.former} is stopped and kept, with its data${wayBack(facts)}`]
+      ? [
+          isLast
+            ? `${report.former} is stopped and kept, with its data${wayBack(facts)}`
+            : `${report.former} was production before`,
+        ]
       : []),
   ]
 }
