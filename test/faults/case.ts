@@ -9,6 +9,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { demote, promote } from '../../src/targets/vps/promotion/index.ts'
+import { workersOf } from '../../src/targets/vps/workers.ts'
 import { ask } from '../servers/pony.ts'
 import { type Case, isInWindow, midstOf } from './cases.ts'
 import { type Ground, statusOf } from './ground.ts'
@@ -79,6 +80,8 @@ async function once(tool: string, world: Ground, test: Case, share: number): Pro
         way = first.way
         await first.act?.()
       } else await stage.act?.()
+      // Without their daemon nobody starts the workers again that wrote a line, but whoever operates them.
+      if (test.fault === 'kill-supervisord' && world.workers) await world.run((_, to) => workersOf(to).start())
       await load.reached(load.report.requests + 30)
     } catch (error) {
       if (error instanceof Missed) {
