@@ -15,9 +15,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { encodeEntry } from '../../../src/engine/index.ts'
 import type { BeginEntry } from '../../../src/engine/journal.ts'
 import type { ChangeStore, Owner } from '../../../src/engine/types.ts'
-import { createRun, withRun } from '../../../src/events/index.ts'
+import { AbortedError, createRun, withRun } from '../../../src/events/index.ts'
 import { local } from '../../../src/hosts/index.ts'
 import { quote } from '../../../src/shell/index.ts'
+import { evenIfAborted } from '../../../src/targets/vps/step.ts'
 import { vpsStore } from '../../../src/targets/vps/store/index.ts'
 
 let home: string
@@ -125,6 +126,28 @@ describe('locks', () => {
       expect(existsSync(lockFile('staging'))).toBe(true)
       await outer.release()
       expect(existsSync(lockFile('staging'))).toBe(false)
+    })
+  })
+
+  it('are let go of where the run was interrupted before it heard that it has them', async () => {
+    const stop = new AbortController()
+    const run = createRun({ signal: stop.signal })
+    await withRun(run, async () => {
+      const host = local().env({ HOME: home })
+      const store = vpsStore(host, 'pony')
+      const outer = await store.lock(['production'], ann)
+      const asking = store.lockWith(['staging', 'production'], ann, async (script) => {
+        await host.run(script, { quiet: true })
+        expect(existsSync(lockFile('staging'))).toBe(true)
+        stop.abort()
+        throw new AbortedError()
+      })
+      await expect(asking).rejects.toMatchObject({ code: 'aborted' })
+      expect(existsSync(lockFile('staging'))).toBe(false)
+      // What it had before stays until whoever took it lets go.
+      expect(existsSync(lockFile('production'))).toBe(true)
+      await evenIfAborted(() => outer.release())
+      expect(existsSync(lockFile('production'))).toBe(false)
     })
   })
 

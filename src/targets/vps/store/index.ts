@@ -19,6 +19,7 @@ import type {
 import { currentRun, SlipwayError } from '../../../events/index.ts'
 import { createScrubber } from '../../../events/scrub.ts'
 import type { Host, Result } from '../../../hosts/host.ts'
+import { evenIfAborted } from '../step.ts'
 import * as scripts from './scripts.ts'
 import { auditsUnderWay } from './under-way.ts'
 
@@ -74,13 +75,20 @@ export function vpsStore(host: Host, app: string): VpsStore {
       members: membersOf(owner, sorted),
       ...(options.journal ? { journal: options.journal } : {}),
     }
-    let answer = await take(text, send)
+    const uses = usesOf(host, app)
+    const free = (which: readonly string[]) =>
+      write(scripts.releaseScript(app, owner.run, which), `unlock ${which.join(', ')}`)
+    let answer = await take(text, send).catch(async (error: unknown) => {
+      // The host may have given it in the moment of the interrupt, to nobody who would let go of it.
+      const unheld = sorted.filter((scope) => !uses.get(scope))
+      if (currentRun().signal.aborted && unheld.length > 0) await evenIfAborted(() => free(unheld)).catch(() => {})
+      throw error
+    })
     // Resuming: a lock that a dead process of this very machine left behind is taken over.
     if ('holder' in answer && options.journal && !answer.holder.journal && isDead(answer.holder, owner)) {
       answer = await take({ ...text, replace: answer.holder.run })
     }
     if ('holder' in answer) throw new LockedError(answer.holder, { host: host.name })
-    const uses = usesOf(host, app)
     for (const scope of sorted) uses.set(scope, (uses.get(scope) ?? 0) + 1)
     const held = { text: scripts.guardText(app, owner.run, sorted) }
     guards.add(held)
@@ -89,11 +97,11 @@ export function vpsStore(host: Host, app: string): VpsStore {
       guard: held.text,
       async release() {
         if (!guards.delete(held)) return
-        const free = sorted.filter((scope) => {
+        const unused = sorted.filter((scope) => {
           uses.set(scope, (uses.get(scope) ?? 1) - 1)
           return uses.get(scope) === 0
         })
-        if (free.length > 0) await write(scripts.releaseScript(app, owner.run, free), `unlock ${free.join(', ')}`)
+        if (unused.length > 0) await free(unused)
       },
     }
   }
