@@ -148,6 +148,18 @@ export function startLoad(options: LoadOptions): Load {
   }
 }
 
+/** `work` under load: so many requests are answered before it, and as many after it. What the client saw, and what came of it. */
+export async function around<T>(
+  load: Load,
+  requests: number,
+  work: () => Promise<T>,
+): Promise<{ client: LoadReport; value: T }> {
+  await load.reached(requests)
+  const value = await work()
+  await load.reached(load.report.requests + requests)
+  return { client: await load.stop(), value }
+}
+
 /** What the ledger says of the marks that were found: those missing, and those found more than once. */
 export function audit(report: LoadReport, found: readonly string[]): { missing: string[]; twice: string[] } {
   const counts = new Map<string, number>()

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { demote, promote } from '../../../src/targets/vps/promotion/index.ts'
-import { audit, type LoadReport } from '../../faults/load.ts'
+import { around, audit, type LoadReport } from '../../faults/load.ts'
 import { makeWorld, until, type World } from './world.ts'
 
 // A real PostgreSQL on a machine that is busy with others.
@@ -30,10 +30,7 @@ const hasNotes = () => world.query('production', "SELECT to_regclass('notes_note
 
 async function underLoad(work: () => Promise<unknown>): Promise<void> {
   const load = world.load('production', { connections: 4 })
-  await load.reached(40)
-  await work()
-  await load.reached(load.report.requests + 40)
-  reports.push(await load.stop())
+  reports.push((await around(load, 40, work)).client)
   expect(reports.at(-1)?.failed).toEqual([])
   const found = world.query('production', 'SELECT key FROM entries_entry')
   for (const report of reports) expect(audit(report, found)).toEqual({ missing: [], twice: [] })

@@ -2,7 +2,7 @@ import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import type { SlipwayError } from '../../../src/events/index.ts'
 import { demote, promote } from '../../../src/targets/vps/promotion/index.ts'
-import { audit, type LoadReport } from '../../faults/load.ts'
+import { around, audit, type LoadReport } from '../../faults/load.ts'
 import { makeWorld, password, type World } from './world.ts'
 
 // A real MariaDB on a machine that is busy with others.
@@ -24,10 +24,7 @@ const databases = () => world.sql("SHOW DATABASES LIKE 'rides%'").split('\n')
 
 async function underLoad(work: () => Promise<unknown>): Promise<void> {
   const load = world.load('production', { connections: 4, reads: ['/up'] })
-  await load.reached(40)
-  await work()
-  await load.reached(load.report.requests + 40)
-  reports.push(await load.stop())
+  reports.push((await around(load, 40, work)).client)
   const found = world.query('production', 'SELECT `key` FROM entries')
   expect(reports.at(-1)?.failed).toEqual([])
   for (const report of reports) expect(audit(report, found)).toEqual({ missing: [], twice: [] })

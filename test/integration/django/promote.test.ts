@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import type { SlipwayError } from '../../../src/events/index.ts'
 import { demote, promote } from '../../../src/targets/vps/promotion/index.ts'
-import { audit, type LoadReport } from '../../faults/load.ts'
+import { around, audit, type LoadReport } from '../../faults/load.ts'
 import { jobs, keepBusy, makeWorld, until, type World, workedOff } from './world.ts'
 
 // Python starts slowly on a machine that is busy with others, and a hundred thousand requests take their time.
@@ -122,10 +122,7 @@ itLong('is not gone back from where a migration can not be reversed, and leaves 
 /** While requests come; then all that was ever acknowledged is there. */
 async function underLoad(work: () => Promise<unknown>): Promise<void> {
   const load = world.load('production', traffic)
-  await load.reached(wanted / 3)
-  await work()
-  await load.reached(load.report.requests + wanted / 3)
-  const client = await load.stop()
+  const { client } = await around(load, wanted / 3, work)
   before.push(client)
   expect(client.failed).toEqual([])
   await proveAll(before, inHand)

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { AbortedError, currentRun, scoped, withRun } from '../../../src/events/index.ts'
 import { demote, promote } from '../../../src/targets/vps/promotion/index.ts'
-import { audit, type LoadReport } from '../../faults/load.ts'
+import { around, audit, type LoadReport } from '../../faults/load.ts'
 import { jobs, makeWorld, until, type World } from './world.ts'
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 })
@@ -51,10 +51,7 @@ const boot = (release: string) => spawnSync('/bin/sh', [there(`webapps/${release
 
 async function underLoad(work: () => Promise<unknown>): Promise<void> {
   const load = world.load('production', { connections: 4, writes: 0.1 })
-  await load.reached(40)
-  await work()
-  await load.reached(load.report.requests + 40)
-  reports.push(await load.stop())
+  reports.push((await around(load, 40, work)).client)
   expect(reports.at(-1)?.failed).toEqual([])
   const acknowledged = reports.flatMap((report) => report.acknowledged)
   const found = world.query('production', 'SELECT key FROM entries_entry')

@@ -6,7 +6,7 @@ import { createVpsDeployment } from '../../../src/targets/vps/create.ts'
 import { promote } from '../../../src/targets/vps/promotion/index.ts'
 import { deployByHand, isUp, markedEnvironment } from '../../faults/by-hand.ts'
 import { programs, until } from '../../faults/inject.ts'
-import { audit, type LoadReport } from '../../faults/load.ts'
+import { around, audit, type LoadReport } from '../../faults/load.ts'
 import { makeWorld, marksIn, type World } from '../../faults/world.ts'
 import { type Front, startFront } from '../../servers/front.ts'
 import { freePort } from '../../servers/ports.ts'
@@ -81,10 +81,7 @@ afterAll(async () => {
 async function underLoad(work: () => Promise<unknown>): Promise<void> {
   // The stated loss: what comes in the moment when the old port changes hands.
   const load = world.load({ connections: 6, port: front.port, allow: (status) => status === 502 })
-  await load.reached(100)
-  await work()
-  await load.reached(load.report.requests + 100)
-  const report = await load.stop()
+  const { client: report } = await around(load, 100, work)
   reports.push(report)
   expect(report.failed).toEqual([])
   expect(report.allowed).toBeLessThan(report.requests / 10)

@@ -2,7 +2,7 @@ import { copyFileSync, existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterEach, expect, it } from 'vitest'
 import { demote, promote } from '../../../src/targets/vps/promotion/index.ts'
-import { audit, type LoadReport } from '../../faults/load.ts'
+import { around, audit, type LoadReport } from '../../faults/load.ts'
 import { makeWorld, marksIn, type World } from '../../faults/world.ts'
 import { startFront } from '../../servers/front.ts'
 import { freePort } from '../../servers/ports.ts'
@@ -56,10 +56,7 @@ it.each(['uberspace', 'nginx'] as const)(
           return status === 502 || (status === 503 && headers['retry-after'] !== undefined)
         },
       })
-      await load.reached(100)
-      await work()
-      await load.reached(load.report.requests + 100)
-      const report = await load.stop()
+      const { client: report } = await around(load, 100, work)
       reports.push(report)
       closed.push(answered503)
       // A reload of nginx closes connections that are kept alive, and a request may be on its way on one.

@@ -8,7 +8,7 @@ import { type Built, buildSlipway, repository } from '../../built.ts'
 import { startOpalstack } from '../../emulators/opalstack/index.ts'
 import { startWebfaction } from '../../emulators/webfaction/index.ts'
 import { standStill } from '../../faults/inject.ts'
-import { audit, type LoadReport } from '../../faults/load.ts'
+import { around, audit, type LoadReport } from '../../faults/load.ts'
 import { makeWorld, marksIn, type World, type WorldOptions } from '../../faults/world.ts'
 import { type Front, startFront } from '../../servers/front.ts'
 import { freePort } from '../../servers/ports.ts'
@@ -191,10 +191,7 @@ describe.each(tried)('the tasks by their names, for an app on ports at %s', (pro
         // The stated loss: what comes in the moment when the old port changes hands.
         allow: (status, headers) => status === 502 || (status === 503 && headers['retry-after'] !== undefined),
       })
-      await load.reached(200)
-      const told = await work()
-      await load.reached(load.report.requests + 200)
-      const report = await load.stop()
+      const { client: report, value: told } = await around(load, 200, work)
       reports.push(report)
       expect(leads()).toBe(release)
       expect(world.roles()['production']).toBe(release)

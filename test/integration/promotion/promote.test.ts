@@ -2,7 +2,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { demote, promote, promotions, prunePromotions } from '../../../src/targets/vps/promotion/index.ts'
-import { audit, type LoadReport } from '../../faults/load.ts'
+import { around, audit, type LoadReport } from '../../faults/load.ts'
 import { mailsLost, makeWorld, marksIn, type World } from '../../faults/world.ts'
 
 /** The tests follow one production through its life, each from where the last one left it. */
@@ -18,10 +18,7 @@ afterAll(() => world?.remove())
 /** While requests come: none fails, and `release` then has every write that was ever acknowledged, once. */
 async function underLoad<T>(release: string, work: () => Promise<T>): Promise<{ client: LoadReport; report: T }> {
   const load = world.load()
-  await load.reached(300)
-  const report = await work()
-  await load.reached(load.report.requests + 300)
-  const client = await load.stop()
+  const { client, value: report } = await around(load, 300, work)
   before.push(client)
   expect(client.failed).toEqual([])
   expect(world.site()).toBe(`${release}/run/app-a.sock`)

@@ -8,7 +8,7 @@ import { promote, promotions } from '../../../src/targets/vps/promotion/index.ts
 import { vpsStore } from '../../../src/targets/vps/store/index.ts'
 import { type Ground, makeGround, statusOf } from '../../faults/ground.ts'
 import { faults, freeze, hostIsBusy, journalText, processes, scripts, until } from '../../faults/inject.ts'
-import { audit } from '../../faults/load.ts'
+import { around, audit } from '../../faults/load.ts'
 
 // Real hosts on a machine that is busy with others.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
@@ -59,10 +59,7 @@ async function answeredBy(release: string): Promise<void> {
 /** Under load: no request fails, and every acknowledged write is in what is production in the end. */
 async function underLoad(work: () => Promise<void>): Promise<void> {
   const load = world.load({ connections: 4, pauseMs: 15 })
-  await load.reached(20)
-  await work()
-  await load.reached(load.report.requests + 20)
-  const client = await load.stop()
+  const { client } = await around(load, 20, work)
   expect(client.failed).toEqual([])
   expect(audit(client, world.marks())).toEqual({ missing: [], twice: [] })
 }

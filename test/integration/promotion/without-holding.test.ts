@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { promote } from '../../../src/targets/vps/promotion/index.ts'
 import { type Built, buildSlipway, repository } from '../../built.ts'
-import { audit, type LoadReport } from '../../faults/load.ts'
+import { around, audit, type LoadReport } from '../../faults/load.ts'
 import { makeWorld, marksIn, type World } from '../../faults/world.ts'
 
 const isLong = process.env['SLIPWAY_TEST_LONG'] !== undefined
@@ -29,10 +29,7 @@ async function closed(release: string, work: () => Promise<unknown>): Promise<vo
     connections: 8,
     allow: (status, headers) => status === 503 && headers['retry-after'] !== undefined,
   })
-  await load.reached(200)
-  await work()
-  await load.reached(load.report.requests + 200)
-  const client = await load.stop()
+  const { client } = await around(load, 200, work)
   reports.push(client)
   expect(client.failed).toEqual([])
   expect(client.allowed).toBeGreaterThan(0)
