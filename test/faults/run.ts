@@ -57,17 +57,11 @@ const pairOf = (each: Case) => keyOf({ ...each, round: 'resume' })
 const pairs = [...new Set(sampled.map(pairOf))]
 // Both rounds of a case are with one process: often one run is enough for them.
 const cases = sampled.filter((each) => pairs.indexOf(pairOf(each)) % shards === shard - 1)
-const earlier = readResults(file)
-const hasPassed = (each: Case): boolean => {
-  const last = earlier.get(keyOf(each))
-  return last?.ok === true && (values['any-code'] || last.version === version)
-}
-const queue = values.table ? [] : values.continue ? cases.filter((each) => !hasPassed(each)) : [...cases]
+let queue = values.table ? [] : leftOf(cases)
 const wanted = queue.length
-const began = new Date().toISOString()
 const end = values.minutes === undefined ? Number.POSITIVE_INFINITY : Date.now() + Number(values.minutes) * 60_000
 // The case under way is brought to its end, so that nothing is left running.
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => queue.splice(0))
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => (queue = []))
 
 const grounds = new Map<GroundName, Ground>()
 async function groundOf(name: GroundName): Promise<Ground> {
@@ -94,7 +88,7 @@ if (wanted > 0) {
       )
     for (const result of found) {
       record(file, { ...result, at: new Date().toISOString(), version })
-      leaveOut(keyOf(result))
+      queue = queue.filter((each) => keyOf(each) !== keyOf(result))
       ran += 1
       if (!result.ok) {
         bad += 1
@@ -117,17 +111,22 @@ if (values.out) writeFileSync(values.out, `${table}\n`)
 console.log(`${ran} of ${wanted} ran now, ${bad} failed. ${countsOf(cases, results)}`)
 process.exit(bad > 0 ? 1 : 0)
 
-/** Of a case's two rounds the one that may come past the other first; not what another process has done meanwhile. */
+/** With --continue, those that have not passed yet, by this process or another. */
+function leftOf(of: readonly Case[]): Case[] {
+  if (!values.continue) return [...of]
+  const known = readResults(file)
+  return of.filter((each) => {
+    const last = known.get(keyOf(each))
+    return !(last?.ok && (values['any-code'] || last.version === version))
+  })
+}
+
+/** Of a case's two rounds the one that may come past the other first. */
 function next(): Case | undefined {
-  if (values.continue) for (const [key, { ok, at }] of readResults(file)) if (ok && at > began) leaveOut(key)
+  queue = leftOf(queue)
   const [first] = queue
   const at = first ? queue.findIndex((each) => each.round === 'undo' && pairOf(each) === pairOf(first)) : -1
   return queue.splice(Math.max(0, at), 1)[0]
-}
-
-function leaveOut(key: string): void {
-  const at = queue.findIndex((each) => keyOf(each) === key)
-  if (at >= 0) queue.splice(at, 1)
 }
 
 /** What the host of a failed case knows of it, beside the results: journals, logs, scripts. */
