@@ -17,10 +17,12 @@ function unfolded(word: string): string[] {
     /^(.*?)\[(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)\](.*)$/.exec(word) ?? []
   if (whole === undefined) return [word]
   const ends = unfolded(after)
+  let total = 0
   const names = ranges.split(',').flatMap((range) => {
     const [first = '', last = first] = range.split('-')
     const count = Number(last) - Number(first) + 1
-    if (count < 1 || count * ends.length > mostNames)
+    total += count * ends.length
+    if (count < 1 || total > mostNames)
       throw new UsageError('bad-range', `[${range}] in ${word} ${count < 1 ? 'goes backwards' : 'is too many names'}`, {
         next: 'Write it as web[1-40], of at most 10,000 names.',
       })

@@ -153,7 +153,7 @@ function opensshTransport(
         detached: true,
         ...(options.pty?.term === undefined ? {} : { env: { ...process.env, TERM: options.pty.term } }),
       })
-    const child = await startSession(start, options.urgent ? undefined : options.signal).catch((error: unknown) => {
+    const child = await startSession(start, options.signal).catch((error: unknown) => {
       leave()
       throw error
     })

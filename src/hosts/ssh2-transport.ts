@@ -356,7 +356,7 @@ function ssh2Transport(client: Client, stream: Duplex, config: SshConfig): Trans
         if (onSpare) onSpare(command, started)
         else client.exec(command, { ...(pty ? { pty } : {}), ...always }, started)
       }
-      const opened = open('a command channel', begin, 'command', options.urgent ? undefined : options.signal)
+      const opened = open('a command channel', begin, 'command', options.signal)
       // Where there is one command there may be more.
       spare.refill()
       return await opened

@@ -49,6 +49,7 @@ describe('names of hosts', () => {
 
   it.each([
     ['web[9-1]', '[9-1] in web[9-1] goes backwards'],
+    ['web[1-6000,7001-12000]', '[7001-12000] in web[1-6000,7001-12000] is too many names'],
     ['web[1-999999999]', '[1-999999999] in web[1-999999999] is too many names'],
   ])('refuse %s', (given, message) => {
     expect(() => unfoldNames(given)).toThrow(message)
