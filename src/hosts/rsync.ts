@@ -11,6 +11,7 @@ import { ConnectError, connectionLost } from './errors.ts'
 import { isTooBroad } from './file-commands.ts'
 import type { RsyncOptions, RsyncResult } from './host.ts'
 import { pool } from './pool.ts'
+import { within, withResolvers } from './promises.ts'
 import { type Greeting, rsyncBridge } from './rsync-bridge.ts'
 import { stubbedResult } from './running.ts'
 import type { RsyncChild, RsyncShell, Transport } from './transport.ts'
@@ -287,6 +288,9 @@ function newBuilder(): RsyncBuilder {
 
 let counter = 0
 
+/** How long the other end of an interrupted rsync is waited for. */
+const endsWithinMs = 1000
+
 async function execute(
   run: Run,
   site: RsyncSite,
@@ -334,7 +338,9 @@ async function execute(
   void transport.lost.then((error) => {
     gone = error
   })
+  const interrupted = withResolvers<void>()
   const abort = () => {
+    interrupted.resolve()
     try {
       if (child.pid !== undefined) process.kill(-child.pid, 'SIGTERM')
     } catch {
@@ -353,7 +359,8 @@ async function execute(
     // Not `close`: the descriptors that are ours stay open until we let go of them.
     child.once('exit', (status) => resolve(status))
   })
-  await spliced
+  // How it ended there does not come over a connection that stands still; who interrupts it is not kept waiting for that.
+  await Promise.race([spliced, interrupted.promise.then(() => within(endsWithinMs, spliced))])
   await new Promise((resolve) => setImmediate(resolve))
   // As rsync itself would reckon.
   const code = ended === null ? null : Math.max(ended, child.remoteExit ?? 0)

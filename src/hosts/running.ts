@@ -11,6 +11,7 @@ import { milliseconds } from './duration.ts'
 import { CommandError, connectionLost, TimeoutError } from './errors.ts'
 import type { Result, RunCommandOptions, Running } from './host.ts'
 import { OutputStream } from './output-stream.ts'
+import { within, withResolvers } from './promises.ts'
 import type { Channel, PtySize, Transport } from './transport.ts'
 import { AnnouncementFilter, type WireCommand } from './wire.ts'
 
@@ -174,7 +175,7 @@ class Execution {
   #channel: Channel | undefined
   #over = false
   /** Resolves once it is known which process the command is. */
-  readonly #announced = withoutValue()
+  readonly #announced = withResolvers<void>()
 
   constructor(run: Run, site: CommandSite, display: string, options: StartOptions, piped: OutputStream | undefined) {
     this.#run = run
@@ -423,14 +424,6 @@ function promptRemover(prompt: string | undefined): (chunk: Buffer) => Buffer {
   }
 }
 
-function withoutValue(): { promise: Promise<void>; resolve: () => void } {
-  let resolve = () => {}
-  const promise = new Promise<void>((settle) => {
-    resolve = settle
-  })
-  return { promise, resolve }
-}
-
 type Ended = { exitCode: number | null; signal: string | null }
 type StopReason = { why: 'abort' } | { why: 'timeout' | 'idle'; ms: number }
 
@@ -456,19 +449,6 @@ function abortedCommand(run: Run, host: string, display: string, ended: boolean)
 }
 
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve))
-
-/** What `promise` resolves with, or undefined after `ms`. */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
 
 /** `promise`, or the reason of `signal` as soon as it is aborted. */
 async function orAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { homedir, userInfo } from 'node:os'
 import { UsageError } from '../events/errors.ts'
+import { type PromiseWithResolvers, withResolvers } from './promises.ts'
 
 export interface SshConfig {
   /** As the user wrote it. */
@@ -206,19 +207,6 @@ export function resolveSshConfigs(destinations: readonly string[], configFile?: 
 interface Answer {
   status: number
   text: string
-}
-
-interface PromiseWithResolvers<T> {
-  promise: Promise<T>
-  resolve: (value: T) => void
-}
-
-function withResolvers<T>(): PromiseWithResolvers<T> {
-  let resolve: (value: T) => void = () => {}
-  const promise = new Promise<T>((settle) => {
-    resolve = settle
-  })
-  return { promise, resolve }
 }
 
 const isDestination = (text: string) => text !== '' && !text.startsWith('-') && !/[\s\0]/.test(text)

@@ -339,25 +339,23 @@ describe.each(everyKind)('files, %s', (kind) => {
   })
 })
 
-it('goes on copying where a dropped connection stopped it', async () => {
+/**
+ * A relay in front of the server that `pass` sees each piece through, on its way there; one that it says false of is
+ * not passed on.
+ */
+async function behindRelay(
+  pass: (piece: Buffer, here: Socket, there: Socket) => boolean,
+  work: (sshConfigFile: string) => Promise<void>,
+): Promise<void> {
   const sockets = new Set<Socket>()
-  let passed = 0
-  let cuts = 0
   const server = createServer((here) => {
     const there = connect({ host: sshd.address, port: sshd.port })
     for (const socket of [here, there]) {
       sockets.add(socket)
       socket.on('error', () => {})
     }
-    here.on('data', (chunk) => {
-      passed += chunk.length
-      if (passed > 3_000_000 && cuts === 0) {
-        cuts++
-        here.destroy()
-        there.destroy()
-        return
-      }
-      if (!there.write(chunk)) {
+    here.on('data', (piece: Buffer) => {
+      if (pass(piece, here, there) && !there.write(piece)) {
         here.pause()
         there.once('drain', () => here.resume())
       }
@@ -369,32 +367,57 @@ it('goes on copying where a dropped connection stopped it', async () => {
   const sshConfigFile = join(dir, 'config')
   const { port } = server.address() as { port: number }
   writeFileSync(sshConfigFile, clientConfig('test', { ...sshd, port }, `HostKeyAlias [127.0.0.1]:${sshd.port}`))
-  mkdirSync(join(dir, 'source'))
-  execFileSync('sh', ['-c', `head -c 8000000 /dev/urandom >${join(dir, 'source/f')}`])
   try {
-    await inRun({ sshConfigFile }, async (told) => {
-      await host('test').rsync({ source: `${join(dir, 'source')}/`, destination: join(dir, 'target') })
-      expect(cuts).toBe(1)
-      expect(told.of('warning')[0]?.text).toContain('connecting again to go on copying')
-      execFileSync('diff', ['-r', join(dir, 'source'), join(dir, 'target')])
-    })
+    await work(sshConfigFile)
   } finally {
     for (const socket of sockets) socket.destroy()
     server.close()
   }
-})
+}
 
-it('is interrupted in the middle of an upload', async () => {
+it('goes on copying where a dropped connection stopped it', async () => {
+  let passed = 0
+  let cuts = 0
+  const cutOnce = (piece: Buffer, here: Socket, there: Socket): boolean => {
+    passed += piece.length
+    if (passed <= 3_000_000 || cuts > 0) return true
+    cuts++
+    here.destroy()
+    there.destroy()
+    return false
+  }
   mkdirSync(join(dir, 'source'))
-  execFileSync('sh', ['-c', `head -c 60000000 /dev/urandom >${join(dir, 'source/f')}`])
-  const error = await failure(
-    inRun({ sshConfigFile: sshd.sshConfigFile }, async (told) => {
-      const copying = host('test').rsync({ source: `${join(dir, 'source')}/`, destination: join(dir, 'target') })
-      copying.catch(() => {})
-      await until(() => told.of('progress').length > 0 || told.of('step.finished').length > 0)
-      told.abort()
-      await copying
+  execFileSync('sh', ['-c', `head -c 8000000 /dev/urandom >${join(dir, 'source/f')}`])
+  await behindRelay(cutOnce, (sshConfigFile) =>
+    inRun({ sshConfigFile }, async (told) => {
+      await host('test').rsync({ source: `${join(dir, 'source')}/`, destination: join(dir, 'target') })
+      expect(cuts).toBe(1)
+      expect(told.of('warning')[0]?.text).toContain('connecting again to go on copying')
+      execFileSync('diff', ['-r', join(dir, 'source'), join(dir, 'target')])
     }),
   )
-  expect(['AbortError', 'AbortedError']).toContain(error.name)
+})
+
+it('is interrupted in the middle of an upload, over a connection that stands still', async () => {
+  let passed = 0
+  const stopInTheMiddle = (piece: Buffer, here: Socket): boolean => {
+    passed += piece.length
+    if (passed > 8_000_000) here.pause()
+    return passed <= 8_000_000
+  }
+  mkdirSync(join(dir, 'source'))
+  execFileSync('sh', ['-c', `head -c 60000000 /dev/urandom >${join(dir, 'source/f')}`])
+  await behindRelay(stopInTheMiddle, async (sshConfigFile) => {
+    const error = await failure(
+      inRun({ sshConfigFile }, async (told) => {
+        const copying = host('test').rsync({ source: `${join(dir, 'source')}/`, destination: join(dir, 'target') })
+        copying.catch(() => {})
+        await until(() => passed > 8_000_000)
+        told.abort()
+        await copying
+      }),
+    )
+    expect(['AbortError', 'AbortedError']).toContain(error.name)
+  })
+  expect(existsSync(join(dir, 'target/f'))).toBe(false)
 })
