@@ -329,6 +329,34 @@ describe('a copy', () => {
     expect(names()).not.toContain(name)
     expect(count(at.database)).toBe(151_000)
   })
+
+  it('is dropped where the server is cleaning it up, and somebody is in it', async () => {
+    const name = scratchName(at.database, 'vacuumed')
+    await done(() => postgres.copy({ host: local(), at }, { host: local(), at }, name))
+    const settings = { autovacuum: 'on', autovacuum_naptime: '1s', autovacuum_vacuum_cost_delay: '100ms' }
+    const slowly = { ...settings, autovacuum_vacuum_cost_limit: '1', autovacuum_vacuum_threshold: '1' }
+    try {
+      for (const [key, value] of Object.entries(slowly)) server.sql(`ALTER SYSTEM SET ${key} = '${value}'`)
+      server.sql('SELECT pg_reload_conf()')
+      server.sql("CREATE TABLE dirt AS SELECT repeat('x', 500) FROM generate_series(1, 50000); DELETE FROM dirt", name)
+      const inside = (what: string) =>
+        server.sql(`SELECT count(*) FROM pg_stat_activity WHERE datname = '${name}' AND backend_type = '${what}'`) !==
+        '0'
+      const somebody = spawn('psql', ['-X', '-w', '-h', at.host!, '-p', String(at.port), '-U', 'pony', '-d', name], {
+        env: { ...process.env, PGPASSFILE: at.credentials },
+        stdio: ['pipe', 'ignore', 'ignore'],
+      })
+      const gone = new Promise((resolve) => somebody.once('exit', resolve))
+      await until(() => inside('client backend') && inside('autovacuum worker'))
+      await done(() => postgres.drop(local(), at, name))
+      expect(names()).not.toContain(name)
+      somebody.stdin.end('SELECT 1;')
+      await gone
+    } finally {
+      for (const key of Object.keys(slowly)) server.sql(`ALTER SYSTEM RESET ${key}`)
+      server.sql('SELECT pg_reload_conf()')
+    }
+  })
 })
 
 describe('putting another database in place', () => {
