@@ -129,12 +129,15 @@ function next(): Case | undefined {
   return queue.splice(Math.max(0, at), 1)[0]
 }
 
-/** What the host of a failed case knows of it, beside the results: journals, logs, scripts. */
+/** What the hosts of a failed case know of it, beside the results: journals, logs, scripts. A folder for each host. */
 function keepTraces(result: CaseResult): void {
-  const world = grounds.get(result.ground)
-  if (!world || !existsSync(`${world.home}/.slipway`)) return
   const to = `${file}.failed/${keyOf(result).replaceAll(' ', '-')}`
   rmSync(to, { recursive: true, force: true })
-  mkdirSync(to, { recursive: true })
-  execFileSync('cp', ['-a', `${world.home}/.slipway`, to])
+  for (const [index, home] of (grounds.get(result.ground)?.homes ?? []).entries()) {
+    if (!existsSync(home)) continue
+    mkdirSync(`${to}/${index}`, { recursive: true })
+    const wanted = ['/.slipway', '/.slipway/***', '/webapps', '/webapps/*', '/webapps/*/logs', '/webapps/*/logs/***']
+    const kept = [...wanted.map((each) => `--include=${each}`), '--exclude=*']
+    execFileSync('rsync', ['-a', ...kept, `${home}/`, `${to}/${index}`])
+  }
 }
