@@ -20,6 +20,8 @@ export interface HostFacts {
   current?: string
   /** Newest first. */
   records: VersionRecord[]
+  /** The versions that have a folder. */
+  folders: string[]
   /** The slot that the site's socket points at. */
   liveSlot?: Slot
   /** Where the site's socket points, whatever it is. */
@@ -145,6 +147,7 @@ function factProbes(deployment: VpsConfig): Record<string, Command> {
     roles: sh`${prelude}; cat "$A/roles.json" 2>/dev/null || :`,
     current: sh`${prelude}; readlink "$R/current" 2>/dev/null || :`,
     records: sh`${prelude}; cat "$R"/.slipway/versions/*.json 2>/dev/null || :`,
+    folders: sh`${prelude}; ls "$R/versions" 2>/dev/null || :`,
     site: sh`${prelude}; readlink "$A"/sites/${deployment.name}/current.sock 2>/dev/null || :`,
     slots: sh`${prelude}; for s in a b; do printf '%s %s\n' "$s" "$(cat "$R/run/app-$s.version" 2>/dev/null || :)"; done`,
     port: sh`${prelude}; cat "$R/.slipway/port" 2>/dev/null || :`,
@@ -186,6 +189,7 @@ function readFacts(deployment: VpsConfig, text: Readonly<Record<string, string>>
         return record ? [record] : []
       }),
     ),
+    folders: (text['folders'] ?? '').split('\n').filter((name) => name !== ''),
     siteTarget,
     ...(Number(text['port']) > 0 ? { port: Number(text['port']) } : {}),
     liveSlot: siteTarget?.startsWith(`${release?.dir}/`) ? (slot as Slot | undefined) : undefined,

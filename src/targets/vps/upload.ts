@@ -122,7 +122,7 @@ async function uploadTo(
     const list = digest ? [{ name: 'list what was uploaded', command: listFiles(release, id), nothrow: true }] : []
     await host.script([...list, finish], { guard, quiet: true })
   }
-  await noteFacts(context.deployment, host, { records: withRecord(left, uploaded) })
+  await noteFacts(context.deployment, host, { records: withRecord(left, uploaded), folders: [...facts.folders, id] })
 }
 
 /** Begins `id` and makes it of links to the files of `from`; false where they are not as they were uploaded. */

@@ -54,10 +54,9 @@ async function incompleteOn(
 ): Promise<Map<string, Host>> {
   const incomplete = new Map<string, Host>()
   await onEach(hosts, async (host) => {
-    const release = requireRelease(deployment, await hostFacts(deployment, host), host)
-    const there = await host.run(sh`ls ${release.versions}`, { kind: 'probe', quiet: true }).text()
-    const folders = new Set(there.split('\n'))
-    for (const { id } of records) if (!folders.has(id)) incomplete.set(id, host)
+    const facts = await hostFacts(deployment, host)
+    requireRelease(deployment, facts, host)
+    for (const { id } of records) if (!facts.folders.includes(id)) incomplete.set(id, host)
   })
   return incomplete
 }
