@@ -5,8 +5,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import urllib.parse
-from concurrent.futures import ThreadPoolExecutor
 
 from processes import Failure
 
@@ -16,7 +14,8 @@ BLOCK = 1 << 20
 
 def connect(path, timeout=10):
     """Never creates a file, and recovers what a killed writer left in its journal."""
-    uri = 'file:%s?mode=rw' % urllib.parse.quote(path)
+    from urllib.parse import quote
+    uri = 'file:%s?mode=rw' % quote(path)
     return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
 
 
@@ -189,6 +188,7 @@ def unchanged(one, other):
 def sync_files(paths):
     """They are on disk: many at a time, which the file system's journal takes together. Not the whole file system at
     once, where others may have written gigabytes."""
+    from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(32) as pool:
         list(pool.map(sync, [path for path in paths if not os.path.islink(path)]))
 

@@ -1,13 +1,10 @@
 """The processes of a release, seen in /proc, and its supervisord. A stopped program is one of which no process is left,
 whatever a daemon says; SLIPWAY_PROCESS in their environment, `<release folder>:<program>`, tells whose they are."""
-import http.client
 import os
 import resource
 import signal
-import socket
 import subprocess
 import time
-import xmlrpc.client
 
 POLL = 0.02
 # The change that these scripts belong to: they lie in its folder.
@@ -158,33 +155,6 @@ def top_of(pids):
     return [pid for pid in pids if parent_of(pid) not in pids]
 
 
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout):
-        super().__init__('localhost', timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
-def connection_to(where, timeout):
-    """To a unix socket's path, or to `port:9001` of this host."""
-    if where.startswith('port:'):
-        return http.client.HTTPConnection('127.0.0.1', int(where[5:]), timeout=timeout)
-    return UnixConnection(where, timeout)
-
-
-class UnixTransport(xmlrpc.client.Transport):
-    def __init__(self, path):
-        super().__init__()
-        self.path = path
-
-    def make_connection(self, host):
-        return UnixConnection(self.path, 10)
-
-
 class Daemon:
     """A release's supervisord: `socket`, `argv` that starts it, `folder` of the release."""
 
@@ -193,12 +163,14 @@ class Daemon:
         self.folder = spec['folder']
 
     def rpc(self):
-        return xmlrpc.client.ServerProxy('http://localhost/RPC2', transport=UnixTransport(self.spec['socket'])).supervisor
+        import clients
+        return clients.supervisor_at(self.spec['socket'])
 
     def is_up(self):
+        import clients
         try:
             return self.rpc().getState()['statecode'] == 1
-        except (OSError, xmlrpc.client.Error, http.client.HTTPException):
+        except clients.FAILURES:
             return False
 
     def ensure(self, seconds=10):
@@ -215,23 +187,25 @@ class Daemon:
 
     def running(self, programs):
         """Those of `programs` that run or try to."""
+        import clients
         try:
             states = self.states()
-        except (OSError, xmlrpc.client.Error, http.client.HTTPException):
+        except clients.FAILURES:
             return sorted(set(marked(self.folder, programs).values()))
         return [name for name in programs if states.get(name, {}).get('state') in (RUNNING, STARTING, BACKOFF)]
 
     def stop(self, programs, seconds):
         """Stops them and waits until no process is left. Returns the pids that had to be killed."""
+        import clients
         try:
             rpc = self.rpc()
             for name in self.running(programs):
                 try:
                     rpc.stopProcess(name, False)
-                except xmlrpc.client.Fault as fault:
+                except clients.Fault as fault:
                     if fault.faultCode not in (10, 70):
                         raise Failure('%s could not be stopped: %s' % (name, fault.faultString))
-        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError):
+        except clients.UNREACHED:
             # Its daemon is gone: what it left behind is stopped by hand.
             for pid in top_of(marked(self.folder, programs)):
                 send(pid, signal.SIGTERM)
@@ -250,6 +224,7 @@ class Daemon:
 
     def start(self, programs, seconds):
         """Starts them; what an earlier daemon left behind of them goes first."""
+        import clients
         if not programs:
             return
         self.ensure()
@@ -266,7 +241,7 @@ class Daemon:
         for name in programs:
             try:
                 rpc.startProcess(name, False)
-            except xmlrpc.client.Fault as fault:
+            except clients.Fault as fault:
                 if fault.faultCode == 60:
                     continue
                 raise Failure('%s could not be started: %s' % (name, fault.faultString))
@@ -274,9 +249,10 @@ class Daemon:
                  lambda: '%s does not run: %s' % (programs, self.explain(programs)))
 
     def explain(self, programs):
+        import clients
         try:
             states = self.states()
-        except (OSError, xmlrpc.client.Error, http.client.HTTPException) as error:
+        except clients.FAILURES as error:
             return str(error)
         return '; '.join('%s %s %s' % (name, states.get(name, {}).get('statename', 'UNKNOWN'),
                                        states.get(name, {}).get('spawnerr', '')) for name in programs)
@@ -337,18 +313,6 @@ def clean_environment():
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
-def ask(connection, path, headers):
-    """(status, headers, body) of one GET, or raises OSError."""
-    try:
-        connection.request('GET', path, headers=dict({'Connection': 'close'}, **headers))
-        answer = connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read(65536)
-    except http.client.HTTPException as error:
-        raise OSError('not HTTP: %r' % (error,))
-    finally:
-        connection.close()
-
-
 def health_fault(answer, health, release):
     """Why this answer is not the healthy one of this very version; None if it is."""
     status, headers, body = answer
@@ -363,6 +327,7 @@ def health_fault(answer, health, release):
 
 def healthy_on(path, health, release, seconds):
     """Waits until the app behind a unix socket is healthy."""
+    from clients import ask, connection_to
     last = ['no answer yet']
 
     def once():

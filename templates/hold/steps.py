@@ -5,14 +5,12 @@
   undo(kept): takes it back, as far as there is something to take back
 A step is its entry in the specification, `self.spec`; `self.change` knows the deadline and the other steps."""
 import glob
-import http.client
 import json
 import os
 import re
 import shlex
 import shutil
 import signal
-import ssl
 import subprocess
 import time
 
@@ -23,8 +21,8 @@ import reading
 import servers
 from adopted import processes_of
 from journal import may_have_happened
-from processes import (POLL, Daemon, Demand, Failure, Watch, ask, clean_environment, command_environment, connection_to,
-                       cpu_ms_of, health_fault, healthy_on, marked, send, top_of, wait_for)
+from processes import (POLL, Daemon, Demand, Failure, Watch, clean_environment, command_environment, cpu_ms_of,
+                       health_fault, healthy_on, marked, send, top_of, wait_for)
 from sockets import connections_to
 
 
@@ -649,6 +647,7 @@ class Gate(Step):
         return {'gateMs': ms(began)}
 
     def knock(self):
+        from clients import ask
         last, streak = ['no answer yet'], [0]
 
         def once():
@@ -665,30 +664,14 @@ class Gate(Step):
                  lambda: 'the new app is not reached through %s: %s' % (self.spec['host'], last[0]))
 
     def connection(self):
+        from clients import connection_through, connection_to
         if self.spec.get('direct'):
             return connection_to(self.spec['socket'], 5)
-        host, port = self.spec['address'], self.spec['port']
-        if not self.spec['tls']:
-            return http.client.HTTPConnection(host, port, timeout=5)
-        # The name is checked; whether its certificate is trusted is for those who come from outside.
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(host, port, timeout=5, context=context)
-        name = self.spec['host'].partition(':')[0]
-        connect = connection.connect
-
-        def with_name():
-            connect_plain(connection, context, name)
-        connection.connect = with_name if connect else connect
-        return connection
+        name = self.spec['host'].partition(':')[0] if self.spec['tls'] else None
+        return connection_through(self.spec['address'], self.spec['port'], name, 5)
 
     def undo(self, kept):
         link(None, self.spec['link'])
-
-
-def connect_plain(connection, context, name):
-    http.client.HTTPConnection.connect(connection)
-    connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
 
 
 class Roles(Step):

@@ -18,16 +18,18 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+# On a full disk Python may leave half a file of bytecode, and then fails on it (python/cpython#126606).
 sys.dont_write_bytecode = True
 
 from elsewhere import ended  # noqa: E402
 from journal import Journal, may_have_happened  # noqa: E402
 from processes import POLL, Failure, end_left_over  # noqa: E402
-from steps import KINDS, write_file  # noqa: E402
 
 
 class Change:
     def __init__(self):
+        # Who only watches or starts does without: it is most of what there is to compile.
+        from steps import KINDS
         with open(self.path('spec.json')) as file:
             self.spec = json.load(file)
         self.id = self.spec['id']
@@ -75,6 +77,8 @@ class Change:
             pass
 
     def forward(self):
+        # Before requests wait, not while they do.
+        import clients  # noqa: F401
         past = self.is_past_return()
         if not past:
             self.reserve()
