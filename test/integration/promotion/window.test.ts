@@ -1,6 +1,6 @@
 /** The window's script by itself, without a promotion around it: what going back leaves alone. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -22,11 +22,15 @@ const flip = () => step('flip', 'flip', { links: [{ path: join(dir, 'current'), 
 
 /** Runs the script on a journal; resolves with what it printed to standard error. */
 function run(verb: string, steps: ReturnType<typeof step>[], journal?: JournalEntry[]): string {
+  return script([verb], steps, journal).stderr
+}
+
+function script(words: string[], steps: ReturnType<typeof step>[], journal?: JournalEntry[]) {
   const path = join(dir, 'change.journal')
   if (journal) writeFileSync(path, journal.map(encodeEntry).join(''))
   const spec = { id: 'c1', journal: path, deadline: 1, pointOfNoReturn: 'flip', steps: [...steps, flip()] }
   writeFileSync(join(dir, 'spec.json'), JSON.stringify(spec))
-  return spawnSync('/usr/bin/python3', [join(dir, 'window.py'), verb], { encoding: 'utf8' }).stderr
+  return spawnSync('/usr/bin/python3', [join(dir, 'window.py'), ...words], { encoding: 'utf8', input: '{}' })
 }
 const entries = () => decodeEntries(readFileSync(join(dir, 'change.journal'), 'utf8'))
 
@@ -73,4 +77,28 @@ it('keeps what has come into a place meanwhile, beside what it puts back there',
     'and its journal',
     'from somebody else',
   ])
+})
+
+it('takes back a rehearsal whose copies the window has begun to use, and makes another over what was left of one', () => {
+  const mail = join(dir, 'mail')
+  const database = join(dir, 'pony.sqlite.earlier')
+  for (const folder of [mail, `${mail}.earlier`]) mkdirSync(folder)
+  writeFileSync(join(mail, 'new'), 'a letter')
+  writeFileSync(join(`${mail}.earlier`, 'old'), 'a letter that is gone')
+  const tree = { kind: 'tree', name: 'mail', from: mail, to: `${mail}.earlier` }
+  const rehearse = (...items: object[]) => [step('rehearse', 'rehearse', { items, window: false })]
+  const both = rehearse({ kind: 'sqlite', name: 'main', from: join(dir, 'pony.sqlite'), to: database }, tree)
+  const intent: JournalEntry = { entry: 'intent', at, step: 'rehearse', direction: 'do' }
+  const done: JournalEntry = { entry: 'outcome', at, step: 'rehearse', direction: 'do', ok: true, durationMs: 1 }
+  // The database's copy was renamed to what the window makes of it.
+  expect(JSON.parse(script(['state', 'rehearse'], both, [intent, done]).stdout).state).toBe('unclear')
+  expect(JSON.parse(script(['undo', 'rehearse'], both).stdout).state).toBe('todo')
+  expect(existsSync(`${mail}.earlier`)).toBe(false)
+  // What lies there is of a change that was given up.
+  mkdirSync(`${mail}.earlier`)
+  writeFileSync(join(`${mail}.earlier`, 'old'), 'a letter that is gone')
+  const begin: JournalEntry = { entry: 'note', at, text: 'begun' }
+  expect(JSON.parse(script(['state', 'rehearse'], rehearse(tree), [begin]).stdout).state).toBe('todo')
+  expect(JSON.parse(script(['do', 'rehearse'], rehearse(tree), [intent]).stdout).state).toBe('done')
+  expect(readdirSync(`${mail}.earlier`)).toEqual(['new'])
 })
