@@ -51,6 +51,7 @@ export const nextSteps: Readonly<Record<string, string>> = {
   'template-missing': 'Put the path right: it is relative to the project.',
   'template-failed': 'Look at the line of the template, and at the values it was given.',
   'remove-refused': 'Name what is to go.',
+  'input-unreadable': 'Put right what is read, and run it again.',
   'upload-missing': 'Put the path right: it is relative to the project.',
   'directory-missing': 'Make it first: host.mkdir(…).',
   'file-missing': 'Put the path right: `slipway ssh` to look there.',

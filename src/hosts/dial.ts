@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { connect } from 'node:net'
 import { Duplex } from 'node:stream'
+import { abortedBy } from '../events/errors.ts'
 import { humanDuration } from './duration.ts'
 import { ConnectError } from './errors.ts'
 import type { SshConfig } from './ssh-config.ts'
@@ -9,7 +10,7 @@ import type { SshConfig } from './ssh-config.ts'
 export const defaultConnectTimeoutMs = 15_000
 
 /** A TCP connection without Nagle's delay. Rejects with a ConnectError for each way it can fail. */
-export async function dialTcp(config: SshConfig): Promise<Duplex> {
+export async function dialTcp(config: SshConfig, signal?: AbortSignal): Promise<Duplex> {
   const { hostName, port, destination } = config
   const timeoutMs = config.connectTimeoutMs ?? defaultConnectTimeoutMs
   const endpoint = `${hostName} port ${port}`
@@ -20,28 +21,40 @@ export async function dialTcp(config: SshConfig): Promise<Duplex> {
       noDelay: true,
       family: config.addressFamily === 'inet' ? 4 : config.addressFamily === 'inet6' ? 6 : 0,
     })
-    const timer = setTimeout(() => {
+    const stop = (error: unknown) => {
+      settle()
       socket.destroy()
-      reject(
-        new ConnectError('host-timeout', `${destination} did not answer within ${humanDuration(timeoutMs)}`, {
-          host: destination,
-          detail: `connecting to ${endpoint}`,
-          next: `Is the host up, and does a firewall let ${endpoint} through? ConnectTimeout in ~/.ssh/config sets the limit.`,
-        }),
-      )
-    }, timeoutMs)
-    const fail = (error: NodeJS.ErrnoException) => {
+      reject(error)
+    }
+    const timer = setTimeout(() => stop(dialTimeout(config, timeoutMs)), timeoutMs)
+    const abort = () => stop(signal && abortedBy(signal))
+    signal?.addEventListener('abort', abort, { once: true })
+    const settle = () => {
       clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+    }
+    const fail = (error: NodeJS.ErrnoException) => {
+      settle()
       reject(dialError(destination, endpoint, error))
     }
     socket.once('error', fail)
     socket.once('connect', () => {
-      clearTimeout(timer)
+      settle()
       socket.off('error', fail)
       // A connection that nobody reads yet must not end the process when it breaks.
       socket.on('error', () => {})
       resolve(socket)
     })
+  })
+}
+
+/** What a host is told as that did not answer in time. */
+export function dialTimeout({ destination, hostName, port }: SshConfig, timeoutMs: number): ConnectError {
+  const endpoint = `${hostName} port ${port}`
+  return new ConnectError('host-timeout', `${destination} did not answer within ${humanDuration(timeoutMs)}`, {
+    host: destination,
+    detail: `connecting to ${endpoint}`,
+    next: `Is the host up, and does a firewall let ${endpoint} through? ConnectTimeout in ~/.ssh/config sets the limit.`,
   })
 }
 

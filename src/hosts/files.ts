@@ -1,7 +1,7 @@
 /** A host's files: read, write, edit and the rest, each one round trip. Writes obey dry runs and show their diff. */
 import { randomBytes } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
-import { readFile, rename, rm, stat } from 'node:fs/promises'
+import { createWriteStream } from 'node:fs'
+import { open, readFile, rename, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -211,16 +211,20 @@ export async function upload(
   options: WriteOptions = {},
 ): Promise<void> {
   const source = resolve(currentRun().options.projectDir ?? '.', localFile)
-  const info = await stat(source).catch((error: unknown) => {
+  const file = await open(source).catch((error: unknown) => {
     throw new UsageError('upload-missing', `${source} cannot be read`, { cause: error })
   })
-  const mode = options.mode ?? info.mode & 0o777
-  const command = commands.writeCommand(resolvePath(site.directory, path), info.size, mode, mode)
-  const display = `upload ${localFile} → ${path}`
   try {
-    await site.run(command, display, { ...write, input: createReadStream(source, { highWaterMark: 256 * 1024 }) })
+    const info = await file.stat()
+    if (!info.isFile()) throw new UsageError('upload-missing', `${source} is not a file`, {})
+    const mode = options.mode ?? info.mode & 0o777
+    const command = commands.writeCommand(resolvePath(site.directory, path), info.size, mode, mode)
+    const input = file.createReadStream({ highWaterMark: 256 * 1024, autoClose: false })
+    await site.run(command, `upload ${localFile} → ${path}`, { ...write, input })
   } catch (error) {
-    throw fileError(site, 'write', path, error)
+    throw error instanceof UsageError ? error : fileError(site, 'write', path, error)
+  } finally {
+    await file.close()
   }
 }
 

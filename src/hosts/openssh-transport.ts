@@ -4,11 +4,13 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Duplex, type Readable, Transform, type Writable } from 'node:stream'
+import { abortedBy } from '../events/errors.ts'
 import { currentRun } from '../events/run.ts'
 import { backOff, jittered } from './back-off.ts'
 import { defaultConnectTimeoutMs } from './dial.ts'
@@ -22,16 +24,25 @@ import { AnnouncementFilter, quoteForAnyShell } from './wire.ts'
 
 const commandChannels = 4
 
-/** Starts a master for `config`. Rejects with a ConnectError that says what ssh said. */
-export async function connectOpenssh(config: SshConfig, configFile: string | undefined): Promise<Transport> {
+// Ctrl-C on the terminal is for us to pass on: a master that it ended could not carry what ends a command. ssh leaves
+// alone what is ignored when it starts.
+const deafToTheTerminal = 'trap "" INT QUIT HUP; exec ssh "$@"'
+
+/** Starts a master for `config`. Rejects with a ConnectError that says what ssh said, or once `signal` is aborted. */
+export async function connectOpenssh(
+  config: SshConfig,
+  configFile: string | undefined,
+  signal?: AbortSignal,
+): Promise<Transport> {
   const run = currentRun()
   const dir = await mkdtemp(join(socketFolder(), 'slw-'))
   const socket = join(dir, 's')
   const file = configFile === undefined ? [] : ['-F', configFile]
   const batch = run.prompter.interactive ? [] : ['-o', 'BatchMode=yes']
   const master = spawn(
-    'ssh',
+    'sh',
     [
+      ...['-c', deafToTheTerminal, 'sh'],
       ...file,
       ...['-M', '-N', '-S', socket, '-o', 'ControlPersist=no', '-o', 'ClearAllForwardings=yes'],
       ...[
@@ -51,7 +62,7 @@ export async function connectOpenssh(config: SshConfig, configFile: string | und
       ...batch,
       ...['--', config.destination],
     ],
-    // Its own group, so that Ctrl-C reaches the host through us; but the terminal, where a passphrase may be asked for.
+    // A group of its own, but where a passphrase may be asked for: on the terminal that is the group in front.
     { stdio: ['ignore', 'ignore', 'pipe'], detached: !run.prompter.interactive },
   )
   let said = ''
@@ -59,9 +70,16 @@ export async function connectOpenssh(config: SshConfig, configFile: string | und
     said = (said + text).slice(-8000)
   })
   let closing = false
+  // Who leaves at once (a second Ctrl-C) leaves no connection behind.
+  const leave = () => {
+    master.kill('SIGKILL')
+    rmSync(dir, { recursive: true, force: true })
+  }
+  process.once('exit', leave)
   const lost = new Promise<Error>((resolve) => {
     master.once('error', (error) => resolve(error))
     master.once('exit', () => {
+      process.off('exit', leave)
       void rm(dir, { recursive: true, force: true })
       resolve(new Error(closing ? 'it was closed' : said.trim().split('\n').at(-1) || 'ssh ended'))
     })
@@ -72,6 +90,11 @@ export async function connectOpenssh(config: SshConfig, configFile: string | und
   })
   while (!(await check(socket))) {
     if (gone) throw masterFailure(config, said, gone, await changedKey(said))
+    if (signal?.aborted) {
+      master.kill('SIGKILL')
+      await lost
+      throw abortedBy(signal)
+    }
     await Promise.race([lost, new Promise((resolve) => setTimeout(resolve, 20))])
   }
   const close = async () => {

@@ -7,10 +7,11 @@ import { UsageError } from '../events/errors.ts'
 import { currentRun, hostsReached, type Run } from '../events/run.ts'
 import { backOff, jittered } from './back-off.ts'
 import { hasKerberosTicket, needsOpenssh } from './choose.ts'
-import { dialProxyCommand, dialTcp } from './dial.ts'
+import { defaultConnectTimeoutMs, dialProxyCommand, dialTcp, dialTimeout } from './dial.ts'
 import { ConnectError, triedFor } from './errors.ts'
 import { createGate, type Gate } from './gate.ts'
 import { hostKeyCheck } from './host-key.ts'
+import { orAborted, within } from './promises.ts'
 import { readAhead } from './read-once.ts'
 import { resolveSshConfigs, type SshConfig } from './ssh-config.ts'
 import type { Transport } from './transport.ts'
@@ -102,8 +103,11 @@ function createPool(run: Run): Pool {
     return found
   }
 
+  /** An interrupt ends what is connecting. Who connects after it, to let go of a lock, is not ended by it. */
+  const interrupting = () => (run.signal.aborted ? undefined : run.signal)
+
   async function connectPaced(resolved: SshConfig, gate: Gate, path: readonly string[]): Promise<Transport> {
-    const leave = await gate.enter()
+    const leave = await gate.enter(interrupting())
     const host = resolved.destination
     const endpoint = `${resolved.user}@${resolved.hostName}:${resolved.port}`
     const startedAt = performance.now()
@@ -141,21 +145,22 @@ function createPool(run: Run): Pool {
     resolved: SshConfig,
     path: readonly string[],
   ): Promise<{ transport: Transport; why?: string }> {
+    const signal = interrupting()
     // What is looked at in them is read in one go; each is then looked at in its turn.
     for (const file of resolved.identityFiles) readAhead(file, `${file}-cert.pub`, `${file}.pub`)
     readAhead(...resolved.userKnownHostsFiles, ...resolved.globalKnownHostsFiles)
     const check = await hostKeyCheck(resolved)
     const openssh = async (why: string) => {
       const { connectOpenssh } = await import('./openssh-transport.ts')
-      return { transport: await connectOpenssh(resolved, run.options.sshConfigFile), why }
+      return { transport: await connectOpenssh(resolved, run.options.sshConfigFile, signal), why }
     }
     const why = await needsOpenssh(resolved, check)
     if (why !== undefined) return openssh(why)
     // The module is loaded while TCP connects.
     const loading = import('./ssh2-transport.ts')
-    const [stream, { connectSsh2, BeyondSsh2Error }] = await Promise.all([dial(resolved, path), loading])
+    const [stream, { connectSsh2, BeyondSsh2Error }] = await Promise.all([dial(resolved, path, signal), loading])
     try {
-      return { transport: await connectSsh2(resolved, stream, check) }
+      return { transport: await connectSsh2(resolved, stream, check, signal) }
     } catch (error) {
       if (resolved.note !== undefined || !(error instanceof ConnectError)) throw error
       if (error instanceof BeyondSsh2Error) return openssh(error.detail?.split('\n').at(-1) ?? error.message)
@@ -165,13 +170,22 @@ function createPool(run: Run): Pool {
     }
   }
 
-  async function dial(resolved: SshConfig, path: readonly string[]): Promise<Duplex> {
+  async function dial(resolved: SshConfig, path: readonly string[], signal: AbortSignal | undefined): Promise<Duplex> {
     if (resolved.proxyCommand !== undefined) return dialProxyCommand(resolved)
     const lastHop = resolved.proxyJump.at(-1)
-    if (lastHop === undefined) return dialTcp(resolved)
+    if (lastHop === undefined) return dialTcp(resolved, signal)
     // The last hop is reached through those before it, as OpenSSH does: in the order written.
     const hop = await jump(resolved.proxyJump, path)
-    return hop.openTcp(resolved.hostName, resolved.port)
+    const timeoutMs = resolved.connectTimeoutMs ?? defaultConnectTimeoutMs
+    const opening = hop.openTcp(resolved.hostName, resolved.port)
+    // The hop's own patience may be minutes.
+    const stream = await orAborted(signal, within(timeoutMs, opening), (late) => late?.destroy())
+    if (stream) return stream
+    opening.then(
+      (late) => late.destroy(),
+      () => {},
+    )
+    throw dialTimeout(resolved, timeoutMs)
   }
 
   /** The connection to the last of `hops`, through the ones before it. */

@@ -1,9 +1,9 @@
 /** A command under way: options chained first, started in the next microtask, ended with its whole process group. */
 import { randomBytes } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
-import { AbortedError, abortedBy, SlipwayError, StubbedResultError } from '../events/errors.ts'
+import { AbortedError, SlipwayError, StubbedResultError } from '../events/errors.ts'
 import { approve, currentRun, type Run, throwIfAborted } from '../events/run.ts'
 import { Secret } from '../shell/index.ts'
 import { Capture, type Captured } from './capture.ts'
@@ -11,7 +11,7 @@ import { milliseconds } from './duration.ts'
 import { CommandError, connectionLost, TimeoutError } from './errors.ts'
 import type { Result, RunCommandOptions, Running } from './host.ts'
 import { OutputStream } from './output-stream.ts'
-import { within, withResolvers } from './promises.ts'
+import { nextTurn, orAborted, within, withResolvers } from './promises.ts'
 import type { Channel, PtySize, Transport } from './transport.ts'
 import { AnnouncementFilter, type WireCommand } from './wire.ts'
 
@@ -61,6 +61,7 @@ class RunningCommand implements Running {
     this.#site = site
     this.#display = options.label ?? display
     this.#options = { ...options }
+    hear(options.input)
     const run = currentRun()
     this.#result = Promise.resolve().then(() => this.#start(run))
   }
@@ -83,6 +84,7 @@ class RunningCommand implements Running {
   }
   input(data: string | Uint8Array | Readable | Secret): Running {
     this.#options.input = data
+    hear(data)
     return this
   }
   okCodes(...codes: number[]): Running {
@@ -192,7 +194,8 @@ class Execution {
     // Waiting for a connection that others share is given up at an abort; the connection itself is not.
     const transport = await orAborted(run.signal, this.#site.transport())
     this.#transport = transport
-    const wire = await this.#site.wire(this.#nonce, this.#options.pty ?? false)
+    // sudo may be asked first, and what decides there may stand still.
+    const wire = await orAborted(run.signal, this.#site.wire(this.#nonce, this.#options.pty ?? false))
     const kind = this.#options.kind ?? 'write'
     const startedAt = performance.now()
     let channel: Channel
@@ -201,13 +204,24 @@ class Execution {
       gone = error
     })
     try {
-      channel = await transport.exec(wire.line, {
+      const opening = transport.exec(wire.line, {
         signal: run.signal,
         input: this.#wholeInput(wire),
         urgent: this.#options.follower,
         ...(this.#options.pty ? { pty: ptySize() } : {}),
       })
+      // What has begun there is to be ended there, so it is waited for a while; not for ever, where the line stands still.
+      const opened = await orAborted(run.signal, opening).catch((error: unknown) => {
+        if (run.signal.aborted) return within(killDeadlineMs, opening)
+        throw error
+      })
+      if (!opened) {
+        void opening.then((late) => late.close()).catch(() => {})
+        throw abortedCommand(run, name, this.#display, false)
+      }
+      channel = opened
     } catch (error) {
+      if (error instanceof AbortedError) throw error
       if (run.signal.aborted) throwIfAborted(run)
       await nextTurn()
       if (!gone) throw error
@@ -321,6 +335,11 @@ class Execution {
       if (winner.why === 'abort') throw abortedCommand(run, name, this.#display, ended)
       throw new TimeoutError(name, this.#display, result, { ms: winner.ms, idle: winner.why === 'idle', ended })
     }
+    const { input } = this.#options
+    // What another command was to give is told of by that one.
+    if (input instanceof Readable && input.errored && !(input.errored instanceof SlipwayError)) {
+      throw unreadable(name, this.#display, input.errored)
+    }
     if (status.exitCode === null && status.signal === null) {
       await nextTurn()
       if (gone) {
@@ -378,8 +397,8 @@ class Execution {
     } else if (input instanceof Secret) {
       stdin.end(input.reveal())
     } else {
-      input.on('error', () => channel.close())
-      input.pipe(stdin)
+      if (input.errored) channel.close()
+      else input.on('error', () => channel.close()).pipe(stdin)
     }
   }
 
@@ -448,25 +467,17 @@ function abortedCommand(run: Run, host: string, display: string, ended: boolean)
   })
 }
 
-const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve))
+/** A stream may fail before the command takes it: that is told of then, and must not end the process meanwhile. */
+function hear(input: StartOptions['input']): void {
+  if (input instanceof Readable) input.on('error', () => {})
+}
 
-/** `promise`, or the reason of `signal` as soon as it is aborted. */
-async function orAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  if (signal.aborted) {
-    promise.catch(() => {})
-    throw abortedBy(signal)
-  }
-  let stop: (() => void) | undefined
-  const aborted = new Promise<never>((_resolve, reject) => {
-    stop = () => reject(abortedBy(signal))
-    signal.addEventListener('abort', stop, { once: true })
+function unreadable(host: string, display: string, cause: Error): SlipwayError {
+  return new SlipwayError('input-unreadable', `what ${display} was to be given could not be read: ${cause.message}`, {
+    host,
+    cause,
+    state: 'It was given a part at most, and its input was closed; look at what it made of that.',
   })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    if (stop) signal.removeEventListener('abort', stop)
-    aborted.catch(() => {})
-  }
 }
 
 function ptySize(): PtySize {

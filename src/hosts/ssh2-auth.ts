@@ -4,6 +4,7 @@ import { currentRun } from '../events/run.ts'
 import { Secret } from '../shell/index.ts'
 import { agentKeys } from './agent-keys.ts'
 import { fingerprint } from './known-hosts.ts'
+import { within } from './promises.ts'
 import { readOnce, textOnce } from './read-once.ts'
 import type { SshConfig } from './ssh-config.ts'
 import { loadSsh2 } from './ssh2-library.ts'
@@ -14,6 +15,8 @@ export interface AuthPlan {
   readonly tried: string[]
   /** Keys that only the system's ssh can use: certificates, security keys. */
   readonly beyond: string[]
+  /** Whether a person, or an agent that may ask one, is being asked. */
+  isWaiting(): boolean
 }
 
 interface Candidate {
@@ -26,7 +29,14 @@ interface Candidate {
 export function planAuth(config: SshConfig): AuthPlan {
   const tried: string[] = []
   const beyond: string[] = []
-  const queue = candidates(config, tried, beyond)
+  let asked = 0
+  const asking = () => {
+    asked += 1
+    return () => {
+      asked -= 1
+    }
+  }
+  const queue = candidates(config, tried, beyond, asking)
   // Pulled one ahead, so that nothing is asked of the person (passphrase, password) before it is needed.
   let rejectedKinds = new Set<string>()
   let first = true
@@ -45,18 +55,22 @@ export function planAuth(config: SshConfig): AuthPlan {
         return next(value.method)
       }
     }
-    pull().catch((error: unknown) => {
-      tried.push(String(error instanceof Error ? error.message : error))
-      next(false)
-    })
+    const answered = asking()
+    pull()
+      .catch((error: unknown) => {
+        tried.push(String(error instanceof Error ? error.message : error))
+        next(false)
+      })
+      .finally(answered)
   }
-  return { handler: handler as unknown as AuthHandlerMiddleware, tried, beyond }
+  return { handler: handler as unknown as AuthHandlerMiddleware, tried, beyond, isWaiting: () => asked > 0 }
 }
 
 async function* candidates(
   config: SshConfig,
   tried: string[],
   beyond: string[],
+  asking: () => () => void,
 ): AsyncGenerator<Candidate, undefined, string[] | null> {
   const username = config.user
   const { utils } = loadSsh2()
@@ -73,7 +87,7 @@ async function* candidates(
     for (const key of [...inConfig, ...others]) {
       const label = `agent key ${key.type} ${fingerprint(key.getPublicSSH())}`
       offered.add(blobOf(key))
-      yield { kind: 'agent', label, method: { type: 'agent', username, agent: singleKeyAgent(config, key) } }
+      yield { kind: 'agent', label, method: { type: 'agent', username, agent: singleKeyAgent(config, key, asking) } }
     }
     for (const file of config.identityFiles) {
       const text = await readOnce(file)
@@ -129,7 +143,10 @@ async function* candidates(
             }
             finish(answers)
           }
-          ask().catch(() => finish([]))
+          const answered = asking()
+          ask()
+            .catch(() => finish([]))
+            .finally(answered)
         },
       },
     }
@@ -192,22 +209,38 @@ async function publicBlob(file: string): Promise<string | undefined> {
 
 const blobOf = (key: ParsedKey) => key.getPublicSSH().toString('base64')
 
+/** An agent may stand still, as one that is forwarded over a connection that does. */
+const agentAnswersWithinMs = 2000
+
 async function agentIdentities(config: SshConfig, tried: string[]): Promise<ParsedKey[]> {
   const socket = config.identityAgent
   if (socket === undefined) return []
   const agent = loadSsh2().createAgent(socket)
-  return new Promise((resolve) => {
+  const listed = new Promise<ParsedKey[]>((resolve) => {
     agent.getIdentities((error, keys) => {
       if (error) tried.push(`agent ${socket}: ${error.message}`)
       resolve((keys ?? []) as ParsedKey[])
     })
   })
+  const keys = await within(agentAnswersWithinMs, listed)
+  if (!keys) tried.push(`agent ${socket}: it did not say within ${agentAnswersWithinMs / 1000} s which keys it has`)
+  return keys ?? []
 }
 
 /** An agent that has but one key, so that the server is offered them one at a time, in our order. */
-function singleKeyAgent(config: SshConfig, only: ParsedKey) {
+function singleKeyAgent(config: SshConfig, only: ParsedKey, asking: () => () => void) {
   const { OpenSSHAgent } = loadSsh2()
   const agent = new OpenSSHAgent(config.identityAgent as string)
   agent.getIdentities = (callback) => callback(undefined, [only])
+  // A key may be one that its owner confirms at each use.
+  const sign = agent.sign.bind(agent) as (...words: unknown[]) => void
+  agent.sign = ((...words: unknown[]) => {
+    const answered = asking()
+    const done = words.pop() as (...answer: unknown[]) => void
+    sign(...words, (...answer: unknown[]) => {
+      answered()
+      done(...answer)
+    })
+  }) as typeof agent.sign
   return agent
 }

@@ -13,6 +13,7 @@ import { earlyInput } from './early-input.ts'
 import { ConnectError } from './errors.ts'
 import { createGate } from './gate.ts'
 import type { HostKeyCheck } from './host-key.ts'
+import { orAborted } from './promises.ts'
 import { rsyncBridge } from './rsync-bridge.ts'
 import { spareChannel } from './spare-channel.ts'
 import type { SshConfig } from './ssh-config.ts'
@@ -28,16 +29,28 @@ const commandChannels = 4
 const longMs = 1000
 /** How long a server may take to answer once TCP stands, milliseconds. */
 const handshakeTimeoutMs = 20_000
+/** How long it is waited for what it says of a login, while no person and no agent is asked: sshd's LoginGraceTime. */
+const loginGraceMs = 120_000
 
-/** Connects over `stream` and authenticates. Rejects with a ConnectError that says which phase failed. */
-export async function connectSsh2(config: SshConfig, stream: Duplex, check: HostKeyCheck): Promise<Transport> {
+/**
+ * Connects over `stream` and authenticates. Rejects with a ConnectError that says which phase failed, or as soon as
+ * `signal` is aborted.
+ */
+export async function connectSsh2(
+  config: SshConfig,
+  stream: Duplex,
+  check: HostKeyCheck,
+  signal?: AbortSignal,
+): Promise<Transport> {
   const { NodeSSH } = loadNodeSsh()
   const auth = planAuth(config)
   let refusal: unknown
   let phase: 'key exchange' | 'authentication' = 'key exchange'
   let asking = false
   let accepted: Buffer | undefined
-  const clock = deadline(config.connectTimeoutMs ?? handshakeTimeoutMs)
+  const clock = deadline(() =>
+    phase === 'authentication' ? loginGraceMs : (config.connectTimeoutMs ?? handshakeTimeoutMs),
+  )
   const options: ConnectConfig = {
     sock: stream,
     username: config.user,
@@ -71,13 +84,15 @@ export async function connectSsh2(config: SshConfig, stream: Duplex, check: Host
   // node-ssh makes the client at once, and its own listener goes when it is ready: later errors would end the process.
   const client = ssh.connection as Client
   client.on('error', () => {})
+  // A tunnel whose far end has gone stays open in this direction: nothing would say that the host is lost.
+  client.on('end', () => stream.destroy())
   let said = ''
   stream.once('data', (chunk: Buffer) => {
     said = chunk.toString('latin1', 0, 200).split(/\r?\n/, 1)[0] ?? ''
   })
   signAtOnce(client)
   const timedOut = clock
-    .expired(() => asking || phase === 'authentication')
+    .expired(() => asking || auth.isWaiting())
     .then(() => {
       client.destroy()
       throw new ConnectError('handshake-timeout', `${config.destination} accepted the connection, then said nothing`, {
@@ -88,11 +103,11 @@ export async function connectSsh2(config: SshConfig, stream: Duplex, check: Host
     })
   timedOut.catch(() => {})
   try {
-    await Promise.race([connecting, timedOut])
+    await orAborted(signal, Promise.race([connecting, timedOut]))
   } catch (error) {
     connecting.catch(() => {})
     stream.destroy()
-    if (error instanceof ConnectError) throw error
+    if (error instanceof ConnectError || signal?.aborted) throw error
     const complaint = await (stream as Complaining).complaint?.()
     throw refusal ?? connectFailure(config, error, phase, auth.tried, auth.beyond, complaint, said)
   } finally {
@@ -132,14 +147,15 @@ function signAtOnce(client: Client): void {
   }
 }
 
-function deadline(ms: number) {
+function deadline(limitMs: () => number) {
   let timer: NodeJS.Timeout | undefined
   return {
-    /** Resolves after `ms`; not while `paused()`, when a person is being asked. */
+    /** Resolves after the limit; not while `paused()`, when a person is being asked. One that has changed begins anew. */
     expired: (paused: () => boolean) =>
       new Promise<void>((resolve) => {
         const arm = () => {
-          timer = setTimeout(() => (paused() ? arm() : resolve()), ms)
+          const ms = limitMs()
+          timer = setTimeout(() => (paused() || limitMs() !== ms ? arm() : resolve()), ms)
           timer.unref()
         }
         arm()

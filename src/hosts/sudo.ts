@@ -7,6 +7,8 @@ import { randomBytes } from 'node:crypto'
 import { SlipwayError } from '../events/errors.ts'
 import { currentRun } from '../events/run.ts'
 import { Secret } from '../shell/index.ts'
+import { ConnectError, connectionLost } from './errors.ts'
+import { nextTurn } from './promises.ts'
 import type { Channel, Transport } from './transport.ts'
 import type { WireOptions } from './wire.ts'
 
@@ -18,13 +20,19 @@ export interface SudoSite {
 
 /** How to become `site.user` there: found out once a run and host. Rejects where it cannot be done. */
 export function sudoFor(site: SudoSite, endpoint: string): Promise<WireOptions> {
-  return currentRun().memo(`sudo:${endpoint}:${site.user}`, () => findOut(site))
+  const kept = currentRun().memo(`sudo:${endpoint}:${site.user}`, (): { found?: Promise<WireOptions> } => ({}))
+  kept.found ??= findOut(site).catch((error: unknown) => {
+    // That the line was lost says nothing of sudo.
+    if (!(error instanceof SlipwayError) || error instanceof ConnectError) delete kept.found
+    throw error
+  })
+  return kept.found
 }
 
 async function findOut(site: SudoSite): Promise<WireOptions> {
   const run = currentRun()
   const transport = await site.transport()
-  const plain = await attempt(transport, `LC_ALL=C sudo -n -k -H -u ${site.user} -- sh -c :`)
+  const plain = await attempt(site, transport, `LC_ALL=C sudo -n -k -H -u ${site.user} -- sh -c :`)
   if (plain.exitCode === 0) return { sudo: ['sudo', '-n'] }
   const text = plain.stderr.trim()
   if (plain.exitCode === 127 || /sudo: (command )?not found/.test(text)) {
@@ -70,6 +78,7 @@ async function withPassword(site: SudoSite, transport: Transport, passwords: { r
     // -k: a password remembered by sudo would leave ours on standard input, for the command to read.
     const sudo = ['sudo', '-k', '-S', '-p', prompt]
     const tried = await attempt(
+      site,
       transport,
       `LC_ALL=C ${sudo.join(' ')} -H -u ${site.user} -- sh -c :`,
       `${answer}\n`,
@@ -103,7 +112,11 @@ function refused(site: SudoSite, code: string, message: string, detail: string):
 }
 
 /** Runs `line`; stops as soon as `prompt` is shown a second time, which means that the answer was wrong. */
-async function attempt(transport: Transport, line: string, input = '', prompt?: string) {
+async function attempt(site: SudoSite, transport: Transport, line: string, input = '', prompt?: string) {
+  let gone: Error | undefined
+  void transport.lost.then((error) => {
+    gone = error
+  })
   const channel: Channel = await transport.exec(line)
   let stderr = ''
   channel.stdin.on('error', () => {})
@@ -114,6 +127,10 @@ async function attempt(transport: Transport, line: string, input = '', prompt?: 
     if (count() >= 2) channel.close()
   })
   channel.stdin.end(input)
-  const { exitCode } = await channel.exit
+  const { exitCode, signal } = await channel.exit
+  if (exitCode === null && signal === null && count() < 2) {
+    await nextTurn()
+    if (gone) throw connectionLost(site.name, `what ${site.user} was to run`, gone.message, false)
+  }
   return { exitCode, stderr, prompts: count() }
 }

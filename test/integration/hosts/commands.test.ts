@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -123,6 +123,24 @@ describe.each(everyKind)('a command, %s', (kind) => {
       expect(await h.probe`wc -c`.input(Readable.from([Buffer.alloc(1000), Buffer.alloc(24)])).text()).toMatch(/1024$/)
       expect(await h.probe`cat | wc -c`.input(new Secret('hush')).text()).toMatch(/4$/)
       expect(await h.probe`cat`.text()).toBe('')
+    }))
+
+  it('say what they were to be given where that cannot be read, before they begin or later', () =>
+    on(async (h) => {
+      const missing = createReadStream(join(scratch, 'not-there'))
+      const broken = Readable.from(
+        (function* () {
+          yield 'a part'
+          throw new Error('the disk is gone')
+        })(),
+      )
+      for (const [input, says] of [
+        [missing, 'no such file'],
+        [broken, 'the disk is gone'],
+      ] as const) {
+        const error = await failure(h.probe`cat >/dev/null`.input(input))
+        expect(error).toMatchObject({ code: 'input-unreadable', message: expect.stringContaining(says) })
+      }
     }))
 
   it('takes no more of its input than it reads', () =>

@@ -441,10 +441,51 @@ describe('one connection', () => {
     })
   })
 
+  it('notices that the host behind a jump host has gone', async () => {
+    const hop = await startSshd({ alias: 'hop' })
+    cleanups.push(() => hop.stop())
+    await inRun(config(sshd, 'ProxyJump hop', clientConfig('hop', hop)), async (told) => {
+      const h = host('test')
+      // Its session ends there without a word, as when it is switched off: the jump host passes on but the end of it.
+      const session = h.$`p=$$; while [ "$(cat /proc/$p/comm)" != sshd ]; do p=$(cut -d ' ' -f 4 /proc/$p/stat); done; kill -KILL $p; sleep 60`
+      expect((await failure(session)).code).toBe('connection-lost')
+      expect(await h.probe`echo again`.text()).toBe('again')
+      expect(told.of('host.connected').filter((event) => event.host === 'test')).toHaveLength(2)
+    })
+  })
+
   it('names the jump host that cannot be reached, not the host behind it', async () => {
     const hop = clientConfig('hop', { ...sshd, port: await freePort() })
     const error = await failure(trueOn(config(sshd, 'ProxyJump hop', hop)))
     expect(error).toMatchObject({ code: 'host-refused', host: 'hop', state: 'Nothing was run on it.' })
+  })
+
+  it('is given up at once by an interrupt where it stands still: direct, behind a jump host, by the system ssh', async () => {
+    const through = await proxy(sshd)
+    through.freeze()
+    const at = { ...sshd, port: through.port }
+    const hop = await startSshd({ alias: 'hop' })
+    cleanups.push(() => hop.stop())
+    const ways = [
+      config(at),
+      config(at, 'ProxyJump hop', clientConfig('hop', hop)),
+      { sshConfigFile: certifiedConfig({ ...at, dir: mkdtempSync(join(dir, 'certified-')) }) },
+    ]
+    for (const [index, options] of ways.entries()) {
+      let startedAt = 0
+      const error = await failure(
+        inRun(options, async (told) => {
+          const running = host('test').probe`true`.text()
+          running.catch(() => {})
+          await until(() => through.accepted() > index)
+          startedAt = Date.now()
+          told.abort()
+          await running
+        }),
+      )
+      expect(error.name).toMatch(/^Abort/)
+      expect(Date.now() - startedAt).toBeLessThan(5000)
+    }
   })
 
   it('begins few logins at once at one server, so that none is turned away', async () => {
