@@ -95,8 +95,9 @@ def steps(Hold, Flip, Step, link):
 
         def do(self, kept):
             held_at = self.change.journal.records()[self.spec['hold']]['data']['heldAt']
-            link(self.spec['socket'], self.target())
+            # The target is the last: from it on, those that wait are relayed. No request goes by the site's socket here.
             super().do(kept)
+            link(self.spec['socket'], self.target())
             return {'windowMs': round((time.monotonic() - held_at) * 1000)}
 
         def undo(self, kept):

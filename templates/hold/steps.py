@@ -91,8 +91,12 @@ class StopAdopted(Step):
     def prepare(self):
         return {'running': sorted(self.processes().values())}
 
+    def told(self):
+        return self.change.path('told-%s' % self.spec['id'])
+
     def do(self, kept):
         began = time.monotonic()
+        write_file(self.told(), '')
         if self.spec['stop']:
             run_command(['/bin/sh', '-c', self.spec['stop']], self.change.at_most(self.spec['seconds']), self.spec['folder'])
         else:
@@ -105,10 +109,13 @@ class StopAdopted(Step):
     def undo(self, kept):
         if not kept.get('running'):
             return
-        # Told to end, it may not have ended yet; what is there after a while has stayed.
-        end = time.monotonic() + 5
+        # Told to end, it may not have ended yet, and would without anybody to start it again.
+        end = time.monotonic() + (self.spec['seconds'] if os.path.exists(self.told()) else 0)
         while self.processes():
             if time.monotonic() > end:
+                left = sorted(self.processes().values())
+                if left != kept['running']:
+                    raise Failure('of what was deployed by hand only a part is left, and still ends: %s' % '; '.join(left))
                 return
             time.sleep(POLL)
         if self.spec.get('holder'):
@@ -150,6 +157,9 @@ class Start(Step):
 
     def undo(self, kept):
         self.daemon.stop(self.spec['programs'], self.spec['seconds'])
+        if self.spec.get('health') and 'trial' not in self.change.steps:
+            # As the trial's undo does, which is not while requests wait.
+            self.daemon.shutdown(20)
 
 
 class Hold(Step):
@@ -626,6 +636,8 @@ class Trial(Step):
 
     def undo(self, kept):
         self.clear()
+        # It runs with production's settings; the next that is started in it are staging's.
+        self.daemon.shutdown(20)
         databases.remove(self.result)
 
 

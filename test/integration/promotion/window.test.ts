@@ -1,5 +1,5 @@
 /** The window's script by itself, without a promotion around it: what going back leaves alone. */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { decodeEntries, encodeEntry, mayHaveHappened, stepRecords } from '../../../src/engine/index.ts'
 import type { JournalEntry } from '../../../src/engine/types.ts'
 import { scriptFiles } from '../../../src/targets/vps/promotion/window.ts'
+import { until } from '../hosts/inrun.ts'
 
 let dir: string
 beforeEach(() => {
@@ -25,12 +26,15 @@ function run(verb: string, steps: ReturnType<typeof step>[], journal?: JournalEn
   return script([verb], steps, journal).stderr
 }
 
-function script(words: string[], steps: ReturnType<typeof step>[], journal?: JournalEntry[]) {
+function script(words: string[], steps: ReturnType<typeof step>[], journal?: JournalEntry[], kept: object = {}) {
   const path = join(dir, 'change.journal')
   if (journal) writeFileSync(path, journal.map(encodeEntry).join(''))
   const spec = { id: 'c1', journal: path, deadline: 1, pointOfNoReturn: 'flip', steps: [...steps, flip()] }
   writeFileSync(join(dir, 'spec.json'), JSON.stringify(spec))
-  return spawnSync('/usr/bin/python3', [join(dir, 'window.py'), ...words], { encoding: 'utf8', input: '{}' })
+  return spawnSync('/usr/bin/python3', [join(dir, 'window.py'), ...words], {
+    encoding: 'utf8',
+    input: JSON.stringify(kept),
+  })
 }
 const entries = () => decodeEntries(readFileSync(join(dir, 'change.journal'), 'utf8'))
 
@@ -101,4 +105,31 @@ it('takes back a rehearsal whose copies the window has begun to use, and makes a
   expect(JSON.parse(script(['state', 'rehearse'], rehearse(tree), [begin]).stdout).state).toBe('todo')
   expect(JSON.parse(script(['do', 'rehearse'], rehearse(tree), [intent]).stdout).state).toBe('done')
   expect(readdirSync(`${mail}.earlier`)).toEqual(['new'])
+})
+
+it('starts again what was deployed by hand and has yet to end, and waits for that only where it was told to', async () => {
+  const site = join(dir, 'site')
+  mkdirSync(site)
+  // It has work to finish, of six seconds.
+  const program = 'import signal, time; signal.signal(15, lambda *_: (time.sleep(6), exit())); time.sleep(600)'
+  const app = spawn('/usr/bin/python3', ['-c', program], { cwd: site, stdio: 'ignore' })
+  const ended = new Promise((resolve) => app.once('exit', resolve))
+  const spec = { folder: site, files: [], stop: null, start: `: >${join(dir, 'started')}`, seconds: 60 }
+  const stop = [step('stop', 'stop-adopted', spec)]
+  const intent: JournalEntry = { entry: 'intent', at, step: 'stop', direction: 'do' }
+  await until(() => JSON.parse(script(['state', 'stop'], stop, [intent]).stdout).state === 'todo')
+  const running = JSON.parse(script(['state', 'stop'], stop).stdout).prepared
+  // Nobody told it: nothing to wait for, and nothing to start.
+  const began = Date.now()
+  expect(script(['undo', 'stop'], stop, [intent], running).stderr).toBe('')
+  expect(Date.now() - began).toBeLessThan(4000)
+  expect(existsSync(join(dir, 'started'))).toBe(false)
+  const stopping = spawn('/usr/bin/python3', [join(dir, 'window.py'), 'do', 'stop'])
+  stopping.stdin.end('{}')
+  await until(() => existsSync(join(dir, 'told-stop')))
+  stopping.kill('SIGKILL')
+  app.kill('SIGTERM')
+  expect(script(['undo', 'stop'], stop, undefined, running).stderr).toBe('')
+  await ended
+  expect(existsSync(join(dir, 'started'))).toBe(true)
 })

@@ -330,6 +330,15 @@ describe('a copy', () => {
     expect(count(at.database)).toBe(151_000)
   })
 
+  it('whose dropping was cut short in the server can be dropped again', async () => {
+    const name = scratchName(at.database, 'halfgone')
+    await done(() => postgres.createEmpty(local(), at, name))
+    // What PostgreSQL notes of a DROP that was ended after its first half.
+    server.sql(`UPDATE pg_database SET datconnlimit = -2 WHERE datname = '${name}'`)
+    await done(() => postgres.drop(local(), at, name))
+    expect(names()).not.toContain(name)
+  })
+
   it('is dropped where the server is cleaning it up, and somebody is in it', async () => {
     const name = scratchName(at.database, 'vacuumed')
     await done(() => postgres.copy({ host: local(), at }, { host: local(), at }, name))
@@ -420,6 +429,35 @@ describe('a fence', () => {
     await done(() => postgres.unfence(local(), at))
     await done(() => postgres.unfence(local(), at))
     expect(count(at.database)).toBe(before)
+  })
+
+  it('is taken away only once one whose client was killed has come to its end', async () => {
+    const key = Number(/pg_advisory_lock\((\d+)\)/.exec(postgres.commands.fence(at).render())?.[1])
+    // Stands for a renaming that goes on in the server.
+    const other = spawn('psql', [
+      '-X',
+      '-q',
+      '-h',
+      server.socket,
+      '-p',
+      String(server.port),
+      '-U',
+      server.superuser,
+      '-d',
+      'postgres',
+    ])
+    const said = new Promise((resolve) => other.stdout.once('data', resolve))
+    other.stdin.write(`SELECT pg_advisory_lock(${key});\n`)
+    await said
+    let over = false
+    const unfencing = done(() => postgres.unfence(local(), at)).then(() => {
+      over = true
+    })
+    await until(() => server.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") === '1')
+    expect(over).toBe(false)
+    other.stdin.end()
+    await unfencing
+    expect(over).toBe(true)
   })
 
   it('is whole even when the client that asked for it is killed', async () => {

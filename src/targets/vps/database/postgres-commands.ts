@@ -272,6 +272,7 @@ export const unfence = (at: DatabaseAddress): Command =>
   program(
     at,
     'need psql',
+    sh`admin${heredoc(sql.settled)}`,
     state(at),
     // Open, but closed to all: what a server that crashed in the middle of a renaming can leave.
     sh`if [ "$state" = open ]; then

@@ -65,6 +65,11 @@ SELECT 'session', coalesce(usename, '?') || coalesce('@' || host(client_addr), '
 
 export const tableCount = `SELECT 'tables', count(*) FROM (SELECT 1 ${ownTables}) AS own;`
 
+/** What may take long is not to be cut short by what the role has as its limits. */
+const patiently = `
+SET statement_timeout = 0; SET lock_timeout = 0;
+`
+
 /** Settings and rights of the database :'like' for :'name'; its content is not looked at. */
 const adorn = `
 SELECT format('ALTER DATABASE %I SET %I TO ', :'name', split_part(entry, '=', 1))
@@ -94,7 +99,7 @@ SELECT coalesce((SELECT datname FROM pg_database WHERE datname = :'like'), :'oth
 `
 
 /** An empty database :'name' with the encoding, locale, owner, settings and rights of :'like', where that exists. */
-export const createEmpty = `${whichLike}
+export const createEmpty = `${patiently}${whichLike}
 SELECT format('CREATE DATABASE %I TEMPLATE template0', :'name') || coalesce((
   SELECT format(' ENCODING %L LC_COLLATE %L LC_CTYPE %L', pg_encoding_to_char(d.encoding), d.datcollate, d.datctype)
       || CASE to_jsonb(d)->>'datlocprovider'
@@ -108,7 +113,7 @@ ${adorn}
 `
 
 /** :'name' as a copy of the files of :'from', in which nobody is. Much faster than reading and writing rows. */
-export const createCopy = `${whichLike}
+export const createCopy = `${patiently}${whichLike}
 SELECT format('CREATE DATABASE %I TEMPLATE %I', :'name', :'from')
     || CASE WHEN current_setting('server_version_num')::int >= 150000 THEN ' STRATEGY FILE_COPY' ELSE '' END
     || coalesce((SELECT ${owner} FROM pg_database d WHERE d.datname = :'like'), '')
@@ -119,10 +124,12 @@ ${adorn}
 /**
  * Not WITH (FORCE), which fails for whoever is no superuser while the server's own autovacuum is in the database:
  * TerminateOtherDBBackends of PostgreSQL 15 asks for rights to end that one, too. A plain DROP ends it. Closed first, so
- * that who was sent away does not come back; one that could not be dropped stays closed.
+ * that who was sent away does not come back; one that could not be dropped stays closed. One whose DROP was cut short
+ * (its connection limit is -2 then) can't be altered, and only be dropped.
  */
-export const drop = `
-SELECT format('ALTER DATABASE %I ALLOW_CONNECTIONS false', datname) FROM pg_database WHERE datname = :'name'
+export const drop = `${patiently}
+SELECT format('ALTER DATABASE %I ALLOW_CONNECTIONS false', datname) FROM pg_database
+  WHERE datname = :'name' AND datconnlimit <> -2
 \\gexec
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :'name' AND usesysid IS NOT NULL \\g /dev/null
 SELECT format('DROP DATABASE IF EXISTS %I', :'name')
@@ -130,11 +137,21 @@ SELECT format('DROP DATABASE IF EXISTS %I', :'name')
 `
 
 /**
+ * Waits until no renaming is under way: that of a client that was killed goes on in the server. Locks are by number, for
+ * a database (here always `postgres`); this one is the tool's.
+ */
+const renamingKey = 7_365_017
+export const settled = `${patiently}
+SELECT pg_advisory_lock(${renamingKey}), pg_advisory_unlock(${renamingKey}) \\g /dev/null
+`
+
+/**
  * Renames databases, all of :'pairs' ([[from, to], …] as JSON) or none, and ends the sessions in them first. The whole
  * of it runs in the server: the client's death leaves it neither half done nor closed.
  */
 export const rename = `
-SET statement_timeout = 0; SET lock_timeout = 0;
+${patiently}
+SELECT pg_advisory_lock(${renamingKey}) \\g /dev/null
 SELECT set_config('slipway.pairs', :'pairs', false) \\g /dev/null
 DO $do$
 DECLARE

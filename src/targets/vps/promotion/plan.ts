@@ -168,13 +168,14 @@ function settingsStep(
   id: string,
   to: VpsContext,
   host: Host,
-): Pick<Step, 'check' | 'prepare' | 'do' | 'undo'> {
+): Pick<Step, 'check' | 'do' | 'undo'> {
   const release = releaseLayout(to.deployment.app.root, facts.home, facts.next.release)
   const { folder } = placesOf(facts, id)
   const was = `${folder}/settings-were`
   const done = `${folder}/settings-done`
-  const kept = [release.activeSettings, release.start, release.supervisorConf]
-  const names = ['active', 'start', 'supervisord.conf']
+  const scale = `${release.records}/scale.json`
+  const kept = [release.activeSettings, release.start, release.supervisorConf, scale]
+  const names = ['active', 'start', 'supervisord.conf', 'scale.json']
   return {
     async check() {
       const text = await host
@@ -185,33 +186,24 @@ function settingsStep(
         .text()
       return text as 'done' | 'todo' | 'unclear'
     },
-    async prepare() {
+    async do() {
+      const production = await hostFacts(to.deployment, host)
+      const workers = JSON.stringify(production.scale)
+      // Kept by what replaces them, however often that is begun: nothing can come between.
       const copies = kept.map(
         (path, index) =>
           sh`if [ -e ${path} ] || [ -L ${path} ]; then cp -pP ${path} ${`${was}.new/${names[index]}`}; fi`,
       )
-      await host.run(
-        lines(
-          sh`set -e; umask 077; rm -rf ${was} ${`${was}.new`}; mkdir -p ${`${was}.new`}`,
-          ...copies,
-          sh`mv ${`${was}.new`} ${was}`,
-        ),
-        {
-          quiet: true,
-          label: 'keep the files that are replaced',
-        },
+      const keep = lines(
+        sh`[ ! -e ${was} ] || exit 0`,
+        sh`set -e; umask 077; rm -rf ${`${was}.new`}; mkdir -p ${`${was}.new`}`,
+        ...copies,
+        sh`mv ${`${was}.new`} ${was}`,
       )
-      return { were: was }
-    },
-    async do() {
-      const production = await hostFacts(to.deployment, host)
-      const scale = JSON.stringify(production.scale)
       await host.script([
+        { name: 'keep the files that are replaced', command: sh`(${keep})` },
         ...(await releaseFileSteps(to, host, production, release, facts.next.version)),
-        {
-          name: 'numbers of workers',
-          command: sh`mkdir -p ${release.records}; printf '%s\n' ${scale} > ${`${release.records}/scale.json`}`,
-        },
+        { name: 'numbers of workers', command: sh`mkdir -p ${release.records}; printf '%s\n' ${workers} > ${scale}` },
         { name: 'record that it is done', command: sh`: > ${done}; sync ${done} 2>/dev/null || :` },
       ])
       return undefined
@@ -221,8 +213,9 @@ function settingsStep(
         (path, index) =>
           sh`if [ -e ${`${was}/${names[index]}`} ] || [ -L ${`${was}/${names[index]}`} ]; then cp -pP ${`${was}/${names[index]}`} ${`${path}.new`}; mv -fT ${`${path}.new`} ${path}; fi`,
       )
+      const numbers = sh`[ ! -d ${was} ] || [ -e ${`${was}/scale.json`} ] || rm -f ${scale}`
       const version = sh`[ ! -e ${release.start} ] || cp -p ${release.start} ${release.versionStart(facts.next.version)}`
-      await host.run(lines(sh`set -e`, ...back, version, sh`rm -rf ${done} ${was}`), {
+      await host.run(lines(sh`set -e`, ...back, numbers, version, sh`rm -rf ${done} ${was}`), {
         quiet: true,
         label: 'put the settings back',
       })
@@ -340,6 +333,8 @@ echo todo`,
       for (const each of servers) {
         // In one shell each: they end with their own status.
         for (const [what, program] of Object.entries({
+          // An earlier attempt may have ended between making it and placing it.
+          'drop what was left of an empty': each.dropScratch,
           'make an empty': each.make,
           place: each.place,
           drop: each.dropKept,
