@@ -11,10 +11,18 @@ import { makeWorld, type World } from '../../faults/world.ts'
 
 /** Two operators, one host; each test goes on from where the last one left it. */
 let world: World
+let settingsWere: string[]
 beforeAll(async () => {
   world = await makeWorld()
+  settingsWere = settingsOfStaging()
 }, 120_000)
 afterAll(() => world?.remove())
+
+const settingsOfStaging = () =>
+  ['bin/start', 'etc/supervisord.conf', 'settings/active', '.slipway/scale.json'].map((name) => {
+    const path = `${world.home}/webapps/pony2026r2/${name}`
+    return existsSync(path) ? readFileSync(path, 'utf8') : ''
+  })
 
 const told = (from: number, text: string) =>
   world.events.slice(from).some((event) => JSON.stringify(event).includes(text))
@@ -61,9 +69,38 @@ describe('operators', () => {
     expect(world.site()).toBe('pony2026r1/run/app-a.sock')
   })
 
+  it('may go on with one that was killed while it replaced the settings', { timeout: 90_000 }, async () => {
+    // As a tool leaves it that is killed before the last file: begun, and not known to be done.
+    const [change] = readdirSync(`${world.home}/.slipway/pony/changes`)
+    const folder = `${world.home}/.slipway/pony/changes/${change}`
+    await until(() => !hostIsBusy(world), 'its step has ended')
+    rmSync(`${folder}/settings-done`)
+    writeFileSync(`${folder}/pause`, 'rehearse before')
+    const journal = `${world.home}/.slipway/pony/journals/${change}.journal`
+    const entries = decodeEntries(readFileSync(journal, 'utf8'))
+    const begun = entries.findIndex((entry) => entry.entry === 'intent' && entry.step === 'settings')
+    writeFileSync(
+      journal,
+      entries
+        .slice(0, begun + 1)
+        .map(encodeEntry)
+        .join(''),
+    )
+    const controller = new AbortController()
+    const second = world
+      .run((from, to) => promote(from, to, { resume: true }), { signal: controller.signal })
+      .catch((error: unknown) => error)
+    await until(() => existsSync(`${folder}/paused`), 'it stands still again')
+    expect(settingsOfStaging()).not.toEqual(settingsWere)
+    controller.abort(new AbortedError('Ctrl-C'))
+    await second
+    rmSync(`${folder}/paused`)
+  })
+
   it('may take back what another began, before the window', { timeout: 90_000 }, async () => {
     const result = await world.run((from, to) => promote(from, to, { undo: true }))
     expect(result?.result).toBe('undone')
+    expect(settingsOfStaging()).toEqual(settingsWere)
     expect(world.site('staging')).toBe('pony2026r2/run/app-a.sock')
     expect(world.roles()).toEqual({ production: 'pony2026r1', staging: 'pony2026r2' })
   })
