@@ -1,5 +1,6 @@
 /** A person's terminal on a host: a shell, or a command that wants a screen. */
 import { maybeRun } from '../events/run.ts'
+import { orAborted } from './promises.ts'
 import type { Channel, PtySize, Transport } from './transport.ts'
 
 export interface Terminal {
@@ -12,7 +13,8 @@ const ownTerminal = (): Terminal => ({ input: process.stdin, output: process.std
 
 /**
  * Runs `line` with the terminal's input and output until it ends. Resolves with its exit status, as a shell has it:
- * 128 and the signal's number where it was ended by one, 255 where the connection was lost.
+ * 128 and the signal's number where it was ended by one, 255 where the connection was lost. Rejects with the abort's
+ * reason where the run is interrupted: Ctrl-C goes to the host only where all of the terminal is there.
  */
 export async function interact(
   transport: Transport,
@@ -23,6 +25,7 @@ export async function interact(
   const screen = input.isTTY === true && output.isTTY === true
   // What draws there (progress, the tree of tasks) waits until the terminal is its own again.
   const goOn = screen ? maybeRun()?.prompter.pause?.() : undefined
+  const signal = maybeRun()?.signal
   const opening = transport.exec(line, { urgent: true, ...(screen ? { pty: sizeOf(output) } : {}) })
   opening.catch(() => goOn?.())
   const channel = await opening
@@ -32,7 +35,7 @@ export async function interact(
     output.on('resize', resize)
   }
   try {
-    return await connectStreams(channel, terminal)
+    return await connectStreams(channel, terminal, signal)
   } finally {
     if (screen) {
       input.setRawMode(false)
@@ -46,7 +49,11 @@ export async function interact(
   }
 }
 
-async function connectStreams(channel: Channel, { input, output, errors }: Terminal): Promise<number> {
+async function connectStreams(
+  channel: Channel,
+  { input, output, errors }: Terminal,
+  interrupted: AbortSignal | undefined,
+): Promise<number> {
   channel.stdin.on('error', () => {})
   input.ref?.()
   input.pipe(channel.stdin)
@@ -59,7 +66,14 @@ async function connectStreams(channel: Channel, { input, output, errors }: Termi
   )
   channel.stdout.pipe(output, { end: false })
   channel.stderr.pipe(errors, { end: false })
-  const [{ exitCode, signal }] = await Promise.all([channel.exit, ...ended])
+  const ending = Promise.all([channel.exit, ...ended])
+  const [{ exitCode, signal }] = await orAborted(interrupted, ending).catch((error: unknown) => {
+    // What nobody reads any more would keep the channel from its end.
+    for (const stream of [channel.stdout, channel.stderr]) stream.unpipe().resume()
+    channel.signal('HUP')
+    channel.close()
+    throw error
+  })
   if (exitCode !== null) return exitCode
   return signal === null ? 255 : 128 + (signalNumbers[signal.replace(/^SIG/, '')] ?? 1)
 }
