@@ -26,7 +26,8 @@ export async function interact(
   // What draws there (progress, the tree of tasks) waits until the terminal is its own again.
   const goOn = screen ? maybeRun()?.prompter.pause?.() : undefined
   const signal = maybeRun()?.signal
-  const opening = transport.exec(line, { urgent: true, ...(screen ? { pty: sizeOf(output) } : {}) })
+  const given = { urgent: true, ...(signal ? { signal } : {}), ...(screen ? { pty: sizeOf(output) } : {}) }
+  const opening = orAborted(signal, transport.exec(line, given), (late) => late.close())
   opening.catch(() => goOn?.())
   const channel = await opening
   const resize = () => channel.resize(sizeOf(output))
