@@ -5,13 +5,13 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import type { SFTPWrapper } from 'ssh2'
-import { SlipwayError, UsageError } from '../events/errors.ts'
+import { abortedBy, SlipwayError, UsageError } from '../events/errors.ts'
 import { approve, currentRun, type Run } from '../events/run.ts'
 import { ConnectError, connectionLost } from './errors.ts'
 import { isTooBroad } from './file-commands.ts'
 import type { RsyncOptions, RsyncResult } from './host.ts'
 import { pool } from './pool.ts'
-import { within, withResolvers } from './promises.ts'
+import { nextTurn, orAborted, within, withResolvers } from './promises.ts'
 import { type Greeting, rsyncBridge } from './rsync-bridge.ts'
 import { stubbedResult } from './running.ts'
 import type { RsyncChild, RsyncShell, Transport } from './transport.ts'
@@ -146,21 +146,19 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
       return byRsyncHere(await site.sudo())
     })
   const bySftp = async (missing: SlipwayError) => {
-    const { sftp } = await site.transport()
     // SFTP is the login user's, whoever else the host is used as.
-    if (!sftp || site.user !== undefined) throw missing
+    if (!(await site.transport()).sftp || site.user !== undefined) throw missing
     run.emit({ type: 'note', host: site.name, text: `it has no rsync; ${arrow} goes by SFTP, which is slower` })
     const patterns = {
       ...options,
       ...(options.excludeFrom === undefined ? {} : { excludeFrom: localPath(run, options.excludeFrom) }),
     }
-    return copyBySftp(
-      run,
-      site,
-      await sftp(),
-      { up, local, remote: await absolute(site, remoteFull), dryRun, display },
-      patterns,
-    )
+    return withReconnects(run, site, async () => {
+      const { sftp, lost } = await site.transport()
+      if (!sftp) throw missing
+      const copy = { up, local, remote: await absolute(site, remoteFull), dryRun, display }
+      return copyBySftp(run, site, { sftp, lost }, copy, patterns)
+    })
   }
   const result = await withReconnects(run, site, () => byRsyncHere()).catch((error: unknown) => {
     if (error instanceof SlipwayError && error.code === 'rsync-missing') return bySftp(error)
@@ -179,36 +177,41 @@ export async function rsync(site: RsyncSite, options: RsyncOptions): Promise<Rsy
   return result
 }
 
+type SftpWay = Required<Pick<Transport, 'sftp' | 'lost'>>
+
 async function copyBySftp(
   run: Run,
   site: RsyncSite,
-  sftp: SFTPWrapper,
+  way: SftpWay,
   copy: { up: boolean; local: string; remote: string; dryRun: boolean; display: string },
   options: RsyncOptions,
 ): Promise<RsyncResult> {
-  const { fetchTree, sendTree } = await import('./sftp-tree.ts')
+  const { fetchTree, removeParts, sendTree } = await import('./sftp-tree.ts')
   const id = `r${++counter}`
   const startedAt = performance.now()
   run.emit({ type: 'step.started', id, title: copy.display, host: site.name })
   let outcome: 'ok' | 'failed' = 'failed'
+  const parts = new Set<string>()
   try {
     if (copy.up) {
-      const result = await sendTree(sftp, {
+      const sending = {
         source: copy.local,
         destination: copy.remote,
         options,
         dryRun: copy.dryRun,
         signal: run.signal,
-        onProgress: (done, total) =>
+        parts,
+        onProgress: (done: number, total: number) =>
           run.emit({ type: 'progress', id, host: site.name, label: copy.display, done, total, unit: 'bytes' }),
-      })
+      }
+      const result = await overSftp(run, site, way, copy.display, (sftp) => sendTree(sftp, sending))
       outcome = 'ok'
       return result
     }
     // All of it is fetched, and then rsync here makes of it what was asked for.
     const whole = await mkdtemp(join(tmpdir(), 'slipway-sftp-'))
     try {
-      await fetchTree(sftp, copy.remote, whole, run.signal)
+      await overSftp(run, site, way, copy.display, (sftp) => fetchTree(sftp, copy.remote, whole, run.signal))
       const name = copy.remote.endsWith('/') ? '' : basename(copy.remote)
       const { direction: _down, ...same } = options
       const here = await pool().local()
@@ -236,8 +239,56 @@ async function copyBySftp(
       await rm(whole, { recursive: true, force: true })
     }
   } finally {
-    sftp.end()
-    run.emit({ type: 'step.finished', id, outcome, durationMs: performance.now() - startedAt })
+    // By a session of its own: the other one was ended for them.
+    if (parts.size > 0)
+      await within(
+        endsWithinMs,
+        way
+          .sftp()
+          .then((sftp) => removeParts(sftp, parts))
+          .catch(() => {}),
+      )
+    const ended = outcome === 'failed' && run.signal.aborted ? 'aborted' : outcome
+    run.emit({ type: 'step.finished', id, outcome: ended, durationMs: performance.now() - startedAt })
+  }
+}
+
+/**
+ * Does `work` by a session of its own, as long as the run is not interrupted and the connection stands. Settles once
+ * `work` has; over a connection that stands still that is waited for no longer than a second.
+ */
+async function overSftp<T>(
+  run: Run,
+  site: RsyncSite,
+  way: SftpWay,
+  display: string,
+  work: (sftp: SFTPWrapper) => Promise<T>,
+): Promise<T> {
+  const startedAt = performance.now()
+  let gone: Error | undefined
+  const lost = way.lost.then((error) => {
+    gone = error
+    throw error
+  })
+  lost.catch(() => {})
+  const meanwhile = <P>(promise: Promise<P>, drop?: (late: P) => void) =>
+    orAborted(run.signal, Promise.race([promise, lost]), drop)
+  let sftp: SFTPWrapper | undefined
+  let working: Promise<T> | undefined
+  try {
+    sftp = await meanwhile(way.sftp(), (late) => late.end())
+    working = work(sftp)
+    return await meanwhile(working)
+  } catch (error) {
+    // What goes with a connection may be told of before its loss is.
+    await nextTurn()
+    if (run.signal.aborted) throw abortedBy(run.signal)
+    if (gone) throw connectionLost(site.name, display, gone.message, true, performance.now() - startedAt)
+    throw error
+  } finally {
+    // What is under way ends with the session, and what is written into is not removed before.
+    sftp?.end()
+    await within(endsWithinMs, working?.catch(() => {}) ?? Promise.resolve())
   }
 }
 
@@ -288,8 +339,8 @@ function newBuilder(): RsyncBuilder {
 
 let counter = 0
 
-/** How long the other end of an interrupted rsync is waited for. */
-const endsWithinMs = 1000
+/** How long the other end of an interrupted copy is waited for, milliseconds. */
+export const endsWithinMs = 1000
 
 async function execute(
   run: Run,

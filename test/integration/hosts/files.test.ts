@@ -1,10 +1,12 @@
 import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import {
   chmodSync,
   existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -15,7 +17,7 @@ import {
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { RunOptions } from '../../../src/events/index.ts'
 import { type Host, host } from '../../../src/hosts/index.ts'
 import { Secret } from '../../../src/shell/index.ts'
@@ -375,25 +377,40 @@ async function behindRelay(
   }
 }
 
-it('goes on copying where a dropped connection stopped it', async () => {
+/** For `behindRelay`: the connection is cut once, where so many bytes have passed. */
+function cutOnce(after: number) {
   let passed = 0
-  let cuts = 0
-  const cutOnce = (piece: Buffer, here: Socket, there: Socket): boolean => {
-    passed += piece.length
-    if (passed <= 3_000_000 || cuts > 0) return true
-    cuts++
-    here.destroy()
-    there.destroy()
-    return false
+  const cut = {
+    times: 0,
+    pass(piece: Buffer, here: Socket, there: Socket): boolean {
+      passed += piece.length
+      if (passed <= after || cut.times > 0) return true
+      cut.times++
+      here.destroy()
+      there.destroy()
+      return false
+    },
   }
-  mkdirSync(join(dir, 'source'))
-  execFileSync('sh', ['-c', `head -c 8000000 /dev/urandom >${join(dir, 'source/f')}`])
-  await behindRelay(cutOnce, (sshConfigFile) =>
+  return cut
+}
+
+/** A folder `source` with files of so many bytes that nothing compresses. */
+function sourceOf(sizes: Readonly<Record<string, number>>): string {
+  const source = join(dir, 'source')
+  mkdirSync(source)
+  for (const [name, size] of Object.entries(sizes)) writeFileSync(join(source, name), randomBytes(size))
+  return source
+}
+
+it('goes on copying where a dropped connection stopped it', async () => {
+  const cut = cutOnce(3_000_000)
+  const source = sourceOf({ f: 8_000_000 })
+  await behindRelay(cut.pass, (sshConfigFile) =>
     inRun({ sshConfigFile }, async (told) => {
-      await host('test').rsync({ source: `${join(dir, 'source')}/`, destination: join(dir, 'target') })
-      expect(cuts).toBe(1)
+      await host('test').rsync({ source: `${source}/`, destination: join(dir, 'target') })
+      expect(cut.times).toBe(1)
       expect(told.of('warning')[0]?.text).toContain('connecting again to go on copying')
-      execFileSync('diff', ['-r', join(dir, 'source'), join(dir, 'target')])
+      execFileSync('diff', ['-r', source, join(dir, 'target')])
     }),
   )
 })
@@ -405,12 +422,11 @@ it('is interrupted in the middle of an upload, over a connection that stands sti
     if (passed > 8_000_000) here.pause()
     return passed <= 8_000_000
   }
-  mkdirSync(join(dir, 'source'))
-  execFileSync('sh', ['-c', `head -c 60000000 /dev/urandom >${join(dir, 'source/f')}`])
+  const source = sourceOf({ f: 60_000_000 })
   await behindRelay(stopInTheMiddle, async (sshConfigFile) => {
     const error = await failure(
       inRun({ sshConfigFile }, async (told) => {
-        const copying = host('test').rsync({ source: `${join(dir, 'source')}/`, destination: join(dir, 'target') })
+        const copying = host('test').rsync({ source: `${source}/`, destination: join(dir, 'target') })
         copying.catch(() => {})
         await until(() => passed > 8_000_000)
         told.abort()
@@ -420,4 +436,115 @@ it('is interrupted in the middle of an upload, over a connection that stands sti
     expect(['AbortError', 'AbortedError']).toContain(error.name)
   })
   expect(existsSync(join(dir, 'target/f'))).toBe(false)
+})
+
+describe('by SFTP, where there is no rsync', () => {
+  const standIn = () => join(sshd.dir, 'bin/rsync')
+  beforeEach(() => {
+    mkdirSync(join(sshd.dir, 'bin'), { recursive: true })
+    writeFileSync(standIn(), "#!/bin/sh\necho 'sh: 1: rsync: not found' >&2; exit 127\n")
+    chmodSync(standIn(), 0o755)
+    mkdirSync(join(dir, 'tmp'))
+    vi.stubEnv('TMPDIR', join(dir, 'tmp'))
+  })
+  afterEach(() => {
+    vi.unstubAllEnvs()
+    rmSync(standIn())
+  })
+
+  const ways = { up: 3_000_000, down: 20_000 }
+  it.each(Object.entries(ways))('goes on copying %s where a dropped connection stopped it', async (way, bytes) => {
+    const cut = cutOnce(bytes)
+    const source = sourceOf({ f: 8_000_000, g: 8_000_000, small: 10 })
+    await behindRelay(cut.pass, (sshConfigFile) =>
+      inRun({ sshConfigFile }, async (told) => {
+        const direction = way as keyof typeof ways
+        const options = { direction, delete: true } as const
+        await host('test').rsync({ source: `${source}/`, destination: join(dir, 'target'), ...options })
+        expect(cut.times).toBe(1)
+        expect(told.of('note')[0]?.text).toContain('goes by SFTP')
+        expect(told.of('warning')[0]?.text).toContain('connecting again to go on copying')
+        execFileSync('diff', ['-r', source, join(dir, 'target')])
+      }),
+    )
+    expect(readdirSync(join(dir, 'tmp'))).toEqual([])
+  })
+
+  it('says that the connection was lost where it cannot be had again', async () => {
+    const source = sourceOf({ f: 8_000_000 })
+    let passed = 0
+    const cutEach = (piece: Buffer, here: Socket, there: Socket): boolean => {
+      passed += piece.length
+      if (passed <= 3_000_000) return true
+      passed = 0
+      here.destroy()
+      there.destroy()
+      return false
+    }
+    await behindRelay(cutEach, (sshConfigFile) =>
+      inRun({ sshConfigFile }, async (told) => {
+        const error = await failure(host('test').rsync({ source: `${source}/`, destination: join(dir, 'target') }))
+        expect(error).toMatchObject({ code: 'connection-lost', host: 'test' })
+        expect(told.of('warning')).toHaveLength(3)
+      }),
+    )
+  })
+
+  it('is interrupted in the middle of a long file, and takes away what is there of it', async () => {
+    const source = sourceOf({ f: 60_000_000 })
+    let passed = 0
+    let interrupt = () => {}
+    const interruptInTheMiddle = (piece: Buffer): boolean => {
+      passed += piece.length
+      if (passed > 8_000_000) interrupt()
+      return true
+    }
+    await behindRelay(interruptInTheMiddle, async (sshConfigFile) => {
+      const error = await failure(
+        inRun({ sshConfigFile }, async (told) => {
+          interrupt = () => told.abort()
+          await host('test')
+            .rsync({ source: `${source}/`, destination: join(dir, 'target') })
+            .finally(() => expect(told.of('step.finished').at(-1)?.outcome).toBe('aborted'))
+        }),
+      )
+      expect(error.code).toBe('aborted')
+    })
+    expect(readdirSync(join(dir, 'target'))).toEqual([])
+  })
+
+  it('is interrupted in the middle of one long file that it fetches, over a connection that stands still', async () => {
+    const source = join(sourceOf({ f: 60_000_000 }), 'f')
+    let passed = 0
+    const stopInTheMiddle = (piece: Buffer, here: Socket): boolean => {
+      passed += piece.length
+      if (passed > 40_000) here.pause()
+      return passed <= 40_000
+    }
+    await behindRelay(stopInTheMiddle, async (sshConfigFile) => {
+      const error = await failure(
+        inRun({ sshConfigFile }, async (told) => {
+          const copying = host('test').rsync({ source, destination: join(dir, 'target'), direction: 'down' })
+          copying.catch(() => {})
+          await until(() => passed > 40_000)
+          told.abort()
+          await copying.finally(() => expect(told.of('step.finished').at(-1)?.outcome).toBe('aborted'))
+        }),
+      )
+      expect(error.code).toBe('aborted')
+    })
+    expect(existsSync(join(dir, 'target'))).toBe(false)
+    expect(readdirSync(join(dir, 'tmp'))).toEqual([])
+  })
+
+  it('ends with the first file that fails, and with what it was while others are under way', async () => {
+    const source = sourceOf({ f: 60_000_000, g: 10 })
+    mkdirSync(join(dir, 'target/g'), { recursive: true })
+    writeFileSync(join(dir, 'target/g/in the way'), '')
+    await inRun({ sshConfigFile: sshd.sshConfigFile }, async () => {
+      const error = await failure(host('test').rsync({ source: `${source}/`, destination: join(dir, 'target') }))
+      expect(error.message).toBe('Failure')
+    })
+    expect(readdirSync(join(dir, 'target'))).toEqual(['g'])
+  })
 })
