@@ -32,7 +32,7 @@ export async function runAndShow(settings: RunSettings, body: () => Promise<void
     goOn?.()
   })
   const shown = chooseSink(io, { json: settings.json, verbosity: options.verbosity })
-  const prompter = createPrompter(io, options, shown.pause)
+  const prompter = createPrompter(io, options, interrupts, shown.pause)
   const run = createRun({ options, signal: interrupts.signal, prompter })
   const closeSinks = connectSinks(run, [shown, logSink(projectDir, run.id, (text) => io.err(`warning: ${text}\n`))])
   io.onBrokenPipe(() => interrupts.abort('interrupted: nobody reads the output any more'))

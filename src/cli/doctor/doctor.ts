@@ -1,7 +1,9 @@
 /** `slipway doctor`: everything that a deploy rests on, looked at before it does; nothing is changed. */
 import type { Config } from '../../config/types.ts'
 import { createRun, withRun } from '../../events/index.ts'
+import { orAborted } from '../../hosts/promises.ts'
 import { paintFor } from '../../output/index.ts'
+import { listenForInterrupts } from '../interrupt.ts'
 import type { Io } from '../io.ts'
 import { projectFolder } from '../project.ts'
 import { createPrompter } from '../prompter.ts'
@@ -19,21 +21,28 @@ export interface DoctorOptions {
   sandbox?: boolean
 }
 
-/** Exit status 0: nothing has to be put right; 1: something has. */
+/** Exit status 0: nothing has to be put right; 1: something has. Rejects where it is interrupted. */
 export async function doctorCommand(options: DoctorOptions, io: Io): Promise<number> {
   const projectDir = projectFolder(io.cwd)
   const sshConfigFile = options.sandbox
     ? await (await import('../../sandbox/index.ts')).sandboxSshConfig(projectDir)
     : (options.sshConfig ?? (io.env['SLIPWAY_SSH_CONFIG'] || undefined))
   const runOptions = { projectDir, ...(sshConfigFile ? { sshConfigFile } : {}) }
-  const run = createRun({ options: runOptions, prompter: createPrompter(io, runOptions) })
+  const interrupts = listenForInterrupts(io.err)
+  const prompter = createPrompter(io, runOptions, interrupts)
+  const run = createRun({ options: runOptions, signal: interrupts.signal, prompter })
+  const allFindings = async () => {
+    const [tools, project] = await Promise.all([toolFindings(), projectFindings(projectDir)])
+    const there = project.config && !options.local ? await thereFindings(project.config, io, sshConfigFile) : []
+    return [...tools, ...project.findings, ...there]
+  }
   const findings = await withRun(run, async () => {
     try {
-      const [tools, project] = await Promise.all([toolFindings(), projectFindings(projectDir)])
-      const there = project.config && !options.local ? await thereFindings(project.config, io, sshConfigFile) : []
-      return [...tools, ...project.findings, ...there]
+      // What fails because it was interrupted is nothing to put right.
+      return await orAborted(interrupts.signal, allFindings())
     } finally {
       await run.finish()
+      interrupts.dispose()
     }
   })
   const failed = findings.some(({ state }) => state === 'failure')

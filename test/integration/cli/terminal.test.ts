@@ -1,13 +1,14 @@
 /** What a person sees and types: the built command on a real terminal, tmux's, read back from its screen. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Built, buildSlipway } from '../../built.ts'
+import { clientConfig, type Sshd, startSshd } from '../hosts/sshd.ts'
 import { makeProject, type Project } from './project.ts'
 
-const taskFile = `import { ask, local, note, result, task } from 'slipway'
+const taskFile = `import { ask, hosts, local, note, result, task } from 'slipway'
 
 export const wait = task({
   about: 'Wait until there is a file go',
@@ -37,6 +38,12 @@ export const questions = task({
     const name = await ask.text('Whose is it?')
     const key = await ask.password('The key?')
     result([sure, name, key.length].join(' '))
+  },
+})
+export const fleet = task({
+  about: 'On two hosts',
+  run: async () => {
+    await hosts('one', 'two').each((host) => host.$\`true\`)
   },
 })
 `
@@ -122,6 +129,44 @@ describe('on a terminal', { timeout: 60_000 }, () => {
     expect(await terminal.shows(/^ended 130$/m)).toContain('interrupted at a question')
   })
 
+  it('ends at a question by SIGTERM', async () => {
+    terminal.type(`sh -c 'echo $$ >pid; exec ${process.execPath} ${built.tasks} questions'`, 'Enter')
+    await terminal.shows(/Go on\?/)
+    process.kill(Number(readFileSync(join(project.dir, 'pid'), 'utf8')), 'SIGTERM')
+    expect(await terminal.shows(/^ended 130$/m)).toContain('interrupted by SIGTERM')
+    terminal.type('stty -a', 'Enter')
+    await terminal.shows(/[^-]icanon/)
+  })
+
+  describe('where two hosts have a question', () => {
+    let sshd: Sshd
+    beforeAll(async () => {
+      sshd = await startSshd({ addresses: ['127.0.0.2'] })
+    })
+    afterAll(() => sshd.stop())
+
+    it.each([
+      ['a run', 'tasks fleet'],
+      ['doctor', 'slipway doctor'],
+    ])('ends %s by one Ctrl-C', async (_what, command) => {
+      const known = { ...sshd, knownHosts: join(project.dir, 'known_hosts') }
+      const config = ['127.0.0.1', '127.0.0.2'].map((address, index) =>
+        clientConfig(['one', 'two'][index] as string, { ...known, address }, 'StrictHostKeyChecking ask'),
+      )
+      project.write('ssh_config', config.join(''))
+      project.write(
+        'config/deploy.ini',
+        '[app]\nname = a\nserver = exec a\nlisten = port 8000\n[staging]\ntarget = vps\nhosts = one, two\nrelease = r\n',
+      )
+      terminal.type(`${command} -S ssh_config`, 'Enter')
+      await terminal.shows(/is not known/)
+      terminal.type('C-c')
+      const after = await terminal.shows(/^ended 130$/m, { history: true })
+      expect(after.match(/Trust it/g)).toHaveLength(1)
+      expect(after).toContain('error: interrupted at a question')
+    })
+  })
+
   it('asks before each change with --step, and stops at the first no', async () => {
     terminal.type('tasks two --step', 'Enter')
     await terminal.shows(/local: touch first/)
@@ -145,15 +190,15 @@ interface Terminal {
   close(): void
 }
 
-/** A shell in a terminal of 100 by 30, with `tasks` in it; it says the status of each command, as `ended 0`. */
-function openTerminal(cwd: string, { tasks, root }: Built): Terminal {
+/** A shell in a terminal of 100 by 30, with `tasks` and `slipway` in it; it says the status of each command, as `ended 0`. */
+function openTerminal(cwd: string, { tasks, slipway, root }: Built): Terminal {
   const folder = mkdtempSync(join(tmpdir(), 'slipway-tmux-'))
   const rc = join(folder, 'rc')
   const conf = join(folder, 'tmux.conf')
   writeFileSync(conf, 'set -g history-limit 20000\n')
   writeFileSync(
     rc,
-    `unset HISTFILE\nPS1='> '\ntasks() { ${process.execPath} ${tasks} "$@"; }\nPROMPT_COMMAND='status=$?; test -n "$asked" && echo "ended $status"; asked=1'\n`,
+    `unset HISTFILE\nPS1='> '\ntasks() { ${process.execPath} ${tasks} "$@"; }\nslipway() { ${process.execPath} ${slipway} "$@"; }\nPROMPT_COMMAND='status=$?; test -n "$asked" && echo "ended $status"; asked=1'\n`,
   )
   const tmux = (...args: string[]) =>
     execFileSync('tmux', ['-u', '-S', join(folder, 'socket'), '-f', conf, ...args], {
