@@ -5,9 +5,11 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createRun, withRun } from '../../../src/events/index.ts'
 import { host, local } from '../../../src/hosts/index.ts'
+import type { Command } from '../../../src/shell/index.ts'
 import type { DatabaseAddress } from '../../../src/targets/vps/database/engine.ts'
 import { fencedName, keptName, scratchName } from '../../../src/targets/vps/database/engine.ts'
 import { mysql, passwordFile } from '../../../src/targets/vps/database/mysql.ts'
+import { filled } from '../../../src/targets/vps/database/mysql-commands.ts'
 import { cutAway } from '../../servers/cut.ts'
 import { type Mariadb, startMariadb } from '../../servers/mariadb.ts'
 import { startSshd } from '../../servers/sshd.ts'
@@ -88,6 +90,53 @@ const more = (database: string) =>
   )
 const allMore = 'event nightly\nroutine clubs\ntrigger logged\nview names'
 
+/** Beside `withMore`, triggers that go by their order, not by their names, and one that is long. */
+async function withOrder(): Promise<void> {
+  await withMore()
+  await done(() =>
+    mysql.runSql(
+      local(),
+      at,
+      `CREATE TRIGGER after_it AFTER INSERT ON \`order\` FOR EACH ROW FOLLOWS logged INSERT INTO log (what) VALUES ('second');
+       CREATE TRIGGER priced BEFORE UPDATE ON club FOR EACH ROW SET NEW.name = COALESCE(NEW.name, '${"it''s ä\\\\n ".repeat(10_000)}');
+       CREATE VIEW expensive AS SELECT name FROM names WHERE name LIKE '%1%'`,
+    ),
+  )
+}
+
+/** All that is no table, as it is defined. */
+const definitions = (database: string) =>
+  server
+    .sql(
+      `SELECT 'trigger', trigger_name, event_object_table, action_timing, event_manipulation, action_order, LEFT(action_statement, 100), MD5(action_statement), definer, sql_mode FROM information_schema.triggers WHERE trigger_schema = '${database}' ORDER BY 2;
+       SELECT 'routine', routine_name, routine_definition, definer, sql_mode FROM information_schema.routines WHERE routine_schema = '${database}' ORDER BY 2;
+       SELECT 'event', event_name, event_definition, interval_value, status, definer FROM information_schema.events WHERE event_schema = '${database}' ORDER BY 2;
+       SELECT 'view', table_name, view_definition, definer, security_type FROM information_schema.views WHERE table_schema = '${database}' ORDER BY 2`,
+    )
+    .replaceAll(`\`${database}\``, '`here`')
+
+/** Runs a program whose whole group gets `signal` when it is about to call the client for the nth time; returns the number of its calls. */
+async function runUntil(command: Command, signal = 'KILL', nth = 0): Promise<number> {
+  const bin = mkdtempSync(join(dir, 'bin-'))
+  const real = execFileSync('which', ['mariadb'], { encoding: 'utf8' }).trim()
+  writeFileSync(
+    join(bin, 'mariadb'),
+    `#!/bin/sh\necho >>${bin}/calls\n[ "$(wc -l <${bin}/calls)" != ${nth} ] || { kill -${signal} 0; exit 1; }\nexec ${real} "$@"\n`,
+    { mode: 0o755 },
+  )
+  writeFileSync(join(bin, 'calls'), '')
+  const child = spawn('/bin/sh', ['-c', command.render()], {
+    detached: true,
+    stdio: 'ignore',
+    env: { ...process.env, TMPDIR: dir, PATH: `${bin}:${process.env['PATH']}` },
+  })
+  await new Promise((resolve) => child.once('close', resolve))
+  return readFileSync(join(bin, 'calls'), 'utf8').length
+}
+
+/** Six of the last calls of a program that makes so many. */
+const lastCalls = (calls: number, apart = 1) => Array.from({ length: 6 }, (_, back) => calls - back * apart)
+
 /** A client that inserts as fast as it can, in transactions of two rows, until it is ended or refused. */
 function writer(database: string): { child: ChildProcess; ended: Promise<void>; said(): string } {
   const child = spawn('/bin/sh', [
@@ -107,6 +156,20 @@ async function until(check: () => boolean): Promise<void> {
   while (!check()) {
     if (Date.now() > deadline) throw new Error('it did not come true')
     await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** A transaction of root's that has a table in use until it is let go. */
+async function hold(table: string): Promise<() => Promise<unknown>> {
+  const session = spawn('mariadb', ['--no-defaults', '-S', server.socket, '-u', 'root', at.database])
+  const closed = new Promise((resolve) => session.once('close', resolve))
+  session.stdin.write(`BEGIN; UPDATE ${table} SET id = id; SELECT SLEEP(60);\n`)
+  await until(
+    () => server.sql("SELECT COUNT(*) FROM information_schema.processlist WHERE info = 'SELECT SLEEP(60)'") === '1',
+  )
+  return () => {
+    session.kill('SIGKILL')
+    return closed
   }
 }
 
@@ -366,20 +429,40 @@ describe('putting another database in place', () => {
     expect(count(at.database)).toBe(1000)
     expect(more(at.database)).toBe(allMore)
     // The triggers are off by the time that the tables cannot be moved. Root's sessions can be neither seen nor ended by pony.
-    const session = spawn('mariadb', ['--no-defaults', '-S', server.socket, '-u', 'root', at.database])
-    const closed = new Promise((resolve) => session.once('close', resolve))
-    session.stdin.write('BEGIN; UPDATE empty SET id = 1; SELECT SLEEP(60);\n')
-    await until(
-      () => server.sql("SELECT COUNT(*) FROM information_schema.processlist WHERE info = 'SELECT SLEEP(60)'") === '1',
-    )
+    const letGo = await hold('empty')
     const error = await failing(() => mysql.fence(local(), at))
-    session.kill('SIGKILL')
-    await closed
+    await letGo()
     expect(error.code).toBe('database-in-use')
     expect(more(at.database)).toBe(allMore)
     expect(count(at.database)).toBe(1000)
     expect(isFenced()).toBe(false)
   })
+
+  it('has all that belongs to both where its script is killed at any moment', async () => {
+    await withOrder()
+    const before = definitions(at.database)
+    const swapping = (kept: string) => mysql.commands.swap(at, scratchName(at.database, 'next'), kept)
+    const ready = async () => {
+      for (const { name } of await done(() => mysql.beside(local(), at)))
+        await done(() => mysql.drop(local(), at, name))
+      const next = scratchName(at.database, 'next')
+      await done(() => mysql.copy({ host: local(), at }, { host: local(), at }, next))
+      return keptName(at.database, new Date('2026-11-27T10:17:00Z'))
+    }
+    const calls = await runUntil(swapping(await ready()))
+    for (const nth of lastCalls(calls, 2)) {
+      const kept = await ready()
+      await runUntil(swapping(kept), 'KILL', nth)
+      // As the host's script does before each step.
+      const there = execFileSync('/bin/sh', ['-c', filled(at).render()], { encoding: 'utf8' })
+        .trim()
+        .split('\n')
+      expect(there).toContain(at.database)
+      for (const name of [at.database, kept]) {
+        if (there.includes(name)) expect(definitions(name), `${name}, call ${nth} of ${calls}`).toBe(before)
+      }
+    }
+  }, 300_000)
 
   it('refuses what it could not make again', async () => {
     server.sql(
@@ -416,6 +499,69 @@ describe('a fence', () => {
     expect(count(at.database)).toBe(before)
     expect(more(at.database)).toBe(allMore)
     expect(names()).not.toContain(fenced)
+  })
+
+  it('has all that belongs to it where its script is killed at any moment, and is taken away then', async () => {
+    await withOrder()
+    const before = definitions(at.database)
+    const calls = await runUntil(mysql.commands.fence(at))
+    expect(definitions(fencedName(at.database))).toBe(before)
+    await done(() => mysql.unfence(local(), at))
+    for (const nth of lastCalls(calls)) {
+      await runUntil(mysql.commands.fence(at), 'KILL', nth)
+      await done(() => mysql.unfence(local(), at))
+      expect(definitions(at.database), `call ${nth} of ${calls}`).toBe(before)
+      expect(names()).not.toContain(fencedName(at.database))
+    }
+    expect(await done(() => mysql.counts(local(), at))).toEqual(rows)
+  }, 300_000)
+
+  it('has all that belongs to it where taking it away is killed at any moment, and done again', async () => {
+    await withOrder()
+    const before = definitions(at.database)
+    await done(() => mysql.fence(local(), at))
+    const calls = await runUntil(mysql.commands.unfence(at))
+    for (const nth of lastCalls(calls)) {
+      await done(() => mysql.fence(local(), at))
+      await runUntil(mysql.commands.unfence(at), 'KILL', nth)
+      await done(() => mysql.unfence(local(), at))
+      expect(definitions(at.database), `call ${nth} of ${calls}`).toBe(before)
+      expect(names()).not.toContain(fencedName(at.database))
+    }
+  }, 300_000)
+
+  it('whose script is ended at its deadline makes again what it took off', async () => {
+    await withOrder()
+    const before = definitions(at.database)
+    const calls = await runUntil(mysql.commands.fence(at))
+    for (const nth of lastCalls(calls)) {
+      await done(() => mysql.unfence(local(), at))
+      await runUntil(mysql.commands.fence(at), 'TERM', nth)
+      expect(definitions(isFenced() ? fencedName(at.database) : at.database), `call ${nth} of ${calls}`).toBe(before)
+    }
+  }, 300_000)
+
+  it('whose script is killed while its client waits for a transaction does nothing any more once it is taken away', async () => {
+    await withOrder()
+    const before = definitions(at.database)
+    const letGo = await hold('`order`')
+    const fencing = spawn('/bin/sh', ['-c', mysql.commands.fence(at).render()], {
+      detached: true,
+      stdio: 'ignore',
+      env: { ...process.env, TMPDIR: dir },
+    })
+    const gone = new Promise((resolve) => fencing.once('exit', resolve))
+    await until(
+      () => server.sql("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'DROP TRIGGER%'") === '1',
+    )
+    // Its client goes on: what it still does comes once the transaction has ended.
+    fencing.kill('SIGKILL')
+    await gone
+    await done(() => mysql.unfence(local(), at))
+    await letGo()
+    await until(() => server.sql("SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'pony'") === '0')
+    expect(definitions(at.database)).toBe(before)
+    expect(await done(() => mysql.counts(local(), at))).toEqual(rows)
   })
 
   it('whose script is killed at any moment leaves every row in one place, and can be put up or taken away', async () => {

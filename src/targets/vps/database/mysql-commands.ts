@@ -4,7 +4,10 @@
  * password from its defaults-extra-file.
  */
 import { type Command, lines, raw, sh } from '../../../shell/index.ts'
-import { type DatabaseAddress, fencedName, scratchName } from './engine.ts'
+import { type DatabaseAddress, fencedName, keptName, scratchName } from './engine.ts'
+
+/** The view with what a move has taken off and not yet made again. */
+const notes = 'slipway_moving'
 
 const functions = `set -eu
 umask 077
@@ -15,7 +18,7 @@ folder() { t=$(mktemp -d "\${TMPDIR:-/tmp}/slipway-db.XXXXXX"); made=; beside=; 
 ended() {
   trap '' HUP INT TERM PIPE; trap - EXIT
   [ -z "$beside" ] || rm -rf -- "$beside"
-  [ -z "$broken" ] || triggers_back || { echo "slipway: triggers are missing now; they are in $t" >&2; exit "$1"; }
+  [ -z "$broken" ] || finish "$broken" || echo "slipway: triggers, views, routines or events are missing now; ${notes} in $broken has them, and the same again makes them" >&2
   [ -z "$made" ] || remove "$made" || echo "slipway: the unfinished database $made could not be dropped" >&2
   rm -rf -- "$t"
   exit "$1"
@@ -27,7 +30,8 @@ same() {
 name() { printf '\`'; printf %s "$1" | sed 's/\`/\`\`/g'; printf '\`'; }
 # SQL for the column $1 as a quoted name: a backtick in double quotes would be the shell's.
 ident() { q='CHAR(96 USING utf8mb4)'; printf 'CONCAT(%s, REPLACE(%s, %s, REPEAT(%s, 2)), %s)' "$q" "$1" "$q" "$q" "$q"; }
-text() { printf "_utf8mb4 x'"; printf %s "$1" | od -An -v -tx1 | tr -d ' \\n'; printf "'"; }
+hex() { od -An -v -tx1 | tr -d ' \\n'; }
+text() { printf "_utf8mb4 x'"; printf %s "$1" | hex; printf "'"; }
 remove() { sql -e "DROP DATABASE IF EXISTS $(name "$1")"; }
 same_kind() {
   sql -e "SELECT CONCAT(' CHARACTER SET ', default_character_set_name, ' COLLATE ', default_collation_name) FROM information_schema.schemata WHERE schema_name IN ($(text "$1"), $(text "$2")) ORDER BY schema_name = $(text "$1") DESC LIMIT 1"
@@ -74,7 +78,7 @@ const dumper = 'dumper=$(pick mariadb-dump mysqldump) || exit'
 /** A consistent dump of database $1. What only one of MySQL and MariaDB knows is asked of the program. */
 const readAll = `read_all() {
   known=$("$dumper" --help 2>/dev/null)
-  set -- "$1" --single-transaction --quick --routines --triggers --events --hex-blob --no-tablespaces --no-autocommit
+  set -- "$1" --single-transaction --quick --routines --triggers --events --hex-blob --no-tablespaces --no-autocommit "--ignore-table=$1.${notes}"
   case $known in *set-gtid-purged*) set -- "$@" --set-gtid-purged=OFF;; esac
   case $known in *column-statistics*) set -- "$@" --column-statistics=0;; esac
   d=$1; shift
@@ -254,16 +258,34 @@ count_rows ${name} >"$t/found"`,
 
 /**
  * Moves everything of databases to others: tables in one RENAME, which is all or nothing; triggers, which stand in its
- * way, are taken off before and put on again after, or back where it failed; views, routines and events follow.
+ * way, are taken off before and put on again after, or back where it failed; views, routines and events follow. Before
+ * anything is taken off, a view in the first database that it goes to says what: whoever is killed, it is there, on this
+ * very server, and it doesn't count as a table. Whoever comes next begins with `resume`.
  */
 const moving = `# Everything that is no table, of database $1, into files $t/$2.*
 keep() {
-  dumping --skip-lock-tables --no-data --no-create-info --skip-routines --skip-events --triggers "$1" >"$t/$2.triggers"
+  belongings "$1" >"$t/$2.all"
+  # Dropped first, so that they are in their order again where some are still there.
+  dumping --skip-lock-tables --no-data --no-create-info --skip-routines --skip-events --triggers --add-drop-trigger "$1" >"$t/$2.triggers"
   dumping --skip-lock-tables --no-data --no-create-info --routines --events --skip-triggers "$1" >"$t/$2.others"
   sql -e "SELECT table_name FROM information_schema.views WHERE table_schema = $(text "$1")" >"$t/$2.names"
   : >"$t/$2.views"
   [ ! -s "$t/$2.names" ] || { set -- "$1" "$2" --; while IFS= read -r v; do set -- "$@" "$v"; done <"$t/$2.names"
     d=$1; o=$2; shift 3; dumping --skip-lock-tables --no-data "$d" "$@" >"$t/$o.views"; }
+}
+# What is no table of database $1, a line each; no event that ends by itself.
+belongings() {
+  sql -e "SELECT CONCAT_WS(' ', 'trigger', trigger_name, event_object_table, action_timing, event_manipulation, action_order) FROM information_schema.triggers WHERE trigger_schema = $(text "$1")
+    UNION ALL SELECT CONCAT('view ', table_name) FROM information_schema.views WHERE table_schema = $(text "$1")
+    UNION ALL SELECT CONCAT_WS(' ', routine_type, routine_name) FROM information_schema.routines WHERE routine_schema = $(text "$1")
+    UNION ALL SELECT CONCAT('event ', event_name) FROM information_schema.events WHERE event_schema = $(text "$1") AND interval_value IS NOT NULL AND ends IS NULL"
+}
+# whole I DATABASE [KIND]: whether all that pair I is to have is in the database.
+whole() {
+  belongings "$2" >"$t/found" || return 1
+  grep "^\${3-.}" "$t/$1.all" | grep -vxFf "$t/found" >"$t/missing" || return 0
+  sed 's/^/slipway: missing: /' "$t/missing" >&2
+  return 1
 }
 # Statements that drop what is no table of database $1.
 droppers() {
@@ -289,48 +311,108 @@ end_sessions() {
   sql -e "SELECT CONCAT('KILL ', id, ';') FROM information_schema.processlist WHERE db = $(text "$1") AND id <> CONNECTION_ID()" >"$t/kill.sql"
   sql --force <"$t/kill.sql" 2>/dev/null || :
 }
-# Those that were taken off, if any were. A transaction of somebody else may be in the way of that, too.
-triggers_back() {
+# Ends them, and waits until the server has let go of what they did.
+settle() {
+  end_sessions "$1"
+  ids=$(tr -dc '0-9\\n' <"$t/kill.sql" | paste -s -d , -); n=0
+  while [ -n "$ids" ] && [ "$(sql -e "SELECT COUNT(*) FROM information_schema.processlist WHERE id IN ($ids)")" != 0 ]; do
+    n=$((n + 1)); [ "$n" -lt 100 ] || { echo "slipway: sessions in $1 do not end" >&2; return 1; }
+    sleep 0.2
+  done
+}
+# Statements that write down in the database what the files say, and fail where it is not there whole: MariaDB cuts
+# literals of more than 64 KB in a UNION, if they are not cast, and says nothing.
+noting() {
+  printf 'CREATE SQL SECURITY INVOKER VIEW ${notes} AS'; union=; bytes=0
   while read -r i; do
-    d=$(cat "$t/$i.from")
-    [ "$(trigger_droppers "$d")" != "$(cat "$t/$i.drop")" ] || continue
-    { echo 'SET SESSION lock_wait_timeout = 60;'; cat "$t/$i.triggers"; } | fill "$d" --force 2>/dev/null
-    [ "$(trigger_droppers "$d")" = "$(cat "$t/$i.drop")" ] || return 1
+    for part in from to all triggers others views; do
+      printf "%s SELECT %s AS pair, '%s' AS part, CAST(x'" "$union" "$i" "$part"; hex <"$t/$i.$part"; printf "' AS BINARY) AS content\\n"
+      union='UNION ALL'; bytes=$((bytes + $(wc -c <"$t/$i.$part")))
+    done
+  done <"$t/pairs"
+  echo "; SET @whole = (SELECT 1 UNION ALL SELECT 2 FROM DUAL WHERE (SELECT SUM(LENGTH(content)) FROM ${notes}) <> $bytes);"
+}
+# The files again, from what is written down in database $1.
+noted() {
+  v="$(name "$1").${notes}"
+  sql -e "SELECT DISTINCT pair FROM $v ORDER BY pair" >"$t/pairs" || return 1
+  while read -r i; do
+    for part in from to all triggers others views; do
+      sql -e "SELECT content FROM $v WHERE pair = $i AND part = '$part'" >"$t/$i.$part" || return 1
+    done
   done <"$t/pairs"
 }
 # move FROM TO [FROM TO]...
 move() {
-  i=0; : >"$t/pairs"; : >"$t/renames"; : >"$t/droptriggers"
+  i=0; : >"$t/pairs"; : >"$t/renames"; : >"$t/droptriggers"; home=$2
   while [ $# -gt 0 ]; do
     i=$((i + 1)); echo "$i" >>"$t/pairs"
     printf %s "$1" >"$t/$i.from"; printf %s "$2" >"$t/$i.to"
     need "$1"; definers "$1"; keep "$1" "$i"
-    trigger_droppers "$1" >"$t/$i.drop"; cat "$t/$i.drop" >>"$t/droptriggers"
+    trigger_droppers "$1" >>"$t/droptriggers"
     tables "$1" | while IFS= read -r each; do echo "$(name "$1").$(name "$each") TO $(name "$2").$(name "$each")"; done >>"$t/renames"
     shift 2
   done
   while read -r i; do end_sessions "$(cat "$t/$i.from")"; done <"$t/pairs"
-  broken=1
-  { echo 'SET SESSION lock_wait_timeout = 15;'; cat "$t/droptriggers"
+  { echo 'SET SESSION lock_wait_timeout = 15;'; noting; cat "$t/droptriggers"
     [ ! -s "$t/renames" ] || { echo 'RENAME TABLE'; paste -s -d , "$t/renames"; echo ';'; }; } >"$t/move.sql"
-  # A session that came in between holds its tables until it ends.
-  sql <"$t/move.sql" & moving=$!
+  broken=$home
+  # A session that came in between holds its tables until it ends. Ours is in the database that it moves to: there it is
+  # found when we are killed, and the server goes on with it.
+  fill "$home" <"$t/move.sql" & moving=$!
   while kill -0 "$moving" 2>/dev/null; do sleep 0.2; while read -r i; do end_idle "$(cat "$t/$i.from")"; done <"$t/pairs"; done
   wait "$moving"
+  follow "$home"
   broken=
-  # Made in its new place before it is dropped in the old one: killed in between, it is in both. In the pairs' order,
-  # since what one has left may be where the next one goes.
+}
+# Made in its new place before it is dropped in the old one: killed in between, it is in both. In the pairs' order,
+# since what one has left may be where the next one goes.
+follow() {
   while read -r i; do
     to=$(cat "$t/$i.to")
-    cat "$t/$i.others" "$t/$i.views" "$t/$i.triggers" | fill "$to"
-    droppers "$(cat "$t/$i.from")" | sql
+    cat "$t/$i.others" "$t/$i.views" "$t/$i.triggers" | fill "$to" && whole "$i" "$to" || return 1
+    droppers "$(cat "$t/$i.from")" | fill "$to" || return 1
   done <"$t/pairs"
+  unnoted "$1"
+}
+# Only triggers are off before the tables move. A transaction of somebody else may be in the way of putting them on, too.
+back() {
+  while read -r i; do
+    from=$(cat "$t/$i.from")
+    whole "$i" "$from" trigger 2>/dev/null || {
+      { echo 'SET SESSION lock_wait_timeout = 30;'; cat "$t/$i.triggers"; } | fill "$from" --force 2>/dev/null
+      whole "$i" "$from" trigger || return 1
+    }
+  done <"$t/pairs"
+  unnoted "$1"
+}
+unnoted() { fill "$1" -e "DROP VIEW IF EXISTS ${notes}"; }
+# Ends a move to database $1 that was interrupted: where its tables have moved the rest follows, else the triggers go back.
+finish() {
+  settle "$1" || return 1
+  left=$(sql -e "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = $(text "$1") AND table_name = '${notes}'") || return 1
+  [ "$left" = 1 ] || return 0
+  noted "$1" || return 1
+  while read -r i; do settle "$(cat "$t/$i.to")" || return 1; done <"$t/pairs"
+  moved=$(tables "$1") && stayed=$(tables "$(cat "$t/1.from")") || return 1
+  if [ -n "$moved" ] || [ -z "$stayed" ]; then follow "$1"; else back "$1"; fi
 }
 # Sessions that sleep inside a transaction in database $1.
 end_idle() {
   sql -e "SELECT CONCAT('KILL ', id, ';') FROM information_schema.processlist WHERE db = $(text "$1") AND command = 'Sleep' AND id <> CONNECTION_ID()" >"$t/kill.sql"
   [ ! -s "$t/kill.sql" ] || sql --force <"$t/kill.sql" 2>/dev/null || :
 }`
+
+/** Where a move of this database, or of one that is put in its place, was interrupted. */
+const interrupted = ({ database }: DatabaseAddress): string => {
+  // With milliseconds, a long name is cut elsewhere.
+  const kept = [0, 1].map((ms) => keptName(database, new Date(ms)).replace(/\d+$/, ''))
+  return `FROM information_schema.tables WHERE table_name = '${notes}' AND table_type = 'VIEW' AND (table_schema IN (${word(database)}, ${word(fencedName(database))})${kept.map((start) => ` OR LEFT(table_schema, CHAR_LENGTH(${word(start)})) = ${word(start)}`).join('')})`
+}
+
+const resume = (at: DatabaseAddress): Command =>
+  sh`sql -e ${`SELECT table_schema ${interrupted(at)}`} >"$t/interrupted"
+while IFS= read -r each; do finish "$each"; done <"$t/interrupted"`
 
 const makeFor = (from: string, name: string): Command =>
   sh`if exists ${name}; then
@@ -347,6 +429,7 @@ export const swap = (at: DatabaseAddress, fresh: string, kept: string): Command 
     dumper,
     'folder',
     moving,
+    resume(at),
     sh`need ${fresh}
 if exists ${at.database} && [ -n "$(tables ${at.database})" ]; then`,
     makeFor(at.database, kept),
@@ -368,6 +451,7 @@ export const fence = (at: DatabaseAddress): Command =>
     dumper,
     'folder',
     moving,
+    resume(at),
     state(at),
     '[ "$state" != fenced ] || exit 0',
     sh`need ${at.database}`,
@@ -381,9 +465,10 @@ export const unfence = (at: DatabaseAddress): Command =>
     dumper,
     'folder',
     moving,
+    resume(at),
     state(at),
-    '[ "$state" != open ] || exit 0',
-    sh`need ${fencedName(at.database)}`,
+    sh`[ "$state" != open ] || { [ -n "$(belongings ${fencedName(at.database)})" ] || remove ${fencedName(at.database)}; exit 0; }
+need ${fencedName(at.database)}`,
     makeFor(fencedName(at.database), at.database),
     sh`move ${fencedName(at.database)} ${at.database}
 remove ${fencedName(at.database)}`,
@@ -394,11 +479,20 @@ export const endSessions = (at: DatabaseAddress): Command =>
 
 export const databases = (at: DatabaseAddress): Command => program(at, `sql -e 'SHOW DATABASES'`)
 
-/** Databases with tables, and those that are being made: renaming a database leaves an empty one. */
+/**
+ * Databases with tables, and those that are being made: renaming a database leaves an empty one. Whoever asks goes on
+ * from what there is: a move that was interrupted is ended first.
+ */
 export const filled = (at: DatabaseAddress): Command =>
   program(
     at,
-    sh`sql -e ${"SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '%\\_slipway\\_new\\_%' OR schema_name IN (SELECT table_schema FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED'))"}`,
+    moving,
+    sh`list() { sql -e ${`SELECT COUNT(*) ${interrupted(at)}; SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '%\\_slipway\\_new\\_%' OR schema_name IN (SELECT table_schema FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED'))`}; }
+found=$(list)
+case $found in 0*) ;; *) folder
+${resume(at)}
+found=$(list);; esac
+printf '%s\n' "$found" | sed 1d`,
   )
 
 export const migrations = (at: DatabaseAddress): Command =>
