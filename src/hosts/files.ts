@@ -211,12 +211,14 @@ export async function upload(
   options: WriteOptions = {},
 ): Promise<void> {
   const source = resolve(currentRun().options.projectDir ?? '.', localFile)
+  const unreadable = (why: { cause?: unknown; detail?: string }) =>
+    new UsageError('upload-missing', `${source} cannot be read`, why)
   const file = await open(source).catch((error: unknown) => {
-    throw new UsageError('upload-missing', `${source} cannot be read`, { cause: error })
+    throw unreadable({ cause: error })
   })
   try {
     const info = await file.stat()
-    if (!info.isFile()) throw new UsageError('upload-missing', `${source} is not a file`, {})
+    if (!info.isFile()) throw unreadable({ detail: 'it is not a file' })
     const mode = options.mode ?? info.mode & 0o777
     const command = commands.writeCommand(resolvePath(site.directory, path), info.size, mode, mode)
     const input = file.createReadStream({ highWaterMark: 256 * 1024, autoClose: false })

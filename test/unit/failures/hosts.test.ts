@@ -52,7 +52,7 @@ describe('used wrongly, and refused before anything connects', () => {
       () => host('h').rsync({ source: '.', destination: '~', delete: true }),
     ],
     ['upload-missing', 'nowhere cannot be read', () => host('h').upload('nowhere', '~/x')],
-    ['upload-missing', 'is not a file', () => host('h').upload('.', '~/x')],
+    ['upload-missing', 'cannot be read', () => host('h').upload('.', '~/x')],
     ['template-missing', 'nowhere.eta cannot be read', () => host('h').template('nowhere.eta', '~/x', {})],
     ['remove-refused', 'is not removed: it is the root, the home, or empty', () => host('h').remove('~')],
   ])('%s: %s', async (code, message, body) => {
