@@ -45,10 +45,11 @@ gone() { [ "$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20)" != "
 before=$(mine)
 [ -n "$before" ] || exit 0
 echo "$before" | while read -r p s n; do kill -TERM "$p" 2>/dev/null || :; done
-left=$(( ${seconds} * 10 ))
-while [ "$left" -gt 0 ]; do
+# By the clock: on a busy machine looking takes longer than the pause between.
+end=$(( $(date +%s) + ${seconds} ))
+while [ "$(date +%s)" -lt "$end" ]; do
   [ -n "$(echo "$before" | while read -r p s n; do gone "$p" "$s" || echo x; done)" ] || break
-  sleep 0.1; left=$((left - 1))
+  sleep 0.1
 done
 echo "$before" | while read -r p s n; do
   if gone "$p" "$s"; then echo "ended $p $n"; else kill -KILL "$p" 2>/dev/null || :; echo "killed $p $n"; fi
