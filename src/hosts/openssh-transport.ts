@@ -28,6 +28,12 @@ const commandChannels = 4
 // alone what is ignored when it starts.
 const deafToTheTerminal = 'trap "" INT QUIT HUP; exec ssh "$@"'
 
+/** What ends the masters, should the process exit while they stand. One listener for all: Node warns of more than ten. */
+const leaving = new Set<() => void>()
+process.once('exit', () => {
+  for (const leave of leaving) leave()
+})
+
 /** Starts a master for `config`. Rejects with a ConnectError that says what ssh said, or once `signal` is aborted. */
 export async function connectOpenssh(
   config: SshConfig,
@@ -75,11 +81,11 @@ export async function connectOpenssh(
     master.kill('SIGKILL')
     rmSync(dir, { recursive: true, force: true })
   }
-  process.once('exit', leave)
+  leaving.add(leave)
   const lost = new Promise<Error>((resolve) => {
     master.once('error', (error) => resolve(error))
     master.once('exit', () => {
-      process.off('exit', leave)
+      leaving.delete(leave)
       void rm(dir, { recursive: true, force: true })
       resolve(new Error(closing ? 'it was closed' : said.trim().split('\n').at(-1) || 'ssh ended'))
     })

@@ -179,13 +179,14 @@ function createPool(run: Run): Pool {
     const timeoutMs = resolved.connectTimeoutMs ?? defaultConnectTimeoutMs
     const opening = hop.openTcp(resolved.hostName, resolved.port)
     // The hop's own patience may be minutes.
-    const stream = await orAborted(signal, within(timeoutMs, opening), (late) => late?.destroy())
-    if (stream) return stream
-    opening.then(
-      (late) => late.destroy(),
-      () => {},
-    )
-    throw dialTimeout(resolved, timeoutMs)
+    try {
+      const stream = await orAborted(signal, within(timeoutMs, opening))
+      if (stream) return stream
+      throw dialTimeout(resolved, timeoutMs)
+    } catch (error) {
+      void opening.then((late) => late.destroy()).catch(() => {})
+      throw error
+    }
   }
 
   /** The connection to the last of `hops`, through the ones before it. */

@@ -79,6 +79,7 @@ class Change:
     def forward(self):
         # Before requests wait, not while they do.
         import clients  # noqa: F401
+        import concurrent.futures.thread  # noqa: F401
         past = self.is_past_return()
         if not past:
             self.reserve()

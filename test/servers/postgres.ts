@@ -1,5 +1,5 @@
 /** A real PostgreSQL for a test: a cluster of its own in a temp folder, on a socket and a free loopback port. */
-import { execFileSync, spawn } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process'
 import { chmodSync, chownSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { answering } from './database.ts'
@@ -15,6 +15,8 @@ export interface Postgres {
   readonly pid: number
   /** As the superuser, through the socket; rows as lines, columns by `|`. Throws what psql said. */
   sql(text: string, database?: string): string
+  /** A session of the superuser, for what one has to hold: `stdin` takes SQL, `stdout` has what it says. */
+  session(database?: string): ChildProcessWithoutNullStreams
   stop(): Promise<void>
 }
 
@@ -77,6 +79,8 @@ export async function startPostgres(options: { settings?: string[] } = {}): Prom
       ['-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-h', dir, '-p', String(port), '-U', superuser, '-d', database],
       { input: text, encoding: 'utf8', env, stdio: ['pipe', 'pipe', 'pipe'] },
     ).trimEnd()
+  const session = (database = 'postgres') =>
+    spawn('psql', ['-X', '-q', '-h', dir, '-p', String(port), '-U', superuser, '-d', database])
   const stop = await answering({ name: 'PostgreSQL', child, dir, log, signal: 'SIGQUIT', ask: () => sql('SELECT 1') })
   return {
     socket: dir,
@@ -86,6 +90,7 @@ export async function startPostgres(options: { settings?: string[] } = {}): Prom
     dir,
     pid: child.pid as number,
     sql,
+    session,
     stop,
   }
 }

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
@@ -95,17 +94,7 @@ it('tells of a first dump how large its database is, and of the next one about h
 /** pg_dump waits for a lock on the table until the progress has been told. */
 function backUpSlowly() {
   return project.run(async (deployment) => {
-    const locked = spawn('psql', [
-      '-X',
-      '-q',
-      '-h',
-      server.socket,
-      '-p',
-      String(server.port),
-      '-U',
-      server.superuser,
-      'pony',
-    ])
+    const locked = server.session('pony')
     const closed = once(locked, 'close')
     locked.stdin.write('BEGIN; LOCK TABLE club;\n\\echo locked\n')
     await once(locked.stdout, 'data')

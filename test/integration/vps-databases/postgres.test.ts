@@ -438,18 +438,7 @@ describe('a fence', () => {
   it('is taken away only once one whose client was killed has come to its end', async () => {
     const key = Number(/pg_advisory_lock\((\d+)\)/.exec(postgres.commands.fence(at).render())?.[1])
     // Stands for a renaming that goes on in the server.
-    const other = spawn('psql', [
-      '-X',
-      '-q',
-      '-h',
-      server.socket,
-      '-p',
-      String(server.port),
-      '-U',
-      server.superuser,
-      '-d',
-      'postgres',
-    ])
+    const other = server.session()
     const said = new Promise((resolve) => other.stdout.once('data', resolve))
     other.stdin.write(`SELECT pg_advisory_lock(${key});\n`)
     await said
